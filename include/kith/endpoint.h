@@ -1,0 +1,321 @@
+/**
+ * kith/endpoint.h: endpoints, connections, streams and datagrams: what most programs need. Public header.
+ *
+ * Objects
+ *   kith_context   where everything runs: one loop with its sockets and timers. Made implicitly, with a thread of its own,
+ *                  by kith_endpoint_bind when options.context is NULL.
+ *   kith_endpoint  one permanent id on some sockets. kith_conn: a connection to one other endpoint. kith_stream: one
+ *                  byte stream in it (bidirectional or unidirectional). kith_incoming: a client that waits for a decision.
+ *   kith_op        one operation that takes time: wait on it, or get a callback, give it a deadline, cancel it.
+ *
+ * Three ways to run the same endpoint
+ *   1. On its own thread: the default. All calls may block; the protocol goes on while the program does other things.
+ *   2. Inside the caller's loop: kith_context_new with KITH_CONTEXT_CALLER; poll kith_context_fd for reading with
+ *      kith_context_timeout, then call kith_context_process. Blocking calls work here too (they run the loop meanwhile).
+ *   3. Without any I/O of ours: kith/quic.h.
+ *
+ * Thread rules: a context and all its objects are used by one thread at a time. Any thread may call kith_op_cancel and
+ * kith_context_wake. Callbacks run only inside kith_context_process, kith_op_wait and the other blocking calls, on the
+ * thread that made that call; never on a thread of ours.
+ *
+ * Time limits are nanoseconds from now: KITH_WAIT waits as long as it takes, 0 does not wait (KITH_ERR_AGAIN).
+ * Functions that fail return a negative enum kith_err; kith_error_last then tells more.
+ */
+#ifndef KITH_ENDPOINT_H
+#define KITH_ENDPOINT_H
+
+#include <kith/quic.h>
+#include <kith/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kith_context;
+struct kith_endpoint;
+struct kith_conn;
+struct kith_stream;
+struct kith_incoming;
+struct kith_op;
+
+/* ---- Errors ---- */
+
+enum { KITH_ERROR_TEXT_SIZE = 512 };
+
+/** What went wrong with the last call of this thread that failed. */
+struct kith_error {
+    int code;                        /* enum kith_err */
+    int64_t cause;                   /* errno of the system, or the wire code that the other side or we sent; 0 if none */
+    char text[KITH_ERROR_TEXT_SIZE]; /* a sentence: what happened, why, what to do. UTF-8, control characters escaped */
+};
+/** Never NULL; valid until this thread's next failing call. code 0 before the first failure. */
+KITH_API const struct kith_error *kith_error_last(void);
+
+/* ---- Keys and ids ---- */
+
+enum { KITH_ID_TEXT_SIZE = 65, KITH_SECRET_TEXT_SIZE = 65, KITH_ID_SHORT_SIZE = 11 };
+
+/** A new secret key from the system's random numbers. Cannot fail. */
+KITH_API void kith_secret_generate(struct kith_secret *out);
+/** Parses hex (64 lower-case digits) or base32 (52 characters). KITH_ERR_PARSE. Source: spec/03, 1.1. */
+KITH_API KITH_MUST_USE int kith_secret_parse(const char *text, struct kith_secret *out);
+/** Writes 64 hex digits and an end. text holds KITH_SECRET_TEXT_SIZE bytes. Returns text. */
+KITH_API const char *kith_secret_format(const struct kith_secret *secret, char *text);
+/** Overwrites the secret so that it cannot be read from memory any more. */
+KITH_API void kith_secret_wipe(struct kith_secret *secret);
+/** The id that belongs to a secret key. */
+KITH_API struct kith_id kith_secret_id(const struct kith_secret *secret);
+/** Parses hex or base32; PARSE also if the bytes are not a point of the curve. */
+KITH_API KITH_MUST_USE int kith_id_parse(const char *text, struct kith_id *out);
+/** 64 hex digits and an end; text holds KITH_ID_TEXT_SIZE bytes. Returns text. */
+KITH_API const char *kith_id_format(const struct kith_id *id, char *text);
+/** The first 10 hex digits, for people; text holds KITH_ID_SHORT_SIZE bytes. Returns text. */
+KITH_API const char *kith_id_format_short(const struct kith_id *id, char *text);
+KITH_API bool kith_id_equal(const struct kith_id *a, const struct kith_id *b);
+/** Signs (RFC 8032, Ed25519). */
+KITH_API void kith_sign(const struct kith_secret *secret, struct kith_slice message, uint8_t signature[KITH_SIGNATURE_SIZE]);
+/** Strict verification (spec/03, 1.3). 0 or KITH_ERR_CRYPTO. */
+KITH_API KITH_MUST_USE int kith_verify(const struct kith_id *id, struct kith_slice message,
+                                       const uint8_t signature[KITH_SIGNATURE_SIZE]);
+/**
+ * Reads a secret key file (64 hex digits or base32, a line end is fine). NOT_FOUND, PERMISSION (also when others than the
+ * owner may read it), PARSE, IO.
+ */
+KITH_API KITH_MUST_USE int kith_secret_load(const char *path, struct kith_secret *out);
+/** Writes a secret key file with mode 0600, whole or not at all; parent directories are made (0700). EXISTS without `replace`. */
+KITH_API KITH_MUST_USE int kith_secret_store(const char *path, const struct kith_secret *secret, bool replace);
+
+/* ---- Addresses and tickets ---- */
+
+enum { KITH_ADDR_IPS_MAX = 32, KITH_ADDR_RELAYS_MAX = 4, KITH_ADDR_RELAY_SIZE = 256, KITH_TICKET_TEXT_SIZE = 4096 };
+
+/** Who to reach and where that endpoint may be. By value; kept in the order of spec/03, 2.1 and without duplicates. */
+struct kith_addr {
+    struct kith_id id;
+    size_t ip_count, relay_count;
+    size_t ignored_count; /* addresses of unknown kinds, or beyond the maxima, that a ticket held */
+    struct kith_sockaddr ips[KITH_ADDR_IPS_MAX];
+    char relays[KITH_ADDR_RELAYS_MAX][KITH_ADDR_RELAY_SIZE]; /* normalised URLs */
+};
+
+/** An address with nothing but an id. */
+KITH_API void kith_addr_init(struct kith_addr *addr, const struct kith_id *id);
+/** Adds a socket address; one that is there already is fine. LIMIT. */
+KITH_API KITH_MUST_USE int kith_addr_add_ip(struct kith_addr *addr, const struct kith_sockaddr *ip);
+/** Adds a relay URL, normalised. PARSE, LIMIT, TOO_LARGE. */
+KITH_API KITH_MUST_USE int kith_addr_add_relay(struct kith_addr *addr, const char *url);
+/** Parses what people paste: an endpoint ticket, a blob ticket (its endpoint), or a bare id. PARSE. */
+KITH_API KITH_MUST_USE int kith_addr_parse(const char *text, struct kith_addr *out);
+/** The endpoint ticket of an address, byte for byte as iroh makes it. text holds KITH_TICKET_TEXT_SIZE bytes. TOO_LARGE. */
+KITH_API KITH_MUST_USE int kith_ticket_format(const struct kith_addr *addr, char *text, size_t size);
+
+/* ---- Contexts: where things run ---- */
+
+enum kith_context_mode {
+    KITH_CONTEXT_THREAD, /* a thread of the context's own drives sockets and timers */
+    KITH_CONTEXT_CALLER  /* the caller drives, by kith_context_process or blocking calls */
+};
+
+struct kith_context_options {
+    uint32_t size;                       /* sizeof(struct kith_context_options) */
+    uint8_t mode;                        /* enum kith_context_mode */
+    const struct kith_mem *mem;          /* NULL: the default */
+    void (*log)(void *ctx, int level, const char *part, const char *text); /* NULL: none; may be called from the context's thread */
+    void *log_ctx;
+    int log_level;                       /* 0 errors, 1 warnings, 2 information, 3 debug, 4 trace */
+};
+#define KITH_CONTEXT_OPTIONS_INIT .size = sizeof(struct kith_context_options)
+
+/** Makes a context. NOMEM, IO, INVALID. */
+KITH_API KITH_MUST_USE int kith_context_new(const struct kith_context_options *options, struct kith_context **out);
+/** Ends it with everything in it, at once (close endpoints first for a graceful end). NULL is fine. */
+KITH_API void kith_context_free(struct kith_context *context);
+/** Caller mode: poll this for reading. Thread mode: readable when callbacks wait for kith_context_process. */
+KITH_API int kith_context_fd(struct kith_context *context);
+/** Nanoseconds until kith_context_process is due; KITH_NEVER, or 0 for at once. */
+KITH_API uint64_t kith_context_timeout(struct kith_context *context);
+/** Does what can be done without waiting and runs due callbacks. Returns how many callbacks ran, or an error. */
+KITH_API int kith_context_process(struct kith_context *context);
+/** Makes kith_context_fd readable and ends a wait in progress once. Any thread. */
+KITH_API void kith_context_wake(struct kith_context *context);
+
+/* ---- Operations ---- */
+
+/** What an operation calls when it is done, exactly once, unless it was freed before. */
+typedef void kith_op_callback(struct kith_op *op, void *user);
+
+/** Waits until done or the limit passed. Returns the operation's result; TIMEOUT if the limit passed (it goes on then). */
+KITH_API int kith_op_wait(struct kith_op *op, uint64_t limit_ns);
+/** The callback runs inside kith_context_process (at once there, if the operation is done already). */
+KITH_API void kith_op_on_done(struct kith_op *op, kith_op_callback *callback, void *user);
+/** The operation ends with TIMEOUT when it is not done by then. */
+KITH_API void kith_op_set_limit(struct kith_op *op, uint64_t limit_ns);
+/** The operation ends with CANCELLED if it is not done yet. Any thread. */
+KITH_API void kith_op_cancel(struct kith_op *op);
+/** 0 or a negative error once done; AGAIN before. */
+KITH_API int kith_op_result(const struct kith_op *op);
+/** Text and cause of a failed operation; code 0 if it did not fail. Borrowed from the operation. */
+KITH_API const struct kith_error *kith_op_error(const struct kith_op *op);
+/** Bytes read or written; for reads 0 with result KITH_ERR_END is the end. */
+KITH_API size_t kith_op_size(const struct kith_op *op);
+/** What the operation made; each can be taken once (NULL after that). Not taken, it is closed by kith_op_free. */
+KITH_API struct kith_conn *kith_op_take_conn(struct kith_op *op);
+KITH_API struct kith_stream *kith_op_take_stream(struct kith_op *op);
+KITH_API struct kith_incoming *kith_op_take_incoming(struct kith_op *op);
+/** Frees it, cancelling it first if need be; its callback does not run any more. NULL is fine. */
+KITH_API void kith_op_free(struct kith_op *op);
+
+/* ---- Endpoints ---- */
+
+struct kith_endpoint_options {
+    uint32_t size;                     /* sizeof(struct kith_endpoint_options) */
+    struct kith_context *context;      /* NULL: one with a thread of its own, ended with the endpoint */
+    const struct kith_secret *secret;  /* NULL: a new random identity; copied */
+    const char *const *alpns;          /* accepted, in order of preference; NULL-terminated; NULL: dial only */
+    const struct kith_slice *alpns_raw; /* instead of alpns where they are not text */
+    size_t alpns_raw_count;
+    const struct kith_sockaddr *binds; /* local addresses; count 0: 0.0.0.0 and [::], any port */
+    size_t bind_count;
+    const struct kith_quic_transport *transport; /* NULL: the defaults */
+    const char *qlog_directory;        /* NULL: no qlog. One file per connection */
+    const char *key_log_file;          /* NULL: none. NSS key log, for debugging with Wireshark */
+};
+#define KITH_OPTIONS_INIT .size = sizeof(struct kith_endpoint_options)
+
+/** Binds. ADDRESS_IN_USE, PERMISSION, IO, NOMEM, INVALID. Blocks only for system calls. */
+KITH_API KITH_MUST_USE int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_endpoint **out);
+KITH_API struct kith_id kith_endpoint_id(const struct kith_endpoint *endpoint);
+/** Id and the addresses others may try: every interface address with the bound port (spec/03). */
+KITH_API void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out);
+/** The bound sockets themselves. Returns how many there are; fills up to `capacity`. */
+KITH_API size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_sockaddr *out, size_t capacity);
+KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns, size_t count);
+/** Counters of the engine: drops by reason, bytes, connections. */
+KITH_API void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out);
+/**
+ * Graceful end: closes every connection with code 0 after what was written has been acknowledged (or the limit passed),
+ * waits for the closing periods, closes the sockets. TIMEOUT if it had to cut short. The endpoint is gone in every case.
+ */
+KITH_API int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns);
+
+/* ---- Connecting and accepting ---- */
+
+struct kith_connect_options {
+    uint32_t size;                  /* sizeof(struct kith_connect_options) */
+    const struct kith_slice *alpns; /* in order of preference */
+    size_t alpn_count;
+    const struct kith_quic_transport *transport; /* NULL: the endpoint's */
+    struct kith_sockaddr local;     /* family NONE: the endpoint chooses */
+    bool early_data;                /* use 0-RTT if there is a ticket: the connection is given out before the handshake ends; data may be replayed */
+    bool no_session;                /* do not resume */
+};
+#define KITH_CONNECT_OPTIONS_INIT .size = sizeof(struct kith_connect_options)
+
+/** Connects and waits for the handshake. alpn: text. WRONG_PEER, ALPN, REFUSED, TIMEOUT, NO_ADDRESS, UNREACHABLE, ... */
+KITH_API KITH_MUST_USE int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn,
+                                        uint64_t limit_ns, struct kith_conn **out);
+/** The same as an operation (take the connection with kith_op_take_conn). NULL options are not allowed. */
+KITH_API KITH_MUST_USE int kith_connect_start(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                                              const struct kith_connect_options *options, struct kith_op **out);
+
+/** Waits for the next client, accepts it, waits for its handshake. Clients that fail on the way are skipped (and logged). */
+KITH_API KITH_MUST_USE int kith_accept(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_conn **out);
+KITH_API KITH_MUST_USE int kith_accept_start(struct kith_endpoint *endpoint, struct kith_op **out);
+/** Waits for the next client and leaves the decision to the caller (kith_op_take_incoming). */
+KITH_API KITH_MUST_USE int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_incoming **out);
+KITH_API KITH_MUST_USE int kith_incoming_next_start(struct kith_endpoint *endpoint, struct kith_op **out);
+KITH_API struct kith_sockaddr kith_incoming_remote(const struct kith_incoming *incoming);
+KITH_API bool kith_incoming_is_validated(const struct kith_incoming *incoming);
+/** The four answers; each consumes the incoming. accept: an operation that ends when the handshake does. */
+KITH_API KITH_MUST_USE int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns, struct kith_conn **out);
+KITH_API KITH_MUST_USE int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **out);
+KITH_API void kith_incoming_refuse(struct kith_incoming *incoming);
+/** Retry: the client must prove its address. STATE if it has already (the incoming is then refused). */
+KITH_API int kith_incoming_retry(struct kith_incoming *incoming);
+KITH_API void kith_incoming_ignore(struct kith_incoming *incoming);
+
+/* ---- Connections ---- */
+
+KITH_API struct kith_id kith_conn_remote_id(const struct kith_conn *conn);
+/** Borrowed from the connection. */
+KITH_API struct kith_slice kith_conn_alpn(const struct kith_conn *conn);
+KITH_API bool kith_conn_is_client(const struct kith_conn *conn);
+/** Whether 0-RTT was used and accepted; false until the handshake tells. */
+KITH_API bool kith_conn_early_accepted(const struct kith_conn *conn);
+/** Waits for the handshake of a connection that was given out early (0-RTT). 0 at once for all others. */
+KITH_API KITH_MUST_USE int kith_conn_handshake(struct kith_conn *conn, uint64_t limit_ns);
+KITH_API size_t kith_conn_paths(struct kith_conn *conn, struct kith_quic_path_info *out, size_t capacity);
+KITH_API void kith_conn_stats(struct kith_conn *conn, struct kith_quic_conn_stats *out);
+/** Smoothed round-trip time of the path in use, ns. */
+KITH_API uint64_t kith_conn_rtt(struct kith_conn *conn);
+KITH_API KITH_MUST_USE int kith_conn_export(struct kith_conn *conn, struct kith_slice label, struct kith_slice context,
+                                            uint8_t *out, size_t size);
+KITH_API KITH_MUST_USE int kith_conn_update_keys(struct kith_conn *conn);
+/** Starts closing: code and reason go to the other side at once; unsent stream bytes are dropped. Twice is fine. */
+KITH_API void kith_conn_close(struct kith_conn *conn, uint64_t code, const void *reason, size_t reason_size);
+/** How it ended; STATE while open. The reason is borrowed from the connection. */
+KITH_API KITH_MUST_USE int kith_conn_close_info(struct kith_conn *conn, struct kith_quic_close_info *out);
+/** Waits until the connection has ended for whatever reason. */
+KITH_API KITH_MUST_USE int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns);
+KITH_API KITH_MUST_USE int kith_conn_closed_start(struct kith_conn *conn, struct kith_op **out);
+/** Gives the handle back; an open connection is closed with code 0. Streams of it must not be used any more. NULL is fine. */
+KITH_API void kith_conn_free(struct kith_conn *conn);
+
+/* ---- Streams ---- */
+
+KITH_API KITH_MUST_USE int kith_open_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+KITH_API KITH_MUST_USE int kith_open_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+KITH_API KITH_MUST_USE int kith_open_start(struct kith_conn *conn, bool bidi, struct kith_op **out);
+KITH_API KITH_MUST_USE int kith_accept_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+KITH_API KITH_MUST_USE int kith_accept_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+KITH_API KITH_MUST_USE int kith_accept_stream_start(struct kith_conn *conn, bool bidi, struct kith_op **out);
+
+KITH_API uint64_t kith_stream_id(const struct kith_stream *stream);
+KITH_API struct kith_conn *kith_stream_conn(const struct kith_stream *stream);
+
+enum kith_write_flags { KITH_FIN = 1 }; /* end the stream after these bytes */
+
+/** Writes at least one byte (all that fits); *written may be NULL. STOPPED, CLOSED, ... */
+KITH_API KITH_MUST_USE int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns, size_t *written);
+/** Writes all. With KITH_FIN it also ends the stream. */
+KITH_API KITH_MUST_USE int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags, uint64_t limit_ns);
+/** bytes stay valid until the operation is done or cancelled; kith_op_size tells how many were taken. */
+KITH_API KITH_MUST_USE int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size, int flags, struct kith_op **out);
+/** Ends the sending half. Does not wait. */
+KITH_API KITH_MUST_USE int kith_finish(struct kith_stream *stream);
+/** Waits until everything written, and the end, was acknowledged. STOPPED with the code in kith_error_last()->cause. */
+KITH_API KITH_MUST_USE int kith_sent(struct kith_stream *stream, uint64_t limit_ns);
+KITH_API KITH_MUST_USE int kith_sent_start(struct kith_stream *stream, struct kith_op **out);
+/** Abandons the sending half with a code. */
+KITH_API int kith_reset(struct kith_stream *stream, uint64_t code);
+/** Reads at least one byte, up to size. END at the end (then *got is 0); RESET with the code in kith_error_last()->cause. */
+KITH_API KITH_MUST_USE int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got);
+/** Reads until the end or until `size` bytes: TOO_LARGE if more come. */
+KITH_API KITH_MUST_USE int kith_read_to_end(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got);
+/** Reads exactly size bytes; TRUNCATED if the stream ends before. */
+KITH_API KITH_MUST_USE int kith_read_exact(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns);
+/** buffer stays valid until the operation is done or cancelled. */
+KITH_API KITH_MUST_USE int kith_read_start(struct kith_stream *stream, void *buffer, size_t size, struct kith_op **out);
+/** Unordered: the next chunk, wherever it lies. Afterwards ordered reads are STATE. */
+KITH_API KITH_MUST_USE int kith_read_chunk(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns,
+                                           uint64_t *offset, size_t *got);
+/** Tells the other side to stop sending, with a code. */
+KITH_API int kith_stop(struct kith_stream *stream, uint64_t code);
+KITH_API int kith_set_priority(struct kith_stream *stream, int32_t priority);
+/** Gives the handle back: an unfinished sending half is reset with code 0, an unread receiving half is stopped with code 0. */
+KITH_API void kith_stream_free(struct kith_stream *stream);
+
+/* ---- Datagrams ---- */
+
+KITH_API size_t kith_datagram_size_max(struct kith_conn *conn);
+/** Queues one; when the buffer is full the oldest is dropped (counted in the stats). */
+KITH_API KITH_MUST_USE int kith_datagram_send(struct kith_conn *conn, const void *bytes, size_t size);
+/** Waits for room instead of dropping. */
+KITH_API KITH_MUST_USE int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t size, uint64_t limit_ns);
+KITH_API KITH_MUST_USE int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity, uint64_t limit_ns, size_t *size);
+KITH_API KITH_MUST_USE int kith_datagram_receive_start(struct kith_conn *conn, void *buffer, size_t capacity, struct kith_op **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Runs every test program and closes with 'N passed, N failed, N skipped'.
+
+    tests/run.py [--build DIR] [--only KIND,...] [--demand-peers] [--add-to FILE] [NAME...]
+
+Kinds: unit (test-*), fuzz (corpus replays), sim (scenarios), program (examples and commands), interop (real peers), lint.
+A program reports its cases as cmocka does, or as TAP lines ('ok 1 - name', 'not ok 2 - name', 'ok 3 - name # SKIP why').
+--demand-peers makes a skipped interop case a failure. --add-to keeps a running sum over several runs in FILE.
+"""
+import argparse, glob, json, os, re, subprocess, sys, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CMOCKA_OK = re.compile(r"^\[\s+OK \] (.*)")
+CMOCKA_BAD = re.compile(r"^\[  (?:FAILED|ERROR)\s*\] (.*)")
+TAP = re.compile(r"^(not )?ok\b(?:\s+\d+)?(?:\s*-)?\s*(.*)")
+TIME_LIMIT = {"unit": 900, "fuzz": 300, "sim": 1200, "program": 600, "interop": 2400, "lint": 120}
+
+
+def suites(build, kinds):
+    """(kind, name, command) of every test program there is, in a fixed order."""
+    found = []
+    bins = os.path.join(build, "bin")
+    for path in sorted(glob.glob(os.path.join(bins, "test-*"))):
+        found.append(("unit", os.path.basename(path), [path]))
+    for path in sorted(glob.glob(os.path.join(bins, "replay-*"))):
+        name = os.path.basename(path)[len("replay-"):]
+        found.append(("fuzz", "replay-" + name, [path, os.path.join(ROOT, "fuzz", "corpus", name)]))
+    for path in sorted(glob.glob(os.path.join(bins, "sim-*"))):
+        found.append(("sim", os.path.basename(path), [path]))
+    for kind, where in (("program", "tests/programs"), ("interop", "tests/interop"), ("lint", "tests/lint")):
+        for path in sorted(glob.glob(os.path.join(ROOT, where, "test_*.py"))):
+            found.append((kind, os.path.relpath(path, ROOT), [sys.executable, path]))
+    return [suite for suite in found if suite[0] in kinds]
+
+
+def run_suite(kind, name, command, environment):
+    """(passed, failed, skipped) as lists of names; prints what a person needs to see."""
+    passed, failed, skipped = [], [], []
+    started = time.monotonic()
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=TIME_LIMIT[kind], env=environment, cwd=ROOT, stdin=subprocess.DEVNULL)
+        output, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        output = (late.stdout or b"").decode(errors="replace") if isinstance(late.stdout, bytes) else (late.stdout or "")
+        output += "\nstopped after %d s" % TIME_LIMIT[kind]
+        code = -1
+    for line in output.splitlines():
+        if (match := CMOCKA_OK.match(line)):
+            passed.append(match.group(1))
+        elif (match := CMOCKA_BAD.match(line)) and not re.match(r"\d+ test", match.group(1)):
+            if match.group(1) not in failed:
+                failed.append(match.group(1))
+        elif (match := TAP.match(line)):
+            (failed if match.group(1) else skipped if "# SKIP" in match.group(2) else passed).append(match.group(2))
+    if kind == "fuzz" and code == 0:
+        passed.append(name)
+    if code != 0 and not failed:
+        failed.append("%s (exit code %d)" % (name, code))
+    if code == 0 and not passed and not skipped:
+        failed.append(name + " (reported no case)")
+    print("%-9s %-34s %4d passed, %d failed, %d skipped  (%.1f s)"
+          % (kind, name, len(passed), len(failed), len(skipped), time.monotonic() - started), flush=True)
+    for case in skipped:
+        print("    skipped: " + case)
+    if failed:
+        for case in failed:
+            print("    FAILED: " + case)
+        print("    ---- output, last lines ----")
+        print("\n".join("    " + line for line in output.splitlines()[-80:]), flush=True)
+    return passed, failed, skipped
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--only", default="unit,fuzz,sim,program,interop,lint")
+    parser.add_argument("--demand-peers", action="store_true")
+    parser.add_argument("--add-to")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    build = os.path.abspath(options.build)
+    environment = dict(os.environ, KITH_BUILD=build, KITH_DEMAND_PEERS="1" if options.demand_peers else "")
+    totals = [0, 0, 0]
+    for kind, name, command in suites(build, options.only.split(",")):
+        if options.names and not any(word in name for word in options.names):
+            continue
+        passed, failed, skipped = run_suite(kind, name, command, environment)
+        if options.demand_peers and kind == "interop" and skipped:
+            failed, skipped = failed + ["skipped: " + case for case in skipped], []
+        for i, cases in enumerate((passed, failed, skipped)):
+            totals[i] += len(cases)
+    if sum(totals) == 0:
+        print("no test was found", file=sys.stderr)
+        return 1
+    if options.add_to:
+        if os.path.exists(options.add_to):
+            with open(options.add_to) as file:
+                totals = [a + b for a, b in zip(totals, json.load(file))]
+        with open(options.add_to, "w") as file:
+            json.dump(totals, file)
+    print("%d passed, %d failed, %d skipped" % tuple(totals), flush=True)
+    return 1 if totals[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
