@@ -24,7 +24,10 @@ void kith__heap_node_init(struct kith_heap_node *node);
 void kith__heap_dispose(struct kith_heap *heap);
 /** Makes sure that `count` nodes fit, so that later insertions cannot fail. KITH_ERR_NOMEM. */
 int kith__heap_reserve(struct kith_heap *heap, size_t count);
-/** Inserts, or moves a node that is inside already, to `key`. KITH_ERR_NOMEM only for a new node without reserve. */
+/**
+ * Inserts, or moves a node that is inside already, to `key`: it then counts as inserted now, behind others of that key,
+ * unless it had this key before. KITH_ERR_NOMEM only for a new node without reserve.
+ */
 int kith__heap_set(struct kith_heap *heap, struct kith_heap_node *node, uint64_t key);
 /** Takes a node out; fine when it is in none. */
 void kith__heap_remove(struct kith_heap *heap, struct kith_heap_node *node);

@@ -1,7 +1,7 @@
 /**
- * Hash map from fixed-size byte keys to pointers: open addressing, linear probing, keyed hash (SipHash-2-4 by libsodium is
- * in crypto; here a seeded 64-bit mix) so that a peer cannot choose colliding keys without knowing the seed.
- * Iteration is in insertion-independent slot order: never let behaviour depend on it (determinism); use the lists of the objects.
+ * Hash map from fixed-size byte keys to pointers: open addressing, linear probing, SipHash-1-3 keyed by the seed, so that
+ * a peer who does not know the seed cannot choose colliding keys. Owner: whoever holds it by value.
+ * There is no iteration on purpose: its order would depend on the seed (determinism); use the lists of the objects.
  */
 #ifndef KITH_BASE_MAP_H
 #define KITH_BASE_MAP_H

@@ -6,13 +6,16 @@
 #ifndef KITH_BASE_TEST_H
 #define KITH_BASE_TEST_H
 
+/* cmocka.h needs these four before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <kith/types.h>
+/* clang-format on */
 #include "base/assert.h"
+#include <kith/types.h>
 
 void kith__test_register(const char *name, void (*run)(void **state));
 
@@ -34,12 +37,12 @@ void kith__test_mem_init(struct kith_test_mem *test_mem, uint64_t fail_at);
     {                                                                                                                  \
         kith__test_register(#name, name);                                                                              \
     }                                                                                                                  \
-    static void name(void **state __attribute__((unused)))
+    static void name(void **test_state_unused __attribute__((unused)))
 
-#define KITH_CHECK(fact) _assert_true((fact) ? 1 : 0, #fact, __FILE__, __LINE__)
-#define KITH_CHECK_EQ(a, b) _assert_int_equal((uintmax_t)(a), (uintmax_t)(b), __FILE__, __LINE__)
-#define KITH_CHECK_NE(a, b) _assert_int_not_equal((uintmax_t)(a), (uintmax_t)(b), __FILE__, __LINE__)
-#define KITH_CHECK_STR(a, b) _assert_string_equal((a), (b), __FILE__, __LINE__)
+#define KITH_CHECK(fact)             _assert_true((fact) ? 1 : 0, #fact, __FILE__, __LINE__)
+#define KITH_CHECK_EQ(a, b)          _assert_int_equal((uintmax_t)(a), (uintmax_t)(b), __FILE__, __LINE__)
+#define KITH_CHECK_NE(a, b)          _assert_int_not_equal((uintmax_t)(a), (uintmax_t)(b), __FILE__, __LINE__)
+#define KITH_CHECK_STR(a, b)         _assert_string_equal((a), (b), __FILE__, __LINE__)
 #define KITH_CHECK_BYTES(a, b, size) _assert_memory_equal((a), (b), (size), __FILE__, __LINE__)
 
 #endif
