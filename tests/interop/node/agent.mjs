@@ -1,0 +1,260 @@
+// An agent on the real iroh from npm, driven by the interop tests. Its command line is described in ../README.md.
+// Traps of this binding that are kept away from: connection.watchPathEvents() aborts the process.
+import { createRequire } from 'node:module'
+const require = createRequire(import.meta.url)
+const iroh = require('@number0/iroh')
+const { Endpoint, EndpointAddr, EndpointTicket, SecretKey, RelayMode } = iroh
+
+const ECHO = 'kith-test/echo'
+const SINK = 'kith-test/sink'
+const SOURCE = 'kith-test/source'
+const CLOSE = 'kith-test/close'
+const bytes = (text) => Array.from(Buffer.from(text))
+const text = (array) => Buffer.from(array).toString()
+const pattern = (offset, size) => Array.from({ length: size }, (_, i) => (offset + i) % 251)
+const equal = (a, b) => Buffer.from(a).equals(Buffer.from(b))
+const LIMIT = 1 << 27
+
+async function bind(secret, alpns) {
+  const builder = Endpoint.builder()
+  builder.applyMinimal()
+  builder.relayMode(RelayMode.disabled())
+  builder.bindAddr('127.0.0.1:0')
+  if (secret) builder.secretKey(secret)
+  builder.alpns(alpns.map(bytes))
+  return builder.bind()
+}
+
+const loopback = (endpoint) => endpoint.boundSockets().filter((a) => a.startsWith('127.'))
+
+function fail(reason) {
+  throw new Error(reason)
+}
+
+// ---- serving ----
+
+async function serveBi(conn, alpn, stream) {
+  if (alpn === SINK) {
+    let total = 0n
+    for (;;) {
+      const chunk = await stream.recv.read(1 << 16)
+      if (!chunk || chunk.length === 0) break
+      total += BigInt(chunk.length)
+    }
+    const count = Buffer.alloc(8)
+    count.writeBigUInt64BE(total)
+    await stream.send.writeAll(Array.from(count))
+    await stream.send.finish()
+  } else if (alpn === SOURCE) {
+    const wanted = Number(Buffer.from(await stream.recv.readExact(8)).readBigUInt64BE())
+    const block = pattern(0, 251 * 4096)
+    for (let at = 0; at < wanted; at += block.length) {
+      await stream.send.writeAll(wanted - at < block.length ? block.slice(0, wanted - at) : block)
+    }
+    await stream.send.finish()
+  } else if (alpn === CLOSE) {
+    await stream.recv.readToEnd(1 << 20)
+    conn.close(42n, bytes('server done'))
+  } else {
+    await stream.send.writeAll(await stream.recv.readToEnd(LIMIT))
+    await stream.send.finish()
+  }
+}
+
+async function serveConn(conn) {
+  const alpn = text(conn.alpn())
+  const quiet = () => {}
+  const loop = async (next, handle) => {
+    for (;;) {
+      const item = await next()
+      handle(item).catch(quiet)
+    }
+  }
+  loop(() => conn.acceptBi(), (stream) => serveBi(conn, alpn, stream)).catch(quiet)
+  loop(
+    () => conn.acceptUni(),
+    async (recv) => {
+      const all = await recv.readToEnd(LIMIT)
+      const send = await conn.openUni()
+      await send.writeAll(all)
+      await send.finish()
+    }
+  ).catch(quiet)
+  loop(() => conn.readDatagram(), async (datagram) => conn.sendDatagram(datagram)).catch(quiet)
+  const reason = await conn.closed()
+  console.log('CLOSED ' + JSON.stringify(describe(String(reason))))
+}
+
+// The binding gives the end of a connection as a sentence only.
+function describe(sentence) {
+  const close = sentence.match(/closed by peer: (.*?) ?\(code (\d+)\)/) || sentence.match(/closed by peer: (\d+)()/)
+  if (close) {
+    const code = Number(close[2] || close[1])
+    return { kind: 'application', code, reason: close[2] ? close[1] : '' , sentence }
+  }
+  return { kind: sentence.includes('timed out') ? 'idle' : 'other', code: 0, reason: sentence }
+}
+
+async function decide(incoming, mode) {
+  if (mode === 'refuse') return incoming.refuse()
+  if (mode === 'ignore') return incoming.ignore()
+  if (mode === 'retry' && !(await incoming.remoteAddrValidated())) return incoming.retry()
+  const accepting = await incoming.accept()
+  await serveConn(await accepting.connect())
+}
+
+async function serve(args) {
+  let mode = 'accept'
+  let secret = null
+  for (let i = 0; i < args.length; i += 2) {
+    if (args[i] === '--mode') mode = args[i + 1]
+    else if (args[i] === '--secret') secret = Array.from(Buffer.from(args[i + 1], 'hex'))
+    else fail('unknown option ' + args[i])
+  }
+  const endpoint = await bind(secret, [ECHO, SINK, SOURCE, CLOSE])
+  const addr = new EndpointAddr(endpoint.id(), null, loopback(endpoint))
+  console.log('READY ' + EndpointTicket.fromAddr(addr).toString())
+  process.stdin.resume()
+  process.stdin.on('end', () => process.exit(0))
+  for (;;) {
+    const incoming = await endpoint.acceptNext()
+    if (!incoming) break
+    decide(incoming, mode).catch((error) => console.error('incoming: ' + error.message))
+  }
+}
+
+// ---- dialling ----
+
+async function echoOn(stream, size) {
+  const sent = pattern(0, size)
+  const writing = stream.send.writeAll(sent).then(() => stream.send.finish())
+  const back = await stream.recv.readToEnd(size + 1)
+  await writing
+  if (!equal(back, sent)) fail('the echo differs')
+}
+
+async function fails(connecting, word) {
+  let conn = null
+  try {
+    conn = await connecting
+    // The handshake may end for the client before the server has refused it.
+    await conn.openBi().then((s) => s.send.writeAll([1]).then(() => s.recv.read(10)))
+  } catch (error) {
+    if (!error.message.toLowerCase().includes(word)) fail('failed otherwise: ' + error.message)
+    return
+  }
+  fail('connected')
+}
+
+const cases = {
+  async 'echo-bi'(conn, size = '5') {
+    await echoOn(await conn.openBi(), Number(size))
+  },
+  async 'echo-uni'(conn, size = '5') {
+    const sent = pattern(0, Number(size))
+    const send = await conn.openUni()
+    await send.writeAll(sent)
+    await send.finish()
+    const recv = await conn.acceptUni()
+    if (!equal(await recv.readToEnd(sent.length + 1), sent)) fail('the echo differs')
+  },
+  async up(conn, size = '1') {
+    const stream = await conn.openBi()
+    const block = pattern(0, 251 * 4096)
+    const started = process.hrtime.bigint()
+    for (let left = Number(size); left > 0; left -= block.length) {
+      await stream.send.writeAll(left < block.length ? block.slice(0, left) : block)
+    }
+    await stream.send.finish()
+    const count = Buffer.from(await stream.recv.readExact(8)).readBigUInt64BE()
+    if (count !== BigInt(size)) fail('the server counted ' + count)
+    console.log('RATE ' + Math.round((Number(size) * 1e9) / Number(process.hrtime.bigint() - started)))
+  },
+  async down(conn, size = '1') {
+    const stream = await conn.openBi()
+    const wanted = Buffer.alloc(8)
+    wanted.writeBigUInt64BE(BigInt(size))
+    await stream.send.writeAll(Array.from(wanted))
+    await stream.send.finish()
+    let at = 0
+    for (;;) {
+      const chunk = await stream.recv.read(1 << 17)
+      if (!chunk || chunk.length === 0) break
+      for (let i = 0; i < chunk.length; i++) if (chunk[i] !== (at + i) % 251) fail('wrong byte at ' + (at + i))
+      at += chunk.length
+    }
+    if (at !== Number(size)) fail(at + ' bytes came')
+  },
+  async streams(conn, count = '1000') {
+    const work = []
+    for (let i = 0; i < Number(count); i++) work.push(conn.openBi().then((stream) => echoOn(stream, 1 + (i % 3000))))
+    await Promise.all(work)
+  },
+  async datagrams(conn, count = '100') {
+    let back = 0
+    for (let i = 0; i < Number(count); i++) {
+      conn.sendDatagram(pattern(i, 8 + ((i * 37) % 1000)))
+      let timer
+      const late = new Promise((resolve) => (timer = setTimeout(() => resolve(null), 2000)))
+      if (await Promise.race([conn.readDatagram(), late])) back++
+      clearTimeout(timer)
+    }
+    if (back * 10 < Number(count) * 9) fail(`only ${back} of ${count} came back`)
+  },
+  async close(conn, code = '7', reason = 'bye') {
+    await echoOn(await conn.openBi(), 100)
+    conn.close(BigInt(code), bytes(reason))
+  },
+  async 'key-update'(conn) {
+    for (let i = 0; i < 12; i++) await echoOn(await conn.openBi(), 2000000)
+  },
+  async idle(conn, seconds = '60') {
+    await echoOn(await conn.openBi(), 100)
+    await new Promise((resolve) => setTimeout(resolve, Number(seconds) * 1000))
+    await echoOn(await conn.openBi(), 100)
+  },
+}
+
+async function dial(ticket, name, args) {
+  const endpoint = await bind(null, [])
+  const addr = EndpointTicket.fromString(ticket).endpointAddr()
+  const connect = (alpn) => endpoint.connect(addr, bytes(alpn))
+  if (name === 'alpn-mismatch') {
+    await fails(connect('kith-test/none'), '120')
+  } else if (name === 'wrong-key') {
+    const other = new EndpointAddr(SecretKey.generate().public(), null, addr.directAddresses())
+    await fails(endpoint.connect(other, bytes(ECHO)), 'unknownissuer')
+  } else if (name === 'refused') {
+    await fails(connect(ECHO), 'refused')
+  } else if (name === 'resume') {
+    for (let i = 0; i < 2; i++) {
+      const conn = await connect(ECHO)
+      await echoOn(await conn.openBi(), 100)
+      conn.close(0n, [])
+    }
+  } else if (name === 'closed-by-peer') {
+    const conn = await connect(CLOSE)
+    const stream = await conn.openBi()
+    await stream.send.writeAll(bytes('please close'))
+    await stream.send.finish()
+    const reason = String(await conn.closed())
+    if (!reason.includes('42') || !reason.includes('server done')) fail('closed otherwise: ' + reason)
+  } else if (cases[name]) {
+    const conn = await connect(name === 'up' ? SINK : name === 'down' ? SOURCE : ECHO)
+    await cases[name](conn, ...args)
+    if (name !== 'close') conn.close(0n, [])
+  } else {
+    fail('no such case: ' + name)
+  }
+  await endpoint.close()
+}
+
+const [command, ...rest] = process.argv.slice(2)
+const run = command === 'serve' ? serve(rest) : command === 'dial' ? dial(rest[0], rest[1], rest.slice(2)) : Promise.reject(new Error('usage: serve | dial TICKET CASE'))
+run.then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error.stack || error.message)
+    process.exit(1)
+  }
+)

@@ -1,0 +1,67 @@
+//! An agent on the real iroh and iroh-blobs, driven by the interop tests. Its command line is described in ../README.md.
+mod bench;
+mod blobs;
+mod dial;
+mod serve;
+
+use anyhow::{bail, Result};
+use iroh::{endpoint::presets, Endpoint, EndpointAddr, RelayMode, SecretKey};
+use iroh_tickets::{endpoint::EndpointTicket, Ticket};
+
+pub const ECHO: &[u8] = b"kith-test/echo";
+pub const SINK: &[u8] = b"kith-test/sink";
+pub const SOURCE: &[u8] = b"kith-test/source";
+pub const CLOSE: &[u8] = b"kith-test/close";
+
+/// An endpoint on one loopback port, without relay and without address lookup.
+pub async fn bind(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .relay_mode(RelayMode::Disabled)
+        .clear_ip_transports()
+        .bind_addr("127.0.0.1:0")?
+        .alpns(alpns);
+    if let Some(secret) = secret {
+        builder = builder.secret_key(secret);
+    }
+    Ok(builder.bind().await?)
+}
+
+/// The address with the bound sockets only: loopback, whatever interfaces there are.
+pub fn loopback_addr(endpoint: &Endpoint) -> EndpointAddr {
+    let mut addr = EndpointAddr::new(endpoint.id());
+    for socket in endpoint.bound_sockets() {
+        addr = addr.with_ip_addr(socket);
+    }
+    addr
+}
+
+pub fn parse_ticket(text: &str) -> Result<EndpointAddr> {
+    let ticket = <EndpointTicket as Ticket>::decode_string(text)?;
+    Ok(ticket.endpoint_addr().clone())
+}
+
+pub fn pattern(offset: u64, size: usize) -> Vec<u8> {
+    (0..size as u64).map(|i| ((offset + i) % 251) as u8).collect()
+}
+
+pub async fn wait_for_stdin_end() {
+    use tokio::io::AsyncReadExt;
+    let mut input = tokio::io::stdin();
+    let mut scratch = [0u8; 256];
+    while matches!(input.read(&mut scratch).await, Ok(n) if n > 0) {}
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve", rest @ ..] => serve::run(rest).await,
+        ["dial", ticket, case, rest @ ..] => dial::run(ticket, case, rest).await,
+        ["blobs-serve", paths @ ..] => blobs::serve(paths).await,
+        ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
+        ["bench-serve"] => bench::serve().await,
+        ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
+        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | bench-serve | bench-dial TICKET CASE"),
+    }
+}
