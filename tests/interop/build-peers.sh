@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds the real peers once per run into build-peers/: the Rust agent, sendme and dumbpipe; and installs the npm package.
+# What cannot be had on this machine is left out and said; the tests then skip it, or fail where every peer is demanded.
+set -uo pipefail
+cd "$(dirname "$0")"
+root=$(cd ../.. && pwd)
+out=$root/build-peers
+mkdir -p "$out/bin"
+status=0
+
+if command -v npm >/dev/null 2>&1; then
+    test -d node/node_modules/@number0/iroh || (cd node && npm install --no-audit --no-fund --silent) || status=1
+else
+    echo "build-peers: no npm: the peer @number0/iroh is left out"
+    status=1
+fi
+
+enough_rust() {
+    command -v cargo >/dev/null 2>&1 && rustc --version | awk '{ split($2, v, "."); exit !(v[1] > 1 || v[2] >= 91) }'
+}
+if enough_rust; then
+    export CARGO_TARGET_DIR=$out/target
+    (cd rust && cargo build --release --quiet) && cp "$out/target/release/kith-peer" "$out/bin/" || status=1
+    for program in sendme@0.37.1 dumbpipe@0.40.1; do
+        name=${program%@*}
+        test -x "$out/bin/$name" || cargo install --quiet --version "${program#*@}" --root "$out" "$name" || status=1
+    done
+else
+    echo "build-peers: rustc 1.91 or newer is not here: kith-peer, sendme and dumbpipe are left out"
+    status=1
+fi
+exit $status
