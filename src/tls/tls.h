@@ -13,14 +13,18 @@
  * library allocates about 10 KiB for each connection by itself until kith__tls_shed.
  *
  * What the library does on its own: it takes its handshake's random numbers and the wall clock (age of tickets) from the
- * system, obeys the system-wide configuration (/etc/gnutls/config may forbid algorithms: KITH_ERR_TLS), and if
- * SSLKEYLOGFILE is set in the environment it appends secrets to that file. Sizes and order of messages do not depend on it.
+ * system, and it obeys the system-wide configuration (/etc/gnutls/config may forbid algorithms: KITH_ERR_TLS). Sizes and
+ * order of messages do not depend on either. It does not write to SSLKEYLOGFILE: KITH_TLS_KEY_LOG takes its place.
+ *
+ * 0-RTT from clients whose clock of ticket ages is coarse (rustls: whole seconds) is refused now and then, because the
+ * library refuses tickets that seem older than they can be (spec/08, L1); the handshake then goes on with a resumed 1-RTT.
  *
  * Source: RFC 8446, RFC 9001, spec/01 part 2, spec/08 part 1.
  */
 #ifndef KITH_TLS_TLS_H
 #define KITH_TLS_TLS_H
 
+#include "crypto/aead.h"
 #include <kith/quic.h>
 #include <kith/types.h>
 
@@ -40,19 +44,12 @@ enum {
 /** Encryption levels (RFC 9001, 2.1 and 4). */
 enum kith_tls_level { KITH_TLS_INITIAL, KITH_TLS_EARLY, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION, KITH_TLS_LEVELS };
 
-/** Cipher suites by their code points: what packet protection and header protection hang on. */
-enum kith_tls_suite {
-    KITH_TLS_AES_128_GCM = 0x1301,      /* SHA-256 */
-    KITH_TLS_AES_256_GCM = 0x1302,      /* SHA-384 */
-    KITH_TLS_CHACHA20_POLY1305 = 0x1303 /* SHA-256 */
-};
-
 /** What became of 0-RTT. A server reports REJECTED only if the client offered it. */
 enum kith_tls_early { KITH_TLS_EARLY_NONE, KITH_TLS_EARLY_ACCEPTED, KITH_TLS_EARLY_REJECTED };
 
 enum kith_tls_output_kind {
     KITH_TLS_CRYPTO, /* send bytes in CRYPTO frames at level */
-    KITH_TLS_SECRET, /* install bytes as the traffic secret of level and direction for suite. May come more than once for
+    KITH_TLS_SECRET, /* install bytes as the traffic secret of level and direction for cipher. May come more than once for
                          one level and direction (spec/08, L2): the last one counts */
     KITH_TLS_PARAMS, /* bytes: the peer's transport parameters, 1..KITH_TLS_PARAMS_SIZE_MAX, unparsed, untrusted. Once. At
                          a client they are authentic only with DONE; at a server never before DONE either */
@@ -75,7 +72,7 @@ struct kith_tls_output {
     bool wrong_peer;         /* FAILED: the server proved another key than the one dialled: KITH_ERR_WRONG_PEER */
     bool no_alpn;            /* FAILED: no application protocol in common: KITH_ERR_ALPN */
     uint8_t early;           /* DONE: enum kith_tls_early */
-    uint16_t suite;          /* SECRET, DONE: enum kith_tls_suite */
+    uint16_t cipher;         /* SECRET, DONE: enum kith_cipher; it decides the digest too (kith__cipher_digest) */
     uint16_t code;           /* FAILED: wire code, frame type 0 */
     struct kith_slice bytes; /* borrowed: until the next call with this kith_tls other than a getter */
     const char *text;        /* FAILED: why, for the close reason and the log; static */
@@ -87,7 +84,6 @@ struct kith_tls_context_options {
     const struct kith_mem *mem;       /* borrowed; outlives the context */
     struct kith_random random;        /* for the ticket key; the library uses its own source for handshakes */
     const struct kith_secret *secret; /* identity: the seed; copied into the library */
-    const struct kith_id *id;         /* its public key */
 };
 
 /**
