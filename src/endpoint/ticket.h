@@ -14,7 +14,6 @@
 
 enum {
     KITH_TICKET_TEXT_MAX = 64 * 1024, /* characters that are looked at at all */
-    KITH_TICKET_KIND_MAX = 32,        /* characters of a kind */
     KITH_DOC_TICKET_NODES_MAX = 256
 };
 
