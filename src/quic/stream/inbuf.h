@@ -2,7 +2,8 @@
  * The bytes of a receiving half, put into order. Each byte is copied once into a block, delivered once, in order
  * (peek/consume) or as they came (next_chunk). Also used for CRYPTO data.
  *
- * Memory: at most 2 x the bytes that wait + KITH_INBUF_SLACK; where a peer sends many small pieces, blocks are merged.
+ * Memory: at most 2 x the bytes that wait + KITH_INBUF_SLACK (the array of blocks may have unused room for as many blocks
+ * again); where a peer sends many small pieces, blocks are merged.
  * What waits is bounded by flow control, which the caller checks first.
  * Owner: the stream (or packet number space), by value. Source: RFC 9000, 2.2, 4.5 and 7.5; spec/01, 1.11.
  */
