@@ -1,0 +1,111 @@
+#include "quic/stream/credit.h"
+
+#include "base/test.h"
+
+KITH_TEST(credit_is_due_when_it_can_grow_by_an_eighth)
+{
+    struct kith_credit credit;
+
+    kith__credit_init(&credit, 100, 0);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+    kith__credit_give_back(&credit, 11, 0, 0);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+    kith__credit_give_back(&credit, 1, 0, 0);
+    KITH_CHECK(kith__credit_is_due(&credit));
+    KITH_CHECK_EQ(kith__credit_announce(&credit), 112);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+}
+
+KITH_TEST(credit_of_the_smallest_windows_is_due_with_each_unit)
+{
+    struct kith_credit credit;
+
+    kith__credit_init(&credit, 1, 0);
+    kith__credit_give_back(&credit, 1, 0, 0);
+    KITH_CHECK(kith__credit_is_due(&credit));
+    kith__credit_init(&credit, 0, 0);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+}
+
+KITH_TEST(credit_of_the_largest_window_is_never_due)
+{
+    struct kith_credit credit;
+
+    kith__credit_init(&credit, UINT64_MAX, 0);
+    KITH_CHECK_EQ(credit.announced, KITH_VARINT_MAX);
+    kith__credit_give_back(&credit, UINT64_C(1) << 61, 0, 0);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+    KITH_CHECK_EQ(kith__credit_target(&credit), KITH_VARINT_MAX);
+}
+
+KITH_TEST(credit_only_the_newest_lost_limit_is_due_again)
+{
+    struct kith_credit credit;
+
+    kith__credit_init(&credit, 100, 0);
+    kith__credit_give_back(&credit, 50, 0, 0);
+    kith__credit_announce(&credit);
+    kith__credit_give_back(&credit, 50, 0, 0);
+    kith__credit_announce(&credit);
+    kith__credit_on_lost(&credit, 150);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+    kith__credit_on_lost(&credit, 200);
+    KITH_CHECK(kith__credit_is_due(&credit));
+    KITH_CHECK_EQ(kith__credit_announce(&credit), 200);
+    KITH_CHECK(!kith__credit_is_due(&credit));
+}
+
+KITH_TEST(credit_window_doubles_for_a_fast_reader_only)
+{
+    static const struct {
+        uint64_t window_time_ns, rtt_ns, window_max, window;
+    } cases[] = {
+        { 150, 100, 1000, 200 }, { 200, 100, 1000, 100 }, { 150, 100, 130, 130 },
+        { 150, 100, 0, 100 },    { 150, 0, 1000, 100 },
+    };
+
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        struct kith_credit credit;
+        uint64_t now = 1000;
+
+        kith__credit_init(&credit, 100, cases[i].window_max);
+        kith__credit_give_back(&credit, 30, now, cases[i].rtt_ns);
+        now += cases[i].window_time_ns;
+        kith__credit_give_back(&credit, 100, now, cases[i].rtt_ns);
+        KITH_CHECK_EQ(credit.window, cases[i].window);
+    }
+}
+
+KITH_TEST(limit_only_grows)
+{
+    struct kith_limit limit;
+
+    kith__limit_init(&limit, 10);
+    KITH_CHECK(!kith__limit_raise(&limit, 10));
+    KITH_CHECK(!kith__limit_raise(&limit, 5));
+    kith__limit_take(&limit, 10);
+    KITH_CHECK_EQ(kith__limit_left(&limit), 0);
+    KITH_CHECK(kith__limit_raise(&limit, 12));
+    KITH_CHECK_EQ(kith__limit_left(&limit), 2);
+}
+
+KITH_TEST(limit_tells_once_for_each_value_that_it_blocks)
+{
+    struct kith_limit limit;
+
+    kith__limit_init(&limit, 10);
+    kith__limit_take(&limit, 10);
+    kith__limit_on_blocked(&limit);
+    KITH_CHECK(limit.blocked_due);
+    KITH_CHECK_EQ(kith__limit_tell_blocked(&limit), 10);
+    kith__limit_on_blocked(&limit);
+    KITH_CHECK(!limit.blocked_due);
+    kith__limit_on_blocked_lost(&limit, 9);
+    KITH_CHECK(!limit.blocked_due);
+    kith__limit_on_blocked_lost(&limit, 10);
+    KITH_CHECK(limit.blocked_due);
+    kith__limit_raise(&limit, 20);
+    KITH_CHECK(!limit.blocked_due);
+    kith__limit_on_blocked_lost(&limit, 20); /* not used up */
+    KITH_CHECK(!limit.blocked_due);
+}
