@@ -132,8 +132,7 @@ KITH_TEST(utf8_is_checked_strictly)
                                        "\xc0\xaf",
                                        "\xc1\xbf",
                                        "\xc2",
-                                       "\xc2"
-                                       "a",
+                                       "\xc2\x61",
                                        "\xe0\x9f\xbf",
                                        "\xe2\x82",
                                        "\xed\xa0\x80",
