@@ -25,7 +25,7 @@ struct duo_side {
     uint8_t session[KITH_TLS_BLOB_SIZE_MAX];
     size_t session_size;
     unsigned session_count, done_count, failed_count, key_log_count;
-    char key_log[256]; /* the last line */
+    char key_log[2048]; /* all lines, each with a newline */
     bool retry;
     struct kith_tls_output done, failed;
     int err; /* of the last receive */
@@ -154,8 +154,9 @@ static inline void duo_take(struct duo_side *side, const struct kith_tls_output 
         side->session_count++;
         break;
     case KITH_TLS_KEY_LOG:
-        memset(side->key_log, 0, sizeof side->key_log);
-        memcpy(side->key_log, out->bytes.ptr, KITH_MIN(out->bytes.size, sizeof side->key_log - 1));
+        KITH_ASSERT(strlen(side->key_log) + out->bytes.size + 2 <= sizeof side->key_log);
+        strncat(side->key_log, (const char *)out->bytes.ptr, out->bytes.size);
+        strcat(side->key_log, "\n");
         side->key_log_count++;
         break;
     case KITH_TLS_RETRY:
