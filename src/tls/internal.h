@@ -63,7 +63,7 @@ struct kith_tls {
     bool is_server, key_log, resumed, out_of_memory;
     bool takes_early;      /* client: may offer it; server: may accept it */
     bool early_offered;    /* in the ClientHello, with a ticket */
-    bool ticket_is_stale;  /* client: the library offered 0-RTT and then left out the ticket, which is too old */
+    bool session_is_stale; /* client: the library does not take it, or offered 0-RTT and left out the ticket, too old */
     bool has_usable_share; /* server: the ClientHello needs no HelloRetryRequest */
     bool params_published;
 };

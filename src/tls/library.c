@@ -80,7 +80,7 @@ static void on_own_client_hello(struct kith_tls *tls, struct kith_slice message)
     if (kith__client_hello_parse(message, &hello) != 0)
         return;
     tls->early_offered = hello.has_early_data && hello.first_ticket.size != 0;
-    tls->ticket_is_stale = hello.has_early_data && hello.first_ticket.size == 0;
+    tls->session_is_stale = hello.has_early_data && hello.first_ticket.size == 0;
 }
 
 static void on_own_ticket(struct kith_tls *tls, struct kith_slice message)
@@ -217,7 +217,6 @@ static int set_up_server(struct kith_tls *tls)
     int rv;
 
     gnutls_certificate_server_set_request(tls->session, GNUTLS_CERT_REQUIRE);
-    gnutls_db_set_cache_expiration(tls->session, TICKET_LIFETIME_S);
     if ((rv = gnutls_session_ticket_enable_server(tls->session, &ticket_key)) < 0 || !tls->takes_early)
         return rv;
     gnutls_anti_replay_enable(tls->session, tls->ctx->anti_replay);
@@ -230,7 +229,11 @@ static int set_up_client(struct kith_tls *tls)
 
     if (rv < 0 || tls->session_bytes.size == 0)
         return rv;
-    return gnutls_session_set_data(tls->session, tls->offered.data.ptr, tls->offered.data.size);
+    rv = gnutls_session_set_data(tls->session, tls->offered.data.ptr, tls->offered.data.size);
+    if (rv == GNUTLS_E_MEMORY_ERROR)
+        return rv;
+    tls->session_is_stale = rv < 0; /* expired, or from another version of the library */
+    return 0;
 }
 
 int kith__tls_open(struct kith_tls *tls)
@@ -245,6 +248,7 @@ int kith__tls_open(struct kith_tls *tls)
         return rv;
     }
     gnutls_session_set_ptr(tls->session, tls);
+    gnutls_db_set_cache_expiration(tls->session, TICKET_LIFETIME_S); /* of tickets sent, and of sessions offered */
     gnutls_handshake_set_secret_function(tls->session, on_secret);
     gnutls_handshake_set_read_function(tls->session, on_crypto);
     gnutls_alert_set_read_function(tls->session, on_alert);

@@ -128,7 +128,23 @@ static int start_client(struct kith_tls *tls)
 {
     int rv = kith__tls_open(tls);
 
-    return rv < 0 ? api_error(rv) : kith__tls_drive(tls);
+    if (rv < 0)
+        return api_error(rv);
+    return tls->session_is_stale ? 0 : kith__tls_drive(tls);
+}
+
+/* A session that grew too old is no error: begin again without it. What the library made of it is of no use: it fails
+ * over a ticket that it found too old, or promises 0-RTT without one. */
+static int start_client_anew(struct kith_tls *tls)
+{
+    gnutls_deinit(tls->session);
+    tls->session = NULL;
+    kith__outbox_dispose(&tls->outbox);
+    drop_session_bytes(tls);
+    tls->takes_early = tls->session_is_stale = tls->early_offered = false;
+    tls->state = KITH_TLS_SHAKING;
+    tls->failure = (struct kith_tls_output) { .kind = 0 };
+    return start_client(tls);
 }
 
 int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_client_options *options,
@@ -145,17 +161,11 @@ int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_cli
         (err = copy_params(tls, options->params)) != 0 || (err = copy_session(tls, options->session)) != 0)
         goto fail;
     tls->takes_early = options->early_data && session_allows_early(tls);
-    if ((err = start_client(tls)) != 0)
+    err = start_client(tls);
+    if ((err == KITH_ERR_TLS || tls->session_is_stale) && tls->session_bytes.size != 0)
+        err = start_client_anew(tls);
+    if (err != 0)
         goto fail;
-    if (tls->ticket_is_stale) { /* the library's ClientHello promises 0-RTT without a ticket: begin again without both */
-        gnutls_deinit(tls->session);
-        tls->session = NULL;
-        kith__outbox_dispose(&tls->outbox);
-        drop_session_bytes(tls);
-        tls->takes_early = false;
-        if ((err = start_client(tls)) != 0)
-            goto fail;
-    }
     *out = tls;
     return 0;
 fail:

@@ -108,7 +108,7 @@ struct kith_tls_client_options {
 };
 
 /**
- * A client's handshake; the ClientHello waits in kith__tls_next when this returns. Errors: NOMEM; INVALID: ALPNs or
+ * A client's handshake; the ClientHello waits in kith__tls_next when this returns. A session that is too old is left out. Errors: NOMEM; INVALID: ALPNs or
  * parameters out of range; PARSE: the session is none, of another version, or of another peer; TLS.
  */
 KITH_MUST_USE int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_client_options *options,

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static const char *const one[] = { "test/1" };
 static const struct kith_slice none = { NULL, 0 };
@@ -303,6 +304,58 @@ KITH_TEST(a_server_of_another_run_does_a_full_handshake)
     KITH_CHECK(!duo.client.done.resumed && !duo.server.done.resumed);
     KITH_CHECK_EQ(duo.client.done.early, KITH_TLS_EARLY_REJECTED);
     KITH_CHECK_EQ(duo.server.done.early, KITH_TLS_EARLY_REJECTED);
+    duo_dispose(&duo);
+}
+
+/* Where the library's session data holds a time (seconds, 4 bytes) near to now: the first at or after `at`. */
+static size_t find_time(struct kith_slice data, size_t at, uint32_t now)
+{
+    for (; at + 4 <= data.size; at++) {
+        uint32_t value = (uint32_t)data.ptr[at] << 24 | (uint32_t)data.ptr[at + 1] << 16 |
+                         (uint32_t)data.ptr[at + 2] << 8 | data.ptr[at + 3];
+
+        if (now - value < 60)
+            return at;
+    }
+    return data.size;
+}
+
+/* Offers the session with other data of the library in it; true if the handshake went on without it. */
+static bool is_left_out(const struct kith_blob *parts, struct kith_slice data)
+{
+    struct kith_blob blob = *parts;
+    uint8_t bytes[KITH_TLS_BLOB_SIZE_MAX];
+    size_t size;
+
+    blob.data = data;
+    KITH_CHECK_EQ(kith__blob_write(duo.client_ctx->blob_key, &blob, bytes, sizeof bytes, &size), 0);
+    KITH_CHECK_EQ(duo_client(&duo, one, 1, (struct kith_slice) { bytes, size }, true), 0);
+    KITH_CHECK_EQ(duo_server(&duo, one, 1, 7), 0);
+    duo_run(&duo);
+    check_both_done();
+    KITH_CHECK_EQ(duo.client.done.resumed, duo.server.done.resumed);
+    KITH_CHECK_EQ(duo.client.done.early != KITH_TLS_EARLY_NONE, duo.client.secret_count[KITH_TLS_EARLY][1] != 0);
+    return !duo.client.done.resumed && duo.client.done.early == KITH_TLS_EARLY_NONE;
+}
+
+KITH_TEST(a_session_that_is_too_old_or_unknown_to_the_library_is_left_out)
+{
+    uint8_t session[KITH_TLS_BLOB_SIZE_MAX], data[KITH_TLS_BLOB_SIZE_MAX];
+    struct kith_slice blob;
+    struct kith_blob parts;
+    unsigned left_out = 0;
+
+    start();
+    blob = get_session(session);
+    KITH_CHECK_EQ(kith__blob_read(duo.client_ctx->blob_key, blob, &parts), 0);
+    for (size_t at = 0; (at = find_time(parts.data, at, (uint32_t)time(NULL))) != parts.data.size; at++) {
+        memcpy(data, parts.data.ptr, parts.data.size);
+        data[at + 1] -= 3; /* 2.3 days: the arrival of the ticket, or another time that does not count */
+        left_out += is_left_out(&parts, (struct kith_slice) { data, parts.data.size });
+    }
+    KITH_CHECK_EQ(left_out, 1);
+    KITH_CHECK(is_left_out(&parts, duo_slice("of another library")));
+    KITH_CHECK(!is_left_out(&parts, parts.data));
     duo_dispose(&duo);
 }
 
