@@ -48,7 +48,7 @@ void kith__credit_give_back(struct kith_credit *credit, uint64_t count, uint64_t
 /** A limit that the peer grants us. */
 struct kith_limit {
     uint64_t max;      /* largest value ever received */
-    uint64_t used;     /* <= max */
+    uint64_t used;     /* <= max, but for streams opened in 0-RTT that was rejected */
     bool blocked_due;  /* tell the peer that we are blocked at max */
     bool blocked_told; /* the peer was told about this max (until that is lost) */
 };
@@ -59,7 +59,7 @@ static inline void kith__limit_init(struct kith_limit *limit, uint64_t max)
 }
 static inline uint64_t kith__limit_left(const struct kith_limit *limit)
 {
-    return limit->max - limit->used;
+    return limit->max > limit->used ? limit->max - limit->used : 0;
 }
 /** Takes a new limit (untrusted); smaller ones are ignored. Returns true if it grew. */
 bool kith__limit_raise(struct kith_limit *limit, uint64_t max);

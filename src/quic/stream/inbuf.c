@@ -33,6 +33,8 @@ void kith__inbuf_dispose(struct kith_inbuf *in)
 
 uint64_t kith__inbuf_highest(const struct kith_inbuf *in)
 {
+    if (in->final_size != KITH_INBUF_SIZE_UNKNOWN)
+        return in->final_size;
     return in->received.count != 0 ? kith__ranges_at(&in->received, in->received.count - 1).end : 0;
 }
 
@@ -341,4 +343,16 @@ int kith__inbuf_next_chunk(struct kith_inbuf *in, uint8_t *out, size_t capacity,
     *size = part;
     drop(in, part);
     return 0;
+}
+
+void kith__inbuf_skip(struct kith_inbuf *in, uint64_t end, bool fin)
+{
+    int err;
+
+    KITH_ASSERT(in->count == 0);
+    /* One range that takes in all others: this needs no memory. */
+    err = kith__ranges_add(&in->received, 0, KITH_MAX(end, kith__inbuf_highest(in)));
+    KITH_ASSERT(err == 0);
+    if (fin)
+        in->final_size = end;
 }

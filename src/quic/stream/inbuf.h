@@ -46,7 +46,7 @@ void kith__inbuf_init(struct kith_inbuf *in, const struct kith_mem *mem);
 /** Frees everything; fine for a zeroed object and twice. */
 void kith__inbuf_dispose(struct kith_inbuf *in);
 
-/** One more than the highest offset received; 0 at first. Does not count a final size without data. */
+/** The final size if it is known, else one more than the highest offset received; 0 at first: what flow control counts. */
 uint64_t kith__inbuf_highest(const struct kith_inbuf *in);
 
 /**
@@ -82,6 +82,11 @@ void kith__inbuf_consume(struct kith_inbuf *in, size_t size);
  */
 KITH_MUST_USE int kith__inbuf_next_chunk(struct kith_inbuf *in, uint8_t *out, size_t capacity, uint64_t *offset,
                                          size_t *size);
+/**
+ * The bytes below `end` (and the end, if fin) came or will not come, and nobody wants them: they count as received without
+ * being kept. Nothing may be waiting (call discard before). Cannot fail; final size rules were checked.
+ */
+void kith__inbuf_skip(struct kith_inbuf *in, uint64_t end, bool fin);
 /** Frees all waiting bytes; `received` and `final_size` stay, so that later frames are still checked. */
 void kith__inbuf_discard(struct kith_inbuf *in);
 

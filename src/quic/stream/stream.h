@@ -106,10 +106,17 @@ void kith__stream_dispose(struct kith_stream *stream);
 
 /** True when both halves are over: nothing more comes, goes, or is to be read. */
 bool kith__stream_is_over(const struct kith_stream *stream);
-/** True if the sending half has something that may go out now, given what the connection lets new bytes have. */
-bool kith__stream_can_send(const struct kith_stream *stream, uint64_t conn_left);
-/** True if only the connection's credit keeps it from sending. */
-bool kith__stream_is_parked(const struct kith_stream *stream);
+/**
+ * Shows the next piece to send, given how many new bytes the connection's credit allows; false if nothing may go now.
+ * See kith__outbuf_peek.
+ */
+bool kith__stream_next_chunk(const struct kith_stream *stream, uint64_t conn_left, struct kith_outbuf_chunk *chunk);
+/** Notes that the first `size` bytes of it go out now. Returns true if the end went along. */
+bool kith__stream_take_chunk(struct kith_stream *stream, const struct kith_outbuf_chunk *chunk, size_t size);
+/** True if it has new bytes that its own limit allows. */
+bool kith__stream_wants_credit(const struct kith_stream *stream);
+/** Everything that was sent counts as never sent (rejected 0-RTT); the peer's limit is forgotten. */
+void kith__stream_rewind(struct kith_stream *stream);
 
 /* ---- The user's verbs. Each may set intents and flags. Wire effects: RFC 9000, 3. ---- */
 

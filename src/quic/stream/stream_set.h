@@ -155,7 +155,7 @@ struct kith_stream_control {
     uint64_t value; /* the limit; RESET_STREAM: final size */
     uint64_t code;  /* RESET_STREAM, STOP_SENDING */
 };
-/** True if next_control or next_stream may give something (next_stream: unless the room is too small). */
+/** True if next_control gives something; true if next_stream does, unless the room is too small. */
 bool kith__stream_set_has_control(const struct kith_stream_set *set);
 bool kith__stream_set_has_data(const struct kith_stream_set *set);
 /** Takes the next due control frame. The caller has room for KITH_STREAM_CONTROL_SIZE_MAX bytes and sends it. */
