@@ -20,7 +20,7 @@ static const struct kith_blake3_impl sse41 = { "sse41", kith__blake3_compress_po
                                                kith__blake3_parents_sse41 };
 static const struct kith_blake3_impl avx2 = { "avx2", kith__blake3_compress_portable, kith__blake3_chunks_avx2,
                                               kith__blake3_parents_avx2 };
-static const struct kith_blake3_impl avx512 = { "avx512", kith__blake3_compress_avx512, kith__blake3_chunks_avx512,
+static const struct kith_blake3_impl avx512 = { "avx512", kith__blake3_compress_portable, kith__blake3_chunks_avx512,
                                                 kith__blake3_parents_avx512 };
 static const struct kith_blake3_impl *const impls[] = { &portable, &sse41, &avx2, &avx512 };
 #elif defined(__ARM_NEON) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

@@ -64,8 +64,14 @@ void kith__blake3_parents_sse41(const uint32_t *key, uint32_t flags, const uint8
 void kith__blake3_chunks_avx2(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter, size_t count,
                               uint8_t *out);
 void kith__blake3_parents_avx2(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out);
-void kith__blake3_compress_avx512(uint32_t cv[8], const uint8_t *block, uint64_t counter, uint32_t size,
-                                  uint32_t flags);
+void kith__blake3_chunks_avx512_4(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
+                                  size_t count, uint8_t *out);
+void kith__blake3_parents_avx512_4(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count,
+                                   uint8_t *out);
+void kith__blake3_chunks_avx512_8(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
+                                  size_t count, uint8_t *out);
+void kith__blake3_parents_avx512_8(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count,
+                                   uint8_t *out);
 void kith__blake3_chunks_avx512(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
                                 size_t count, uint8_t *out);
 void kith__blake3_parents_avx512(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out);

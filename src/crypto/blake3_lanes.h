@@ -8,7 +8,7 @@
  *   vec_lo32, vec_hi32, vec_lo64, vec_hi64       interleave halves of each 128-bit part (the unpack instructions)
  *   CHUNKS, PARENTS                              names of the two functions to define
  *   CHUNKS_REST, PARENTS_REST                    narrower functions, for what is left at the end
- * and after it the function load_message. State and message are arrays with constant indices, which the compiler keeps in
+ * and after it the function load_part. State and message are arrays with constant indices, which the compiler keeps in
  * registers where there are enough (AVX-512 has 32: 16 of state, 16 of message).
  */
 #include "crypto/blake3_impl.h"
@@ -17,8 +17,20 @@
 
 #define LANES_INLINE TARGET static inline __attribute__((always_inline))
 
-/** m[i] = word i of the block at `offset` in each row. Defined by the including file. */
-LANES_INLINE void load_message(const uint8_t *const *row, size_t offset, vec *m);
+/** Where the blocks of the lanes are: one each `stride` bytes. Lanes past `last` repeat it, and their result is dropped. */
+struct rows {
+    const uint8_t *bytes;
+    size_t stride, last;
+};
+
+/** Constant arithmetic where all lanes are in use: `last` is known to the compiler there. */
+LANES_INLINE const uint8_t *row(const struct rows *rows, size_t i)
+{
+    return rows->bytes + (i < rows->last ? i : rows->last) * rows->stride;
+}
+
+/** 16 bytes at `at` of rows i, i + 4, i + 8 .. side by side, as many as a vector holds. Defined by the including file. */
+LANES_INLINE vec load_part(const struct rows *rows, size_t i, size_t at);
 
 /** Four rows of a matrix become four columns, within each 128-bit part. */
 LANES_INLINE void transpose_quad(vec a, vec b, vec c, vec d, vec *out)
@@ -29,6 +41,18 @@ LANES_INLINE void transpose_quad(vec a, vec b, vec c, vec d, vec *out)
     out[1] = vec_hi64(ab_lo, cd_lo);
     out[2] = vec_lo64(ab_hi, cd_hi);
     out[3] = vec_hi64(ab_hi, cd_hi);
+}
+
+/** m[i] = word i of each row. */
+LANES_INLINE void load_message(const struct rows *rows, vec *m)
+{
+    transpose_quad(load_part(rows, 0, 0), load_part(rows, 1, 0), load_part(rows, 2, 0), load_part(rows, 3, 0), m);
+    transpose_quad(load_part(rows, 0, 16), load_part(rows, 1, 16), load_part(rows, 2, 16), load_part(rows, 3, 16),
+                   m + 4);
+    transpose_quad(load_part(rows, 0, 32), load_part(rows, 1, 32), load_part(rows, 2, 32), load_part(rows, 3, 32),
+                   m + 8);
+    transpose_quad(load_part(rows, 0, 48), load_part(rows, 1, 48), load_part(rows, 2, 48), load_part(rows, 3, 48),
+                   m + 12);
 }
 
 /* The four G of a step side by side, operation by operation: their chains are independent. diagonal: 0 or 1. */
@@ -126,13 +150,6 @@ LANES_INLINE void cv_store(const vec *cv, size_t count, uint8_t *out)
     }
 }
 
-/** Row i starts at bytes + i * stride; lanes past count repeat the last row, and their result is dropped. */
-LANES_INLINE void rows_set(const uint8_t **row, const uint8_t *bytes, size_t stride, size_t count)
-{
-    for (size_t i = 0; i < LANES; i++)
-        row[i] = bytes + (i < count ? i : count - 1) * stride;
-}
-
 /** LANES consecutive chunk numbers, as two vectors of low and high halves. */
 LANES_INLINE void counters_set(uint64_t counter, vec *low, vec *high)
 {
@@ -146,64 +163,82 @@ LANES_INLINE void counters_set(uint64_t counter, vec *low, vec *high)
     *high = vec_load(high_words);
 }
 
-TARGET static void chunks_some(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
+LANES_INLINE void chunks_batch(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
                                size_t count, uint8_t *out)
 {
-    const uint8_t *row[LANES];
+    struct rows rows = { bytes, KITH_BLAKE3_CHUNK_SIZE, count - 1 };
     vec cv[8], m[16], low, high;
 
-    rows_set(row, bytes, KITH_BLAKE3_CHUNK_SIZE, count);
     counters_set(counter, &low, &high);
     cv_set(cv, key);
     for (uint32_t block = 0; block < KITH_BLAKE3_CHUNK_BLOCKS; block++) {
         uint32_t block_flags = flags | (block == 0 ? KITH_BLAKE3_CHUNK_START : 0u) |
                                (block == KITH_BLAKE3_CHUNK_BLOCKS - 1 ? KITH_BLAKE3_CHUNK_END : 0u);
 
-        load_message(row, block * KITH_BLAKE3_BLOCK_SIZE, m);
+        load_message(&rows, m);
         compress_lanes(cv, m, low, high, block_flags);
+        rows.bytes += KITH_BLAKE3_BLOCK_SIZE;
     }
     cv_store(cv, count, out);
 }
 
-TARGET static void parents_some(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out)
+LANES_INLINE void parents_batch(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out)
 {
-    const uint8_t *row[LANES];
+    struct rows rows = { pairs, KITH_BLAKE3_BLOCK_SIZE, count - 1 };
     vec cv[8], m[16], zero = vec_set1(0);
 
-    rows_set(row, pairs, KITH_BLAKE3_BLOCK_SIZE, count);
     cv_set(cv, key);
-    load_message(row, 0, m);
+    load_message(&rows, m);
     compress_lanes(cv, m, zero, zero, flags | KITH_BLAKE3_PARENT);
     cv_store(cv, count, out);
 }
 
-/* A batch takes the same time however many lanes are in use: it pays from half of them on. */
+/* Each kind twice: with all lanes in use the compiler knows all addresses; the other copy is for the last batch. */
+
+TARGET static void chunks_full(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
+                               uint8_t *out)
+{
+    chunks_batch(key, flags, bytes, counter, LANES, out);
+}
+TARGET static void chunks_some(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter,
+                               size_t count, uint8_t *out)
+{
+    chunks_batch(key, flags, bytes, counter, count, out);
+}
+TARGET static void parents_full(const uint32_t *key, uint32_t flags, const uint8_t *pairs, uint8_t *out)
+{
+    parents_batch(key, flags, pairs, LANES, out);
+}
+TARGET static void parents_some(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out)
+{
+    parents_batch(key, flags, pairs, count, out);
+}
+
+/* A batch takes the same time however many lanes are in use: it pays when more than half of them are. */
 
 void CHUNKS(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter, size_t count, uint8_t *out)
 {
-    while (count > LANES / 2) {
-        size_t now = count < LANES ? count : LANES;
-
-        chunks_some(key, flags, bytes, counter, now, out);
-        bytes += now * KITH_BLAKE3_CHUNK_SIZE;
-        out += now * KITH_BLAKE3_CV_SIZE;
-        counter += now;
-        count -= now;
+    for (; count >= LANES; count -= LANES) {
+        chunks_full(key, flags, bytes, counter, out);
+        bytes += LANES * KITH_BLAKE3_CHUNK_SIZE;
+        out += LANES * KITH_BLAKE3_CV_SIZE;
+        counter += LANES;
     }
-    if (count > 0)
+    if (count > LANES / 2)
+        chunks_some(key, flags, bytes, counter, count, out);
+    else if (count > 0)
         CHUNKS_REST(key, flags, bytes, counter, count, out);
 }
 
 void PARENTS(const uint32_t *key, uint32_t flags, const uint8_t *pairs, size_t count, uint8_t *out)
 {
-    while (count > LANES / 2) {
-        size_t now = count < LANES ? count : LANES;
-
-        parents_some(key, flags, pairs, now, out);
-        pairs += now * KITH_BLAKE3_BLOCK_SIZE;
-        out += now * KITH_BLAKE3_CV_SIZE;
-        count -= now;
+    for (; count >= LANES; count -= LANES) {
+        parents_full(key, flags, pairs, out);
+        pairs += LANES * KITH_BLAKE3_BLOCK_SIZE;
+        out += LANES * KITH_BLAKE3_CV_SIZE;
     }
-    if (count > 0)
+    if (count > LANES / 2)
+        parents_some(key, flags, pairs, count, out);
+    else if (count > 0)
         PARENTS_REST(key, flags, pairs, count, out);
 }

@@ -41,14 +41,9 @@ static inline void vec_store(void *bytes, vec x)
 #define vec_hi64(a, b) ((vec)(pair) { ((pair)(a))[1], ((pair)(b))[1] })
 #include "crypto/blake3_lanes.h"
 
-LANES_INLINE void load_message(const uint8_t *const *row, size_t offset, vec *m)
+LANES_INLINE vec load_part(const struct rows *rows, size_t i, size_t at)
 {
-    for (size_t quarter = 0; quarter < 4; quarter++) {
-        size_t at = offset + 16 * quarter;
-
-        transpose_quad(vec_load(row[0] + at), vec_load(row[1] + at), vec_load(row[2] + at), vec_load(row[3] + at),
-                       m + 4 * quarter);
-    }
+    return vec_load(row(rows, i) + at);
 }
 #else
 struct kith_blake3_impl; /* a file needs one declaration */
