@@ -17,6 +17,7 @@
 #include "quic/recover/pacer.h"
 #include "quic/recover/received.h"
 #include "quic/recover/sent.h"
+#include <kith/quic.h>
 
 enum kith_path_state {
     KITH_PATH_UNUSED,
@@ -69,7 +70,6 @@ struct kith_path_previous {
     struct kith_tuple tuple;
     struct kith_path_measures measures;
     struct kith_prove prove; /* the old address is challenged as well (RFC 9000, 9.3.3) */
-    bool is_kept;
 };
 
 struct kith_path {
@@ -79,7 +79,7 @@ struct kith_path {
     uint8_t epoch_next;
     struct kith_tuple tuple;
     uint64_t state_since_ns;
-    uint64_t challenge_give_up_ns;
+
     struct kith_path_measures now;
     struct kith_path_previous *previous; /* allocated while an address change is not settled; NULL */
     struct kith_loss loss;
@@ -89,7 +89,8 @@ struct kith_path {
     struct kith_cid_theirs cids_theirs;
     struct kith_prove prove; /* of tuple.remote */
     struct kith_responses responses;
-    uint64_t received_unproved, sent_unproved; /* bytes since this 4-tuple is unproved: amplification limit */
+    uint64_t received_unproved,
+        sent_unproved; /* bytes from and to tuple.remote since it was new: amplification limit */
     uint64_t last_received_ns;
     uint64_t idle_from_ns; /* idle timeout counts from here */
     uint64_t keep_alive_from_ns;
@@ -158,7 +159,7 @@ bool kith__path_is_window_full(const struct kith_path *path, size_t size);
 struct kith_path_ack {
     uint64_t acked_end;              /* largest acknowledged number before the frame + 1 */
     uint64_t newest, newest_sent_ns; /* largest newly acknowledged */
-    uint64_t marked, ce_sent_ns;
+    uint64_t marked;                 /* of the present 4-tuple, with ECT(0) */
     uint64_t packets, bytes;
     bool eliciting;              /* any newly acknowledged packet asked for an ACK */
     bool any, newest_is_current; /* newest_is_current: of the present 4-tuple */
@@ -176,9 +177,9 @@ bool kith__path_ack_packet(struct kith_path *path, const struct kith_sent_log *l
  *   counts        ECN counts of the frame, or NULL
  *   may_reset     see kith__loss_on_ack
  */
-void kith__path_ack_end(struct kith_path *path, const struct kith_sent_log *log, const struct kith_path_ack *ack,
-                        uint64_t delay_ns, uint64_t delay_max_ns, const struct kith_ecn_counts *counts, bool may_reset,
-                        uint64_t now_ns);
+void kith__path_ack_end(struct kith_path *path, enum kith_space space, const struct kith_sent_log *log,
+                        const struct kith_path_ack *ack, uint64_t delay_ns, uint64_t delay_max_ns,
+                        const struct kith_ecn_counts *counts, bool may_reset, uint64_t now_ns);
 /**
  * The next packet of `log` that is lost now, after it was taken out of all sums, reported to congestion control, ECN and
  * MTU; NULL at the end. The caller reports its frames as lost. *mtu_fell is set (never cleared) on a black hole.

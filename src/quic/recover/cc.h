@@ -7,7 +7,10 @@
 
 #include "quic/recover/rtt.h"
 
-enum { KITH_CC_WINDOW_INITIAL = 12000 }; /* bytes, spec/01, 1.10; the minimum is two packets */
+enum {
+    KITH_CC_WINDOW_INITIAL = 12000, /* bytes, spec/01, 1.10; the minimum is two packets */
+    KITH_CC_WINDOW_MAX = 1 << 30    /* bytes: the peer cannot make it grow further */
+};
 
 struct kith_cc_ops;
 
@@ -33,7 +36,7 @@ struct kith_cc {
     const struct kith_cc_ops *ops;
     uint64_t window;           /* bytes */
     uint64_t threshold;        /* of slow start, bytes; UINT64_MAX at first */
-    uint64_t recovery_ns;      /* packets sent at or before this belong to the last event; 0: no event yet */
+    uint64_t recovery_end_ns;  /* packets sent before this belong to the last event; 0: no event yet */
     uint64_t recovery_prev_ns; /* the same of the event before */
     uint64_t acked_size;       /* NewReno: bytes towards the next step */
     uint64_t events;           /* congestion events, for statistics */
@@ -44,7 +47,7 @@ struct kith_cc {
 
 /** kind: enum kith_quic_congestion of kith/quic.h (asserted). udp_size: the path's packet size, >= 1200. */
 void kith__cc_init(struct kith_cc *cc, uint8_t kind, uint16_t udp_size);
-/** The packet size changed: only the steps and the minimum follow, and an untouched initial window. */
+/** The packet size changed: the steps and the minimum follow. */
 void kith__cc_set_udp_size(struct kith_cc *cc, uint16_t udp_size);
 /**
  * A packet in flight of `size` bytes, sent at sent_ns, was acknowledged.
@@ -72,7 +75,7 @@ static inline bool kith__cc_in_slow_start(const struct kith_cc *cc)
 /** True if a packet sent then belongs to the last congestion event. */
 static inline bool kith__cc_in_recovery(const struct kith_cc *cc, uint64_t sent_ns)
 {
-    return sent_ns <= cc->recovery_ns && cc->recovery_ns != 0;
+    return sent_ns < cc->recovery_end_ns;
 }
 static inline uint64_t kith__cc_window_min(const struct kith_cc *cc)
 {

@@ -5,6 +5,7 @@
 #ifndef KITH_QUIC_RECOVER_ECN_H
 #define KITH_QUIC_RECOVER_ECN_H
 
+#include "quic/recover/space.h"
 #include <kith/types.h>
 
 enum {
@@ -19,11 +20,11 @@ struct kith_ecn_counts {
 };
 
 struct kith_ecn {
-    uint8_t state;               /* enum kith_ecn_state */
-    uint64_t marked_sent;        /* packets that left with ECT(0) */
-    uint64_t marked_lost;        /* of these, declared lost before any was acknowledged */
-    struct kith_ecn_counts peer; /* highest counts the peer reported */
-    uint64_t ce_total;           /* CE marks that were believed, for statistics */
+    uint8_t state;                                 /* enum kith_ecn_state */
+    uint64_t marked_sent;                          /* packets that left with ECT(0) */
+    uint64_t marked_lost;                          /* of these, declared lost before any was acknowledged */
+    struct kith_ecn_counts peer[KITH_SPACE_COUNT]; /* highest counts the peer reported in each space */
+    uint64_t ce_total;                             /* CE marks that were believed, for statistics */
 };
 
 /** on false: never marks. */
@@ -46,7 +47,9 @@ void kith__ecn_on_lost(struct kith_ecn *ecn);
  *   largest_moved   the ACK moved the largest acknowledged number: others may be reordered and are not looked at
  * Returns how many new CE marks the peer saw (> 0: a congestion event).
  */
-uint64_t kith__ecn_on_ack(struct kith_ecn *ecn, uint64_t acked_marked, const struct kith_ecn_counts *counts,
-                          bool largest_moved);
+uint64_t kith__ecn_on_ack(struct kith_ecn *ecn, enum kith_space space, uint64_t acked_marked,
+                          const struct kith_ecn_counts *counts, bool largest_moved);
+/** The path has another 4-tuple: tests again. The peer's counts go on, as they belong to the packet number space. */
+void kith__ecn_restart(struct kith_ecn *ecn);
 
 #endif

@@ -38,6 +38,7 @@ struct kith_received {
     struct kith_ranges seen;    /* at most KITH_ACK_RANGES_MAX */
     uint64_t floor;             /* all below counts as seen before */
     uint64_t ack_from;          /* the peer knows that we know: ranges that end at or below it are not sent again */
+    uint64_t trim_end;          /* an ACK of ours that ends here or below may lack a number that came late */
     uint64_t largest_ns;        /* when the largest number arrived; the ACK delay counts from it */
     uint64_t eliciting_end;     /* largest ack-eliciting number + 1 */
     uint64_t reported_end;      /* largest number of the last ACK sent + 1 */

@@ -6,7 +6,7 @@
  * Sending:  kith__sent_begin -> number; kith__sent_add_frame while the packet is written; kith__sent_commit or _abandon.
  * An ACK:   for each range: kith__sent_ack_begin, then kith__sent_ack_next until NULL; after all: kith__sent_forget.
  * Loss:     kith__sent_take_lost until NULL (the thresholds come from loss.h).
- * Pointers to entries are valid until the next begin or forget. Source: RFC 9002, A.1; RFC 9000, 13.3.
+ * Pointers to entries are valid until the next begin, forget or dispose. Source: RFC 9002, A.1; RFC 9000, 13.3.
  */
 #ifndef KITH_QUIC_RECOVER_SENT_H
 #define KITH_QUIC_RECOVER_SENT_H
@@ -38,15 +38,14 @@ enum kith_sent_state {
     KITH_SENT_SKIPPED /* this number was never used */
 };
 
-enum kith_sent_flag {                             /* a set */
-                      KITH_SENT_ELICITING = 1,    /* has a frame that asks for an ACK */
-                      KITH_SENT_COUNTED = 2,      /* in flight: ack-eliciting or padded (RFC 9002, 2) */
-                      KITH_SENT_MTU_PROBE = 4,    /* its loss is no congestion (RFC 9000, 14.4) */
-                      KITH_SENT_ECT0 = 8,         /* left with ECT(0) */
-                      KITH_SENT_EARLY = 16,       /* 0-RTT */
-                      KITH_SENT_APP_LIMITED = 32, /* nothing more was there to send after it */
-                      KITH_SENT_PROBING = 64,     /* only probing frames */
-                      KITH_SENT_WAS_LOST = 128    /* set by ack_next: was declared lost before (spurious) */
+enum kith_sent_flag {                          /* a set */
+                      KITH_SENT_ELICITING = 1, /* has a frame that asks for an ACK */
+                      KITH_SENT_COUNTED = 2,   /* in flight: ack-eliciting or padded (RFC 9002, 2) */
+                      KITH_SENT_MTU_PROBE = 4, /* its loss is no congestion (RFC 9000, 14.4) */
+                      KITH_SENT_ECT0 = 8,      /* left with ECT(0) */
+                      KITH_SENT_EARLY = 16,    /* 0-RTT */
+                      KITH_SENT_PROBING = 64,  /* only probing frames */
+                      KITH_SENT_WAS_LOST = 128 /* set by ack_next: was declared lost before (spurious) */
 };
 
 /** One packet. One cache line. */
@@ -63,6 +62,7 @@ struct kith_sent {
     uint8_t epoch;     /* of the path's 4-tuple when it was sent: older ones do not count for congestion */
     uint8_t key_phase; /* the caller's */
     uint8_t zero;
+    uint32_t run; /* ACKED: this many entries from here on are ACKED as well; 0: not known */
 };
 _Static_assert(sizeof(struct kith_sent) <= 64, "one cache line per packet in flight");
 
@@ -147,7 +147,7 @@ KITH_MUST_USE int kith__sent_ack_begin(struct kith_sent_log *log, uint64_t first
 const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct kith_sent_walk *walk);
 /**
  * The oldest packet in flight if it is lost: below the largest acknowledged one, and number < below or
- * sent_ns <= sent_before_ns. It is now LOST and out of the sums. NULL: no (more) lost packet. Packets that are not COUNTED
+ * sent_ns < sent_before_ns. It is now LOST and out of the sums. NULL: no (more) lost packet. Packets that are not COUNTED
  * come as well (they carry ACKs only); skip those without frames.
  */
 const struct kith_sent *kith__sent_take_lost(struct kith_sent_log *log, uint64_t below, uint64_t sent_before_ns);
