@@ -6,8 +6,8 @@
 #include "tls/peer.h"
 
 /*
- * TLS 1.3 only; X25519 first, so that no HelloRetryRequest is needed against iroh; Ed25519 signatures and raw public keys
- * only, both ways; the server takes the first of its own ciphers that the client has: AES-128-GCM is the fastest.
+ * TLS 1.3 only; X25519 first, so that no HelloRetryRequest is needed against iroh; Ed25519 signatures and raw public
+ * keys only, both ways; the server takes the first of its own ciphers that the client has: AES-128-GCM is the fastest.
  */
 static const char profile[] = "NONE:+VERS-TLS1.3:+ECDHE-ECDSA:+AEAD:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:"
                               "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+SIGN-EDDSA-ED25519:"
@@ -41,28 +41,28 @@ static bool has_what_iroh_needs(gnutls_priority_t priority)
     return group && sign && gnutls_priority_cipher_list(priority, &list) > 0;
 }
 
-static int set_identity(struct kith_tls_context *ctx, const struct kith_secret *secret)
+static int set_identity(struct kith_tls_context *ctx, const struct kith_tls_context_options *options)
 {
-    struct kith_id id = kith__secret_id(secret);
+    struct kith_id id = options->id != NULL ? *options->id : kith__secret_id(options->secret);
     uint8_t spki[KITH_SPKI_SIZE], pkcs8[KITH_PKCS8_SIZE];
     gnutls_datum_t public_key = { spki, sizeof spki }, private_key = { pkcs8, sizeof pkcs8 };
     int rv;
 
     kith__spki_write(&id, spki);
-    kith__pkcs8_write(secret, pkcs8);
+    kith__pkcs8_write(options->secret, pkcs8);
     rv = gnutls_certificate_set_rawpk_key_mem(ctx->credentials, &public_key, &private_key, GNUTLS_X509_FMT_DER, NULL, 0,
                                               NULL, 0, 0);
     kith__wipe(pkcs8, sizeof pkcs8);
     return rv;
 }
 
-static int set_up(struct kith_tls_context *ctx, const struct kith_secret *secret)
+static int set_up(struct kith_tls_context *ctx, const struct kith_tls_context_options *options)
 {
     int rv;
 
     if ((rv = gnutls_certificate_allocate_credentials(&ctx->credentials)) < 0)
         return rv;
-    if ((rv = set_identity(ctx, secret)) < 0)
+    if ((rv = set_identity(ctx, options)) < 0)
         return rv;
     gnutls_certificate_set_verify_function(ctx->credentials, kith__tls_verify);
     if ((rv = gnutls_priority_init(&ctx->priority, profile, NULL)) < 0)
@@ -88,7 +88,7 @@ int kith__tls_context_new(const struct kith_tls_context_options *options, struct
     ctx->issued.mem = options->mem;
     options->random.fill(options->random.ctx, ctx->ticket_key, sizeof ctx->ticket_key);
     kith__blob_key(options->secret, ctx->blob_key);
-    rv = set_up(ctx, options->secret);
+    rv = set_up(ctx, options);
     if (rv < 0) {
         kith__tls_context_free(ctx);
         return rv == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : KITH_ERR_TLS;

@@ -1,7 +1,7 @@
 /**
- * What must be known of handshake messages beside what the TLS library says about them: rules of QUIC and of raw public
- * keys that it does not check, and which ticket opens 0-RTT. Pure parsers of untrusted bytes that leave errors which TLS
- * itself defines to the library. Messages come with their 4-byte header. Source: RFC 8446, 4.
+ * What must be known of handshake messages beside what the TLS library says about them: rules of QUIC and of raw
+ * public keys that it does not check, and which ticket opens 0-RTT. Pure parsers of untrusted bytes that leave errors
+ * which TLS itself defines to the library. Messages come with their 4-byte header. Source: RFC 8446, 4.
  */
 #ifndef KITH_TLS_HELLO_H
 #define KITH_TLS_HELLO_H
@@ -47,8 +47,8 @@ struct kith_encrypted_extensions {
 KITH_MUST_USE int kith__encrypted_extensions_parse(struct kith_slice message, struct kith_encrypted_extensions *out);
 
 /**
- * The first name of the list `wanted` that the list `offered` has, borrowed from `wanted`; empty if there is none. Lists
- * are names behind their length bytes; a malformed one ends where it breaks.
+ * The first name of the list `wanted` that the list `offered` has, borrowed from `wanted`; empty if there is none.
+ * Lists are names behind their length bytes; a malformed one ends where it breaks.
  */
 struct kith_slice kith__alpn_choose(struct kith_slice wanted, struct kith_slice offered);
 

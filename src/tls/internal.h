@@ -68,7 +68,9 @@ struct kith_tls {
     bool params_published;
 };
 
-/** Alerts that we send on our own account (RFC 8446, 6; RFC 7301), as QUIC codes (RFC 9001, 4.8), and transport errors. */
+/**
+ * Alerts that we send on our own account (RFC 8446, 6; RFC 7301), as QUIC codes (RFC 9001, 4.8), and transport errors.
+ */
 enum kith_tls_code {
     KITH_TLS_CODE_PARAMS = 0x08,
     KITH_TLS_CODE_PROTOCOL_VIOLATION = 0x0a,
@@ -99,7 +101,9 @@ int kith__tls_open(struct kith_tls *tls);
 int kith__tls_offer_alpns(struct kith_tls *tls, struct kith_slice list);
 /** Lets the library go on, until it needs more bytes or is complete. Errors: TLS, NOMEM. */
 int kith__tls_drive(struct kith_tls *tls);
-/** The library's verify function: checks the peer's key of the session. 0, or -1 with the failure set on the kith_tls. */
+/**
+ * The library's verify function: checks the peer's key of the session. 0, or -1 with the failure set on the kith_tls.
+ */
 int kith__tls_verify(gnutls_session_t session);
 /** The library asks if the current ClientHello may open 0-RTT; true at most once for a ticket. */
 bool kith__tls_allows_early(struct kith_tls *tls);

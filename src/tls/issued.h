@@ -1,8 +1,8 @@
 /**
  * Tickets that a server sent and that may still open 0-RTT: each once, and only for the application protocol and the
  * limits it was made under. What is not in here (used, forgotten, of another process) is refused 0-RTT, which costs a
- * round trip and nothing else. This is stronger than a record of what was seen: nothing that is forgotten can be replayed.
- * Source: RFC 8446, 8.1 (single-use tickets) and 4.2.10; RFC 9000, 7.4.1; spec/01, 1.14.
+ * round trip and nothing else. This is stronger than a record of what was seen: nothing that is forgotten can be
+ * replayed. Source: RFC 8446, 8.1 (single-use tickets) and 4.2.10; RFC 9000, 7.4.1; spec/01, 1.14.
  */
 #ifndef KITH_TLS_ISSUED_H
 #define KITH_TLS_ISSUED_H

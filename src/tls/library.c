@@ -119,8 +119,13 @@ static int on_alert(gnutls_session_t session, gnutls_record_encryption_level_t l
 
 static void write_hex(char *out, const uint8_t *bytes, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < size; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 15];
+    }
+    *out = '\0';
 }
 
 static int push_key_log(struct kith_tls *tls, const char *label, const gnutls_datum_t *secret)

@@ -15,7 +15,9 @@ struct kith_outbox {
     const struct kith_mem *mem;
 };
 
-/** Appends kind, level, is_write, cipher and a copy of bytes; other fields are not kept. KITH_ERR_NOMEM changes nothing. */
+/**
+ * Appends kind, level, is_write, cipher and a copy of bytes; other fields are not kept. KITH_ERR_NOMEM changes nothing.
+ */
 KITH_MUST_USE int kith__outbox_push(struct kith_outbox *box, const struct kith_tls_output *output);
 
 /**

@@ -33,7 +33,10 @@ int kith__spki_read(struct kith_slice bytes, struct kith_id *out)
 
 bool kith__id_is_small_order(const struct kith_id *id)
 {
-    /* The seven y coordinates; each comes with either sign bit. 0 and 1 have a second, non-canonical form (p and p + 1). */
+    /*
+     * The seven y coordinates; each comes with either sign bit. 0 and 1 have a second, non-canonical form (p and p +
+     * 1).
+     */
     static const uint8_t small[7][KITH_ID_SIZE] = {
         { 0x01 },
         { 0x00 },

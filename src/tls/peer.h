@@ -1,4 +1,7 @@
-/** Raw Ed25519 public keys as certificates: SubjectPublicKeyInfo and PKCS#8 in DER. Source: RFC 7250, RFC 8410, spec/01 2.5. */
+/**
+ * Raw Ed25519 public keys as certificates: SubjectPublicKeyInfo and PKCS#8 in DER. Source: RFC 7250, RFC 8410, spec/01
+ * 2.5.
+ */
 #ifndef KITH_TLS_PEER_H
 #define KITH_TLS_PEER_H
 

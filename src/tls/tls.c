@@ -1,7 +1,8 @@
 /*
- * One handshake: its life, the messages that come in, the outputs that go out. Incoming bytes are cut into messages here
- * and checked before the library sees them: it gets whole messages of the right level only, and what it does not check
- * itself (certificate types, KeyUpdate, parts of QUIC) is checked before. What the library is told is in library.c.
+ * One handshake: its life, the messages that come in, the outputs that go out. Incoming bytes are cut into messages
+ * here and checked before the library sees them: it gets whole messages of the right level only, and what it does not
+ * check itself (certificate types, KeyUpdate, parts of QUIC) is checked before. What the library is told is in
+ * library.c.
  */
 #include "tls/tls.h"
 #include "base/mem.h"

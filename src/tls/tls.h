@@ -1,23 +1,25 @@
 /**
- * The TLS 1.3 handshake of QUIC (RFC 9001) with Ed25519 raw public keys on both sides (RFC 7250): the only header through
- * which the engine sees the TLS library. Sans-IO: in-order CRYPTO bytes go in with kith__tls_receive, everything that
- * comes of it is queued inside and pulled with kith__tls_next; nothing calls back into the engine.
+ * The TLS 1.3 handshake of QUIC (RFC 9001) with Ed25519 raw public keys on both sides (RFC 7250): the only header
+ * through which the engine sees the TLS library. Sans-IO: in-order CRYPTO bytes go in with kith__tls_receive,
+ * everything that comes of it is queued inside and pulled with kith__tls_next; nothing calls back into the engine.
  *
  * The engine's loop, after every call that returns an int and also when that int is an error:
  *
  *     while (kith__tls_next(tls, &out))
  *         switch (out.kind) ...
  *
- * A `kith_tls_context` belongs to a host and is shared by its connections; a `kith_tls` is one handshake. Both are used
- * by one thread at a time, and a context outlives its connections. Memory of ours comes from the context's allocator; the
- * library allocates about 10 KiB for each connection by itself until kith__tls_shed.
+ * A `kith_tls_context` belongs to a host and is shared by its connections; a `kith_tls` is one handshake. Both are
+ * used by one thread at a time, and a context outlives its connections. Memory of ours comes from the context's
+ * allocator; the library allocates about 10 KiB for each connection by itself until kith__tls_shed.
  *
- * What the library does on its own: it takes its handshake's random numbers and the wall clock (age of tickets) from the
- * system, and it obeys the system-wide configuration (/etc/gnutls/config may forbid algorithms: KITH_ERR_TLS). Sizes and
- * order of messages do not depend on either. It does not write to SSLKEYLOGFILE: KITH_TLS_KEY_LOG takes its place.
+ * What the library does on its own: it takes its handshake's random numbers and the wall clock (age of tickets) from
+ * the system, and it obeys the system-wide configuration (/etc/gnutls/config may forbid algorithms: KITH_ERR_TLS).
+ * Sizes and order of messages do not depend on either. It does not write to SSLKEYLOGFILE: KITH_TLS_KEY_LOG takes its
+ * place.
  *
  * 0-RTT from clients whose clock of ticket ages is coarse (rustls: whole seconds) is refused now and then, because the
- * library refuses tickets that seem older than they can be (spec/08, L1); the handshake then goes on with a resumed 1-RTT.
+ * library refuses tickets that seem older than they can be (spec/08, L1); the handshake then goes on with a resumed
+ * 1-RTT.
  *
  * Source: RFC 8446, RFC 9001, spec/01 part 2, spec/08 part 1.
  */
@@ -48,19 +50,28 @@ enum kith_tls_level { KITH_TLS_INITIAL, KITH_TLS_EARLY, KITH_TLS_HANDSHAKE, KITH
 enum kith_tls_early { KITH_TLS_EARLY_NONE, KITH_TLS_EARLY_ACCEPTED, KITH_TLS_EARLY_REJECTED };
 
 enum kith_tls_output_kind {
-    KITH_TLS_CRYPTO, /* send bytes in CRYPTO frames at level */
-    KITH_TLS_SECRET, /* install bytes as the traffic secret of level and direction for cipher. May come more than once for
-                         one level and direction (spec/08, L2): the last one counts */
-    KITH_TLS_PARAMS, /* bytes: the peer's transport parameters, 1..KITH_TLS_PARAMS_SIZE_MAX, unparsed, untrusted. Once. At
-                         a client they are authentic only with DONE; at a server never before DONE either */
-    KITH_TLS_ALPN,   /* bytes: the chosen protocol. Once. Same trust as PARAMS */
-    KITH_TLS_DONE, /* the handshake is complete and peer is proven, also on resumption. Once; see peer, resumed, early */
-    KITH_TLS_SESSION, /* client: bytes: a session blob for a later kith__tls_new_client, <= KITH_TLS_BLOB_SIZE_MAX. Secret:
-                         who has it can read 0-RTT data of the next connection */
-    KITH_TLS_KEY_LOG, /* bytes: one line of an NSS key log without a newline, if asked for */
-    KITH_TLS_RETRY,   /* client: the server wants another key share while 0-RTT was offered, which the library cannot do
-                         (spec/08, L2). This handshake is over without a word to the peer: start anew, without early_data */
-    KITH_TLS_FAILED /* the handshake is over: close with code (wire: 0x100 + alert, or a QUIC transport error). Once, last */
+    /* Send bytes in CRYPTO frames at level. */
+    KITH_TLS_CRYPTO,
+    /* Install bytes as the traffic secret of level and direction for cipher. May come more than once for one level and
+     * direction (spec/08, L2): the last one counts. */
+    KITH_TLS_SECRET,
+    /* bytes: the peer's transport parameters, 1..KITH_TLS_PARAMS_SIZE_MAX, unparsed, untrusted. Once. They are authentic
+     * only with DONE. */
+    KITH_TLS_PARAMS,
+    /* bytes: the chosen protocol. Once. Same trust as PARAMS. */
+    KITH_TLS_ALPN,
+    /* The handshake is complete and peer is proven, also on resumption. Once; see peer, resumed, early. */
+    KITH_TLS_DONE,
+    /* Client: bytes: a session blob for a later kith__tls_new_client, up to KITH_TLS_BLOB_SIZE_MAX. Secret: who has it
+     * can read the 0-RTT data of the next connection. */
+    KITH_TLS_SESSION,
+    /* bytes: one line of an NSS key log without a newline, if asked for. */
+    KITH_TLS_KEY_LOG,
+    /* Client: the server wants another key share while 0-RTT was offered, which the library cannot do (spec/08, L2). This
+     * handshake is over without a word to the peer: start anew, without early_data. Last. */
+    KITH_TLS_RETRY,
+    /* The handshake is over: close with code (wire: 0x100 + alert, or a QUIC transport error). Once, last. */
+    KITH_TLS_FAILED
 };
 
 /** One thing that the handshake asks of the engine. Fields that a kind does not name are zero. */
@@ -84,6 +95,7 @@ struct kith_tls_context_options {
     const struct kith_mem *mem;       /* borrowed; outlives the context */
     struct kith_random random;        /* for the ticket key; the library uses its own source for handshakes */
     const struct kith_secret *secret; /* identity: the seed; copied into the library */
+    const struct kith_id *id;         /* its public key; NULL: worked out from the seed */
 };
 
 /**
@@ -108,8 +120,9 @@ struct kith_tls_client_options {
 };
 
 /**
- * A client's handshake; the ClientHello waits in kith__tls_next when this returns. A session that is too old is left out. Errors: NOMEM; INVALID: ALPNs or
- * parameters out of range; PARSE: the session is none, of another version, or of another peer; TLS.
+ * A client's handshake; the ClientHello waits in kith__tls_next when this returns. A session that is too old is left
+ * out. Errors: NOMEM; INVALID: ALPNs or parameters out of range; PARSE: the session is none, of another version, or of
+ * another peer; TLS.
  */
 KITH_MUST_USE int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_client_options *options,
                                        struct kith_tls **out);
@@ -121,7 +134,7 @@ struct kith_tls_server_options {
     size_t alpn_count;
     bool early_data;    /* accept 0-RTT: at most once for each ticket, for the ticket's ALPN, with its early_tag */
     uint64_t early_tag; /* stands for what a client may assume in 0-RTT: a number that changes whenever a limit
-                                       in our parameters is lowered. 0-RTT is accepted only with tickets of the same tag */
+                                       in our parameters is lowered. 0-RTT needs a ticket of the same tag */
     bool key_log;
 };
 
@@ -150,13 +163,16 @@ KITH_MUST_USE int kith__tls_receive(struct kith_tls *tls, enum kith_tls_level le
 /** Takes the next output. False when there is none. Memory of the queue is given back when it is empty. */
 bool kith__tls_next(struct kith_tls *tls, struct kith_tls_output *out);
 
-/** The level at which CRYPTO bytes are expected now; new bytes at a lower one are an error of the peer (RFC 9001, 4.1.3). */
+/**
+ * The level at which CRYPTO bytes are expected now; new bytes at a lower one are an error of the peer (RFC 9001,
+ * 4.1.3).
+ */
 enum kith_tls_level kith__tls_read_level(const struct kith_tls *tls);
 
 /**
- * Client: the server's transport parameters as they were when the session that is now used for 0-RTT was made: what our
- * 0-RTT packets must keep to, less what RFC 9000, 7.4.1 forbids to remember. Empty if no 0-RTT is offered. Borrowed until
- * DONE or FAILED is taken. `alpn` (may be NULL) gets the protocol of 0-RTT data, borrowed likewise.
+ * Client: the server's transport parameters as they were when the session that is now used for 0-RTT was made: what
+ * our 0-RTT packets must keep to, less what RFC 9000, 7.4.1 forbids to remember. Empty if no 0-RTT is offered.
+ * Borrowed until DONE or FAILED is taken. `alpn` (may be NULL) gets the protocol of 0-RTT data, borrowed likewise.
  */
 struct kith_slice kith__tls_early_params(const struct kith_tls *tls, struct kith_slice *alpn);
 
