@@ -15,13 +15,13 @@
 
 /**
  * An expanded key. The library loads the GCM tables with instructions that want 64-byte alignment, which the allocator hook
- * does not promise: the object is placed inside a larger block.
+ * does not promise (and the library's header asks for only if LINUX is defined): the object is placed in a larger block.
  */
 struct mb_key {
     aes_gcm_enc_dec_t seal, open; /* NULL: ChaCha20-Poly1305 */
     void *block;                  /* what to free */
     uint8_t chacha20[32];
-    struct gcm_key_data gcm; /* last: not allocated for ChaCha20-Poly1305 */
+    _Alignas(64) struct gcm_key_data gcm; /* last: not allocated for ChaCha20-Poly1305 */
 };
 
 enum { MB_ALIGN = 64 };
