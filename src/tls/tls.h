@@ -55,8 +55,8 @@ enum kith_tls_output_kind {
     /* Install bytes as the traffic secret of level and direction for cipher. May come more than once for one level and
      * direction (spec/08, L2): the last one counts. */
     KITH_TLS_SECRET,
-    /* bytes: the peer's transport parameters, 1..KITH_TLS_PARAMS_SIZE_MAX, unparsed, untrusted. Once. They are authentic
-     * only with DONE. */
+    /* bytes: the peer's transport parameters, 1..KITH_TLS_PARAMS_SIZE_MAX, unparsed, untrusted. Once. They are
+     * authentic only with DONE. */
     KITH_TLS_PARAMS,
     /* bytes: the chosen protocol. Once. Same trust as PARAMS. */
     KITH_TLS_ALPN,
@@ -67,8 +67,8 @@ enum kith_tls_output_kind {
     KITH_TLS_SESSION,
     /* bytes: one line of an NSS key log without a newline, if asked for. */
     KITH_TLS_KEY_LOG,
-    /* Client: the server wants another key share while 0-RTT was offered, which the library cannot do (spec/08, L2). This
-     * handshake is over without a word to the peer: start anew, without early_data. Last. */
+    /* Client: the server wants another key share while 0-RTT was offered, which the library cannot do (spec/08, L2).
+     * This handshake is over without a word to the peer: start anew, without early_data. Last. */
     KITH_TLS_RETRY,
     /* The handshake is over: close with code (wire: 0x100 + alert, or a QUIC transport error). Once, last. */
     KITH_TLS_FAILED
