@@ -5,10 +5,9 @@
 #ifndef KITH_QUIC_HOST_RESET_H
 #define KITH_QUIC_HOST_RESET_H
 
-#include <kith/types.h>
+#include "quic/path/cid.h"
 
 enum {
-    KITH_RESET_TOKEN_SIZE = 16,
     KITH_RESET_SIZE_MIN = 21, /* smaller ones are not recognised */
     KITH_RESET_PADDING_IDEAL =
         25 /* with fewer bytes before the token it could not be mistaken for a packet with a 20-byte id */

@@ -15,7 +15,7 @@
 enum {
     KITH_TOKEN_NONCE_SIZE = 16,
     KITH_TOKEN_CID_SIZE_MAX = 20,
-    KITH_TOKEN_SIZE_MAX = 1 + 19 + 8 + 1 + KITH_TOKEN_CID_SIZE_MAX + 16 + KITH_TOKEN_NONCE_SIZE,
+    KITH_TOKEN_SIZE_MAX = 1 + 8 + 19 + 1 + KITH_TOKEN_CID_SIZE_MAX + 16 + KITH_TOKEN_NONCE_SIZE,
     KITH_TOKEN_USED_MAX =
         16384, /* NEW_TOKEN tokens remembered as used in one lifetime; beyond that they prove nothing */
 };
