@@ -1,17 +1,6 @@
 /* What goes out, and what became of it. */
 #include "quic/stream/stream_set_inner.h"
-
-/* Types of control frames on the wire: RFC 9000, 19. */
-enum {
-    TYPE_RESET_STREAM = 0x04,
-    TYPE_STOP_SENDING = 0x05,
-    TYPE_MAX_DATA = 0x10,
-    TYPE_MAX_STREAM_DATA = 0x11,
-    TYPE_MAX_STREAMS = 0x12, /* + 1: unidirectional */
-    TYPE_DATA_BLOCKED = 0x14,
-    TYPE_STREAM_DATA_BLOCKED = 0x15,
-    TYPE_STREAMS_BLOCKED = 0x16 /* + 1: unidirectional */
-};
+#include "quic/wire/frame.h"
 
 /* A piece of a longer rest is not worth a frame below this: it would cost as much in headers. */
 enum { PIECE_SIZE_MIN = 32 };
@@ -33,23 +22,23 @@ static bool next_conn_control(struct kith_stream_set *set, struct kith_stream_co
 {
     *out = (struct kith_stream_control) { 0 };
     if (kith__credit_is_due(&set->receive_credit)) {
-        out->type = TYPE_MAX_DATA;
+        out->type = KITH_FRAME_MAX_DATA;
         out->value = kith__credit_announce(&set->receive_credit);
         return true;
     }
     if (set->send_limit.blocked_due) {
-        out->type = TYPE_DATA_BLOCKED;
+        out->type = KITH_FRAME_DATA_BLOCKED;
         out->value = kith__limit_tell_blocked(&set->send_limit);
         return true;
     }
     for (uint8_t kind = 0; kind < 2; kind++) {
         if (kith__credit_is_due(&set->open_credit[kind])) {
-            out->type = TYPE_MAX_STREAMS + kind;
+            out->type = (uint8_t)(KITH_FRAME_MAX_STREAMS_BIDI + kind);
             out->value = KITH_MIN(kith__credit_announce(&set->open_credit[kind]), KITH_STREAM_COUNT_MAX);
             return true;
         }
         if (set->open_limit[kind].blocked_due) {
-            out->type = TYPE_STREAMS_BLOCKED + kind;
+            out->type = (uint8_t)(KITH_FRAME_STREAMS_BLOCKED_BIDI + kind);
             out->value = kith__limit_tell_blocked(&set->open_limit[kind]);
             return true;
         }
@@ -63,21 +52,21 @@ static void take_intent(struct kith_stream *stream, struct kith_stream_control *
     *out = (struct kith_stream_control) { .id = stream->id };
     if (stream->intents & KITH_INTENT_RESET) {
         stream->intents &= (uint8_t)~KITH_INTENT_RESET;
-        out->type = TYPE_RESET_STREAM;
+        out->type = KITH_FRAME_RESET_STREAM;
         out->value = stream->out.sent;
         out->code = stream->reset_code;
     } else if (stream->intents & KITH_INTENT_STOP) {
         stream->intents &= (uint8_t)~KITH_INTENT_STOP;
-        out->type = TYPE_STOP_SENDING;
+        out->type = KITH_FRAME_STOP_SENDING;
         out->code = stream->stop_code;
     } else if (stream->intents & KITH_INTENT_MAX_DATA) {
         stream->intents &= (uint8_t)~KITH_INTENT_MAX_DATA;
-        out->type = TYPE_MAX_STREAM_DATA;
+        out->type = KITH_FRAME_MAX_STREAM_DATA;
         out->value = kith__credit_announce(&stream->receive_credit);
     } else {
         KITH_ASSERT(stream->intents & KITH_INTENT_BLOCKED);
         stream->intents &= (uint8_t)~KITH_INTENT_BLOCKED;
-        out->type = TYPE_STREAM_DATA_BLOCKED;
+        out->type = KITH_FRAME_STREAM_DATA_BLOCKED;
         out->value = kith__limit_tell_blocked(&stream->send_limit);
     }
 }
@@ -101,7 +90,7 @@ void kith__stream_set_on_control_acked(struct kith_stream_set *set, const struct
 {
     struct kith_stream *stream;
 
-    if (control->type != TYPE_RESET_STREAM || (stream = kith__stream_set_find(set, control->id)) == NULL)
+    if (control->type != KITH_FRAME_RESET_STREAM || (stream = kith__stream_set_find(set, control->id)) == NULL)
         return;
     kith__stream_on_reset_acked(stream);
     kith__stream_set_touch(set, stream);
@@ -110,16 +99,16 @@ void kith__stream_set_on_control_acked(struct kith_stream_set *set, const struct
 static void on_stream_control_lost(struct kith_stream *stream, const struct kith_stream_control *control)
 {
     switch (control->type) {
-    case TYPE_RESET_STREAM:
+    case KITH_FRAME_RESET_STREAM:
         kith__stream_on_reset_lost(stream);
         break;
-    case TYPE_STOP_SENDING:
+    case KITH_FRAME_STOP_SENDING:
         kith__stream_on_stop_lost(stream);
         break;
-    case TYPE_MAX_STREAM_DATA:
+    case KITH_FRAME_MAX_STREAM_DATA:
         kith__stream_on_max_data_lost(stream, control->value);
         break;
-    case TYPE_STREAM_DATA_BLOCKED:
+    case KITH_FRAME_STREAM_DATA_BLOCKED:
         kith__stream_on_blocked_lost(stream, control->value);
         break;
     default:
@@ -132,19 +121,19 @@ void kith__stream_set_on_control_lost(struct kith_stream_set *set, const struct 
     struct kith_stream *stream;
 
     switch (control->type) {
-    case TYPE_MAX_DATA:
+    case KITH_FRAME_MAX_DATA:
         kith__credit_on_lost(&set->receive_credit, control->value);
         break;
-    case TYPE_DATA_BLOCKED:
+    case KITH_FRAME_DATA_BLOCKED:
         kith__limit_on_blocked_lost(&set->send_limit, control->value);
         break;
-    case TYPE_MAX_STREAMS:
-    case TYPE_MAX_STREAMS + 1:
-        kith__credit_on_lost(&set->open_credit[control->type - TYPE_MAX_STREAMS], control->value);
+    case KITH_FRAME_MAX_STREAMS_BIDI:
+    case KITH_FRAME_MAX_STREAMS_UNI:
+        kith__credit_on_lost(&set->open_credit[control->type - KITH_FRAME_MAX_STREAMS_BIDI], control->value);
         break;
-    case TYPE_STREAMS_BLOCKED:
-    case TYPE_STREAMS_BLOCKED + 1:
-        kith__limit_on_blocked_lost(&set->open_limit[control->type - TYPE_STREAMS_BLOCKED], control->value);
+    case KITH_FRAME_STREAMS_BLOCKED_BIDI:
+    case KITH_FRAME_STREAMS_BLOCKED_UNI:
+        kith__limit_on_blocked_lost(&set->open_limit[control->type - KITH_FRAME_STREAMS_BLOCKED_BIDI], control->value);
         break;
     default:
         if ((stream = kith__stream_set_find(set, control->id)) == NULL)
@@ -154,30 +143,16 @@ void kith__stream_set_on_control_lost(struct kith_stream_set *set, const struct 
     }
 }
 
-/**
- * How many bytes of the chunk fit into `room` with the frame's header, and whether a length field is needed. False: too few.
- * Source: spec/01, 1.11 (length unless the frame fills the packet, no offset when it is 0).
- */
+/** How much of the chunk goes into a frame of at most `room` bytes. False: nothing, or too little to be worth it. */
 static bool fit(uint64_t id, const struct kith_outbuf_chunk *chunk, size_t room, struct kith_stream_chunk *out)
 {
-    size_t header = 1 + kith__varint_size(id) + (chunk->offset != 0 ? kith__varint_size(chunk->offset) : 0);
-    size_t left, length;
+    struct kith_stream_plan plan;
 
-    if (room < header)
+    if (!kith__stream_plan(room, id, chunk->offset, chunk->size, &plan))
         return false;
-    left = room - header;
-    if (chunk->size >= left) {
-        out->size = left;
-        out->has_length = false;
-        return chunk->size == left || left >= PIECE_SIZE_MIN;
-    }
-    length = kith__varint_size(chunk->size);
-    out->has_length = true;
-    out->size = chunk->size;
-    if (chunk->size + length <= left)
-        return true;
-    out->size = left > length ? left - length : 0; /* the length field takes the place of the last bytes */
-    return out->size >= PIECE_SIZE_MIN;
+    out->size = plan.size;
+    out->has_length = plan.has_length;
+    return plan.size == chunk->size || plan.size >= PIECE_SIZE_MIN;
 }
 
 bool kith__stream_set_next_stream(struct kith_stream_set *set, size_t room, struct kith_stream_chunk *out)
