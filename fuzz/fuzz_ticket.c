@@ -11,15 +11,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 static bool rewrite(const char *text, size_t size, struct kith_buf *out)
 {
     struct kith_endpoint_addr addr;
-    struct kith_blob_ticket blob;
+    struct kith_blob_ref blob;
     struct kith_doc_ticket doc;
 
     if (kith__endpoint_ticket_parse(text, size, out->mem, &addr) == 0) {
         KITH_ASSERT(kith__endpoint_ticket_format(&addr, out) == 0);
         kith__endpoint_addr_dispose(&addr);
-    } else if (kith__blob_ticket_parse(text, size, out->mem, &blob) == 0) {
-        KITH_ASSERT(kith__blob_ticket_format(&blob, out) == 0);
-        kith__blob_ticket_dispose(&blob);
+    } else if (kith__blob_ref_parse(text, size, out->mem, &blob) == 0) {
+        KITH_ASSERT(kith__blob_ref_format(&blob, out) == 0);
+        kith__blob_ref_dispose(&blob);
     } else if (kith__doc_ticket_parse(text, size, out->mem, &doc) == 0) {
         KITH_ASSERT(kith__doc_ticket_format(&doc, out) == 0);
         kith__doc_ticket_dispose(&doc);

@@ -193,7 +193,7 @@ static int encode_relay_and_ips(const struct kith_endpoint_addr *addr, struct ki
     return 0;
 }
 
-int kith__blob_ticket_format(const struct kith_blob_ticket *ticket, struct kith_buf *text)
+int kith__blob_ref_format(const struct kith_blob_ref *ticket, struct kith_buf *text)
 {
     struct kith_buf payload;
     int err;
@@ -207,9 +207,9 @@ int kith__blob_ticket_format(const struct kith_blob_ticket *ticket, struct kith_
     return finish_format("blob", err, &payload, text);
 }
 
-static int decode_blob(struct kith_reader r, const struct kith_mem *mem, struct kith_blob_ticket *out)
+static int decode_blob(struct kith_reader r, const struct kith_mem *mem, struct kith_blob_ref *out)
 {
-    struct kith_blob_ticket ticket;
+    struct kith_blob_ref ticket;
     uint32_t format;
     int err;
 
@@ -217,7 +217,7 @@ static int decode_blob(struct kith_reader r, const struct kith_mem *mem, struct 
         return err;
     if ((err = kith__postcard_read_variant(&r, 2, &format)) != 0 ||
         (err = kith__read_bytes(&r, ticket.hash.bytes, KITH_HASH_SIZE)) != 0) {
-        kith__blob_ticket_dispose(&ticket);
+        kith__blob_ref_dispose(&ticket);
         return err;
     }
     ticket.is_hash_seq = format == 1;
@@ -225,7 +225,7 @@ static int decode_blob(struct kith_reader r, const struct kith_mem *mem, struct 
     return 0;
 }
 
-int kith__blob_ticket_parse(const char *text, size_t size, const struct kith_mem *mem, struct kith_blob_ticket *out)
+int kith__blob_ref_parse(const char *text, size_t size, const struct kith_mem *mem, struct kith_blob_ref *out)
 {
     struct kith_buf payload;
     int err;
@@ -237,7 +237,7 @@ int kith__blob_ticket_parse(const char *text, size_t size, const struct kith_mem
     return err;
 }
 
-void kith__blob_ticket_dispose(struct kith_blob_ticket *ticket)
+void kith__blob_ref_dispose(struct kith_blob_ref *ticket)
 {
     kith__endpoint_addr_dispose(&ticket->addr);
 }

@@ -31,16 +31,16 @@ int kith__endpoint_ticket_parse(const char *text, size_t size, const struct kith
                                 struct kith_endpoint_addr *out);
 
 /** Kind "blob": where to get a blob. */
-struct kith_blob_ticket {
+struct kith_blob_ref {
     struct kith_endpoint_addr addr;
     struct kith_hash hash;
     bool is_hash_seq; /* format: a sequence of hashes, else one raw blob */
 };
 
 /** Has room for one relay (the first in order) and no custom addresses; others are left out. KITH_ERR_NOMEM. */
-int kith__blob_ticket_format(const struct kith_blob_ticket *ticket, struct kith_buf *text);
-int kith__blob_ticket_parse(const char *text, size_t size, const struct kith_mem *mem, struct kith_blob_ticket *out);
-void kith__blob_ticket_dispose(struct kith_blob_ticket *ticket);
+int kith__blob_ref_format(const struct kith_blob_ref *ticket, struct kith_buf *text);
+int kith__blob_ref_parse(const char *text, size_t size, const struct kith_mem *mem, struct kith_blob_ref *out);
+void kith__blob_ref_dispose(struct kith_blob_ref *ticket);
 
 /** Kind "doc": a document and who has it. */
 struct kith_doc_ticket {

@@ -175,10 +175,10 @@ KITH_TEST(custom_addresses_in_tickets_are_read_in_both_forms)
     }
 }
 
-static int parse_blob(const char *hex, struct kith_blob_ticket *out)
+static int parse_blob(const char *hex, struct kith_blob_ref *out)
 {
     struct kith_buf text = text_of("blob", hex);
-    int err = kith__blob_ticket_parse((const char *)text.ptr, text.size - 1, kith_mem_default(), out);
+    int err = kith__blob_ref_parse((const char *)text.ptr, text.size - 1, kith_mem_default(), out);
 
     kith__buf_dispose(&text);
     return err;
@@ -189,42 +189,42 @@ KITH_TEST(blob_tickets_are_those_of_peers)
 {
     static const char full[] = "00 " ID " 01 1b 68747470733a2f2f72656c61792e6578616d706c652e636f6d2e2f 02 00 7f000001 "
                                "d209 01 00000000000000000000000000000001 bb03 01 " HASH;
-    struct kith_blob_ticket ticket;
+    struct kith_blob_ref ticket;
     struct kith_buf text, want;
     uint8_t hash[32];
 
     unhex(HASH, hash);
     kith__buf_init(&text, kith_mem_default());
-    KITH_CHECK_EQ(kith__blob_ticket_parse(BLOB, strlen(BLOB), kith_mem_default(), &ticket), 0);
+    KITH_CHECK_EQ(kith__blob_ref_parse(BLOB, strlen(BLOB), kith_mem_default(), &ticket), 0);
     KITH_CHECK(ticket.addr.count == 0 && !ticket.is_hash_seq);
     KITH_CHECK_BYTES(ticket.hash.bytes, hash, 32);
-    KITH_CHECK_EQ(kith__blob_ticket_format(&ticket, &text), 0);
+    KITH_CHECK_EQ(kith__blob_ref_format(&ticket, &text), 0);
     check_text(&text, BLOB);
-    kith__blob_ticket_dispose(&ticket);
+    kith__blob_ref_dispose(&ticket);
     KITH_CHECK_EQ(parse_blob(full, &ticket), 0);
     KITH_CHECK(ticket.addr.count == 3 && ticket.is_hash_seq);
     /* What has no place in this ticket is left out: later relays and custom addresses. */
     KITH_CHECK_EQ(kith__endpoint_addr_add_relay(&ticket.addr, "https://z/", 10), 0);
     KITH_CHECK_EQ(kith__endpoint_addr_add_custom_text(&ticket.addr, "20_aa", 5), 0);
-    KITH_CHECK_EQ(kith__blob_ticket_format(&ticket, &text), 0);
+    KITH_CHECK_EQ(kith__blob_ref_format(&ticket, &text), 0);
     want = text_of("blob", full);
     check_text(&text, (const char *)want.ptr);
     kith__buf_dispose(&want);
-    kith__blob_ticket_dispose(&ticket);
+    kith__blob_ref_dispose(&ticket);
     KITH_CHECK_EQ(parse_blob("00 " ID2 " 00 00 00 " HASH, &ticket), 0);
-    kith__blob_ticket_dispose(&ticket);
+    kith__blob_ref_dispose(&ticket);
 }
 
 KITH_TEST(blob_tickets_with_errors_are_refused)
 {
-    struct kith_blob_ticket ticket;
+    struct kith_blob_ref ticket;
 
     KITH_CHECK_EQ(parse_blob("00 " ID " 00 01 00 7f000001 01 02 " HASH, &ticket), KITH_ERR_PARSE);
     KITH_CHECK_EQ(parse_blob("00 " ID " 02 00 00 " HASH, &ticket), KITH_ERR_PARSE);
     KITH_CHECK_EQ(parse_blob("01 " ID " 00 00 00 " HASH, &ticket), KITH_ERR_PARSE);
     KITH_CHECK_EQ(parse_blob("00 " ID " 00 00 00 0b84", &ticket), KITH_ERR_TRUNCATED);
     KITH_CHECK_EQ(parse_blob("00 " ID " 00 ffff7f 00 " HASH, &ticket), KITH_ERR_TRUNCATED);
-    KITH_CHECK_EQ(kith__blob_ticket_parse(NO_ADDRS, strlen(NO_ADDRS), kith_mem_default(), &ticket), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__blob_ref_parse(NO_ADDRS, strlen(NO_ADDRS), kith_mem_default(), &ticket), KITH_ERR_PARSE);
 }
 
 static int parse_doc(const char *hex, struct kith_doc_ticket *out)
@@ -288,7 +288,7 @@ KITH_TEST(doc_tickets_with_errors_are_refused)
 static int round_trip(const struct kith_mem *mem, const char *doc)
 {
     struct kith_doc_ticket ticket;
-    struct kith_blob_ticket blob;
+    struct kith_blob_ref blob;
     struct kith_endpoint_addr addr;
     struct kith_buf text;
     int err;
@@ -298,9 +298,9 @@ static int round_trip(const struct kith_mem *mem, const char *doc)
         return err;
     err = kith__endpoint_ticket_format(&addr, &text);
     kith__endpoint_addr_dispose(&addr);
-    if (err == 0 && (err = kith__blob_ticket_parse(BLOB, strlen(BLOB), mem, &blob)) == 0) {
-        err = kith__blob_ticket_format(&blob, &text);
-        kith__blob_ticket_dispose(&blob);
+    if (err == 0 && (err = kith__blob_ref_parse(BLOB, strlen(BLOB), mem, &blob)) == 0) {
+        err = kith__blob_ref_format(&blob, &text);
+        kith__blob_ref_dispose(&blob);
     }
     if (err == 0 && (err = kith__doc_ticket_parse(doc, strlen(doc), mem, &ticket)) == 0) {
         err = kith__doc_ticket_format(&ticket, &text);

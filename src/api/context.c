@@ -1,0 +1,284 @@
+/* Contexts: who runs the loop, and how callers wait. */
+#include "api/context.h"
+
+#include "api/objects.h"
+#include "base/assert.h"
+#include "base/mem.h"
+#include "rt/uv/uv.h"
+#include <string.h>
+
+uint64_t kith__context_now(const struct kith_context *context)
+{
+    return kith__rt_now(context->rt);
+}
+
+uint64_t kith__context_until(const struct kith_context *context, uint64_t limit_ns)
+{
+    uint64_t now = kith__context_now(context);
+
+    return limit_ns >= KITH_NEVER - now ? KITH_NEVER : now + limit_ns;
+}
+
+void kith__context_changed(struct kith_context *context)
+{
+    if (context->changed != NULL)
+        kith__rt_condition_broadcast(context->changed);
+    if (context->notice != NULL && !kith__list_is_empty(&context->finished))
+        kith__rt_notice_set(context->notice);
+}
+
+void kith__context_limits_changed(struct kith_context *context)
+{
+    struct kith_heap_node *first = kith__heap_first(&context->limits);
+
+    kith__rt_timer_set(&context->limit_timer, first != NULL ? first->key : KITH_NEVER);
+}
+
+static void on_limit(void *ctx, uint64_t now_ns)
+{
+    struct kith_context *context = ctx;
+
+    kith__op_limits_expire(context, now_ns);
+    kith__context_limits_changed(context);
+}
+
+/* Every endpoint with something new to send gets its turn. */
+static void flush_dirty(struct kith_context *context)
+{
+    struct kith_list *node;
+
+    while ((node = kith__list_first(&context->dirty)) != NULL) {
+        struct kith_endpoint *endpoint = KITH_CONTAINER(node, struct kith_endpoint, dirty_node);
+
+        kith__list_remove(node);
+        kith__driver_pump(endpoint->driver);
+    }
+}
+
+void kith__context_enter(struct kith_context *context)
+{
+    kith__rt_lock_acquire(context->lock);
+}
+
+/* Sends now, and makes sure that the sleeping loop learns of an earlier deadline. */
+static void flush_and_wake(struct kith_context *context)
+{
+    flush_dirty(context);
+    if (kith__rt_deadline(context->rt) < context->sleeping_until) {
+        context->sleeping_until = 0;
+        kith__rt_wake(context->rt);
+    }
+}
+
+void kith__context_leave(struct kith_context *context)
+{
+    /* CALLER: the next turn of the loop sends, so that small writes go out together. */
+    if (context->mode == KITH_CONTEXT_THREAD)
+        flush_and_wake(context);
+    kith__rt_lock_release(context->lock);
+}
+
+/* One turn of the loop, lock held. */
+static void turn(struct kith_context *context)
+{
+    flush_dirty(context);
+    kith__rt_process(context->rt);
+    flush_dirty(context);
+}
+
+static void run_thread(void *ctx)
+{
+    struct kith_context *context = ctx;
+
+    kith__rt_lock_acquire(context->lock);
+    while (!context->must_stop) {
+        turn(context);
+        context->sleeping_until = kith__rt_deadline(context->rt);
+        kith__rt_lock_release(context->lock);
+        kith__rt_wait(context->rt, context->sleeping_until);
+        kith__rt_lock_acquire(context->lock);
+        context->sleeping_until = 0;
+    }
+    kith__rt_lock_release(context->lock);
+}
+
+void kith__context_wait(struct kith_context *context, uint64_t until_ns)
+{
+    uint64_t deadline;
+
+    if (context->mode == KITH_CONTEXT_THREAD) {
+        flush_and_wake(context);
+        kith__rt_condition_wait(context->changed, context->lock, until_ns);
+        return;
+    }
+    flush_dirty(context);
+    deadline = kith__rt_deadline(context->rt);
+    kith__rt_lock_release(context->lock);
+    kith__rt_wait(context->rt, deadline < until_ns ? deadline : until_ns);
+    kith__rt_lock_acquire(context->lock);
+    turn(context);
+}
+
+/* Runs due callbacks without the lock. Returns how many. */
+static int run_callbacks(struct kith_context *context)
+{
+    struct kith_list *node;
+    int count = 0;
+
+    while ((node = kith__list_first(&context->finished)) != NULL) {
+        struct kith_op *op = KITH_CONTAINER(node, struct kith_op, finished);
+        kith_op_callback *callback = op->callback;
+
+        kith__list_remove(node);
+        op->callback = NULL;
+        kith__context_leave(context);
+        callback(op, op->user); /* may free the operation */
+        kith__context_enter(context);
+        count++;
+    }
+    if (context->notice != NULL)
+        kith__rt_notice_clear(context->notice);
+    return count;
+}
+
+static void write_log(void *ctx, enum kith_log_level level, const char *part, const char *text)
+{
+    struct kith_context *context = ctx;
+
+    context->log_user(context->log_user_ctx, (int)level, part, text);
+}
+
+/* What only a context with a thread has. */
+static int start_thread(struct kith_context *context)
+{
+    int err;
+
+    if ((err = kith__rt_condition_new(context->mem, &context->changed)) != 0)
+        return err;
+    if ((err = kith__rt_notice_new(context->mem, &context->notice)) != 0)
+        return err;
+    return kith__rt_thread_start(context->mem, run_thread, context, &context->thread);
+}
+
+static int context_init(struct kith_context *context, const struct kith_context_options *options)
+{
+    int err;
+
+    context->mode = options->mode;
+    context->log_user = options->log;
+    context->log_user_ctx = options->log_ctx;
+    context->log = (struct kith_log) { options->log != NULL ? write_log : NULL, context,
+                                       (enum kith_log_level)options->log_level };
+    kith__list_init(&context->finished);
+    kith__list_init(&context->endpoints);
+    kith__list_init(&context->dirty);
+    kith__heap_init(&context->limits, context->mem);
+    if ((err = kith__rt_lock_new(context->mem, &context->lock)) != 0)
+        return err;
+    if ((err = kith__rt_uv_new(context->mem, &context->log, &context->rt)) != 0)
+        return err;
+    if ((err = kith__rt_timer_init(context->rt, &context->limit_timer, on_limit, context)) != 0)
+        return err;
+    return context->mode == KITH_CONTEXT_THREAD ? start_thread(context) : 0;
+}
+
+int kith_context_new(const struct kith_context_options *options, struct kith_context **out)
+{
+    struct kith_context_options with_defaults = { 0 };
+    struct kith_context *context;
+    int err;
+
+    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_context_options, mem))
+        return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONTEXT_OPTIONS_INIT");
+    memcpy(&with_defaults, options, options->size);
+    if (with_defaults.mem == NULL)
+        with_defaults.mem = kith_mem_default();
+    if ((context = kith__alloc_zero(with_defaults.mem, sizeof *context)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    context->mem = with_defaults.mem;
+    if ((err = context_init(context, &with_defaults)) != 0) {
+        kith_context_free(context);
+        return kith__fail(err, 0, "the event loop could not be started: %s", kith_strerror(err));
+    }
+    *out = context;
+    return 0;
+}
+
+static void stop_thread(struct kith_context *context)
+{
+    if (context->thread == NULL)
+        return;
+    kith__rt_lock_acquire(context->lock);
+    context->must_stop = true;
+    kith__rt_wake(context->rt);
+    kith__rt_lock_release(context->lock);
+    kith__rt_thread_join(context->thread);
+    context->thread = NULL;
+}
+
+void kith_context_free(struct kith_context *context)
+{
+    struct kith_list *node;
+
+    if (context == NULL)
+        return;
+    stop_thread(context);
+    while ((node = kith__list_first(&context->endpoints)) != NULL)
+        kith__endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
+    if (context->rt != NULL)
+        kith__rt_timer_dispose(&context->limit_timer);
+    kith__rt_free(context->rt);
+    kith__heap_dispose(&context->limits);
+    kith__rt_notice_free(context->notice);
+    kith__rt_condition_free(context->changed);
+    kith__rt_lock_free(context->lock);
+    kith__free(context->mem, context);
+}
+
+int kith_context_fd(struct kith_context *context)
+{
+    return context->notice != NULL ? kith__rt_notice_fd(context->notice) : kith__rt_fd(context->rt);
+}
+
+uint64_t kith_context_timeout(struct kith_context *context)
+{
+    uint64_t deadline = KITH_NEVER, now = kith__context_now(context);
+
+    if (context->mode == KITH_CONTEXT_THREAD)
+        return KITH_NEVER;
+    kith__context_enter(context);
+    flush_dirty(context); /* the caller sleeps after this: nothing written may wait for it to wake up */
+    if (!kith__list_is_empty(&context->finished))
+        deadline = 0;
+    else
+        deadline = kith__rt_deadline(context->rt);
+    kith__context_leave(context);
+    if (deadline == KITH_NEVER)
+        return KITH_NEVER;
+    return deadline > now ? deadline - now : 0;
+}
+
+int kith_context_process(struct kith_context *context)
+{
+    int count;
+
+    kith__context_enter(context);
+    if (context->mode == KITH_CONTEXT_CALLER)
+        turn(context);
+    count = run_callbacks(context);
+    if (context->mode == KITH_CONTEXT_CALLER)
+        flush_dirty(context); /* what the callbacks wrote */
+    kith__context_leave(context);
+    return count;
+}
+
+void kith_context_wake(struct kith_context *context)
+{
+    kith__context_enter(context);
+    context->was_woken = true;
+    kith__context_changed(context);
+    if (context->notice != NULL)
+        kith__rt_notice_set(context->notice);
+    kith__context_leave(context);
+    kith__rt_wake(context->rt);
+}

@@ -1,0 +1,52 @@
+/**
+ * A context: the loop, its lock, the operations that wait for their callbacks or their limits.
+ *
+ * Locking: one lock for each context. A public call takes it, works on the engine directly, and leaves; whoever drives the
+ * loop (the thread of a THREAD context, else the caller) holds it for each turn and lets go of it while it sleeps. So the
+ * engine below needs no locks, and kith_op_cancel may come from any thread. Callbacks run without the lock, on the thread that called kith_context_process or a blocking function.
+ */
+#ifndef KITH_API_CONTEXT_H
+#define KITH_API_CONTEXT_H
+
+#include "api/op.h"
+#include "base/heap.h"
+#include "base/log.h"
+#include "rt/rt.h"
+
+struct kith_context {
+    const struct kith_mem *mem;
+    uint8_t mode;              /* enum kith_context_mode */
+    bool is_owned_by_endpoint; /* made by kith_endpoint_bind: ends with it */
+    bool must_stop, was_woken;
+    uint64_t sleeping_until; /* THREAD: the loop's thread sleeps until then; 0: it is awake */
+    struct kith_log log;
+    void (*log_user)(void *ctx, int level, const char *part, const char *text);
+    void *log_user_ctx;
+    struct kith_rt *rt;
+    struct kith_rt_lock *lock;
+    struct kith_rt_condition *changed; /* THREAD: something that a waiting user may wait for has changed */
+    struct kith_rt_thread *thread;
+    struct kith_rt_notice *notice; /* THREAD: makes the descriptor of kith_context_fd readable */
+    struct kith_list finished;     /* operations whose callback is due */
+    struct kith_heap limits;       /* pending operations with a limit, by time */
+    struct kith_rt_timer limit_timer;
+    struct kith_list endpoints;
+    struct kith_list dirty; /* endpoints with something to send: flushed before the loop waits */
+};
+
+/** Takes the lock: at the start of every public call. */
+void kith__context_enter(struct kith_context *context);
+/** Sends what the call produced (THREAD: at once), and lets go of the lock. */
+void kith__context_leave(struct kith_context *context);
+/** Lock held: something changed that a waiter may wait for. */
+void kith__context_changed(struct kith_context *context);
+/** Lock held: waits for one change, or until the time; runs the loop in CALLER mode. */
+void kith__context_wait(struct kith_context *context, uint64_t until_ns);
+/** Lock held: monotonic time of the context. */
+uint64_t kith__context_now(const struct kith_context *context);
+/** Lock held: arms the timer for the first limit. */
+void kith__context_limits_changed(struct kith_context *context);
+/** A time limit from now as a point in time; KITH_WAIT is KITH_NEVER. */
+uint64_t kith__context_until(const struct kith_context *context, uint64_t limit_ns);
+
+#endif

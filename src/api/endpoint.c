@@ -1,0 +1,669 @@
+/* Endpoints of the public API: binding, dialling, accepting, ending. */
+#include "api/objects.h"
+
+#include "api/logs.h"
+#include "base/assert.h"
+#include "base/mem.h"
+#include <string.h>
+
+/* ---- Tickets by peer ---- */
+
+static void forget_peer(struct kith_endpoint *endpoint, struct kith_peer_memory *peer)
+{
+    kith__map_remove(&endpoint->peer_map, peer->id.bytes, KITH_ID_SIZE);
+    kith__list_remove(&peer->node);
+    endpoint->peer_count--;
+    for (size_t i = 0; i < KITH_SESSIONS_PER_PEER_MAX; i++)
+        kith__buf_dispose(&peer->sessions[i]);
+    kith__buf_dispose(&peer->token);
+    kith__free(endpoint->context->mem, peer);
+}
+
+struct kith_peer_memory *kith__endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make)
+{
+    const struct kith_mem *mem = endpoint->context->mem;
+    struct kith_peer_memory *peer = kith__map_get(&endpoint->peer_map, id->bytes, KITH_ID_SIZE);
+
+    if (peer != NULL) {
+        kith__list_remove(&peer->node);
+        kith__list_push_front(&endpoint->peers, &peer->node);
+        return peer;
+    }
+    if (!make || (peer = kith__alloc_zero(mem, sizeof *peer)) == NULL)
+        return NULL;
+    peer->id = *id;
+    for (size_t i = 0; i < KITH_SESSIONS_PER_PEER_MAX; i++)
+        kith__buf_init(&peer->sessions[i], mem);
+    kith__buf_init(&peer->token, mem);
+    if (kith__map_put(&endpoint->peer_map, id->bytes, KITH_ID_SIZE, peer) != 0) {
+        kith__free(mem, peer);
+        return NULL;
+    }
+    kith__list_push_front(&endpoint->peers, &peer->node);
+    if (++endpoint->peer_count > KITH_SESSION_PEERS_MAX)
+        forget_peer(endpoint, KITH_CONTAINER(endpoint->peers.prev, struct kith_peer_memory, node));
+    return peer;
+}
+
+void kith__endpoint_forget_peers(struct kith_endpoint *endpoint)
+{
+    while (!kith__list_is_empty(&endpoint->peers))
+        forget_peer(endpoint, KITH_CONTAINER(endpoint->peers.prev, struct kith_peer_memory, node));
+}
+
+/* ---- Events ---- */
+
+void kith__endpoint_touch(struct kith_endpoint *endpoint)
+{
+    if (!kith__list_is_linked(&endpoint->dirty_node))
+        kith__list_push_back(&endpoint->context->dirty, &endpoint->dirty_node);
+}
+
+/* Accepts one client; its handshake goes on. */
+static int accept_quic(struct kith_endpoint *endpoint, struct kith_quic_incoming *incoming, struct kith_conn **out)
+{
+    struct kith_quic_conn *quic;
+    struct kith_conn *conn;
+    int err = kith_quic_incoming_accept(incoming, NULL, kith__context_now(endpoint->context), &quic);
+
+    if (err != 0)
+        return err;
+    if ((conn = kith__conn_new(endpoint, quic)) == NULL)
+        return KITH_ERR_NOMEM;
+    kith__endpoint_touch(endpoint);
+    *out = conn;
+    return 0;
+}
+
+static void incoming_free(struct kith_incoming *incoming)
+{
+    kith__list_remove(&incoming->node);
+    kith__free(incoming->endpoint->context->mem, incoming);
+}
+
+void kith__endpoint_pump_incoming(struct kith_endpoint *endpoint)
+{
+    struct kith_list *node;
+    struct kith_op *op;
+
+    while ((node = kith__list_first(&endpoint->incoming)) != NULL) {
+        struct kith_incoming *incoming = KITH_CONTAINER(node, struct kith_incoming, node);
+        struct kith_conn *conn;
+
+        if ((op = kith__op_first(&endpoint->incoming_ops)) != NULL) {
+            kith__list_remove(node);
+            op->incoming = incoming;
+            kith__op_done(op, 0);
+        } else if (!kith__list_is_empty(&endpoint->accept_ops)) {
+            if (accept_quic(endpoint, incoming->quic, &conn) == 0)
+                conn->is_accepting = true;
+            incoming_free(incoming);
+        } else {
+            return;
+        }
+    }
+}
+
+void kith__endpoint_offer_accepted(struct kith_conn *conn)
+{
+    struct kith_endpoint *endpoint = conn->endpoint;
+    struct kith_op *op = kith__op_first(&endpoint->accept_ops);
+
+    if (op == NULL) {
+        if (!kith__list_is_linked(&conn->accepted_node))
+            kith__list_push_back(&endpoint->accepted, &conn->accepted_node);
+        return;
+    }
+    kith__list_remove(&conn->accepted_node);
+    conn->is_held = true;
+    op->conn = conn;
+    kith__op_done(op, 0);
+}
+
+static void on_incoming(struct kith_endpoint *endpoint, struct kith_quic_incoming *quic)
+{
+    struct kith_incoming *incoming;
+
+    if (endpoint->is_closing || (incoming = kith__alloc_zero(endpoint->context->mem, sizeof *incoming)) == NULL) {
+        kith_quic_incoming_refuse(quic, kith__context_now(endpoint->context));
+        return;
+    }
+    incoming->endpoint = endpoint;
+    incoming->quic = quic;
+    kith__list_push_back(&endpoint->incoming, &incoming->node);
+    kith__endpoint_pump_incoming(endpoint);
+}
+
+void kith__endpoint_on_event(void *ctx, const struct kith_quic_event *event)
+{
+    struct kith_endpoint *endpoint = ctx;
+    struct kith_conn *conn;
+
+    if (event->kind == KITH_QUIC_INCOMING) {
+        on_incoming(endpoint, event->incoming);
+        return;
+    }
+    if ((conn = kith_quic_conn_user(event->conn)) != NULL)
+        kith__conn_on_event(conn, event);
+    else if (event->kind == KITH_QUIC_DRAINED)
+        kith_quic_conn_free(event->conn);
+}
+
+/* ---- Binding ---- */
+
+/* The ALPNs of the options as slices; *out is allocated. */
+static int collect_alpns(const struct kith_mem *mem, const struct kith_endpoint_options *options,
+                         struct kith_slice **out, size_t *count)
+{
+    size_t n = 0;
+
+    *out = NULL;
+    *count = 0;
+    if (options->alpns == NULL && options->alpns_raw_count == 0)
+        return 0;
+    while (options->alpns != NULL && options->alpns[n] != NULL)
+        n++;
+    if (n + options->alpns_raw_count == 0)
+        return 0;
+    if ((*out = kith__alloc_array(mem, n + options->alpns_raw_count, sizeof **out)) == NULL)
+        return KITH_ERR_NOMEM;
+    for (size_t i = 0; i < n; i++)
+        (*out)[i] = (struct kith_slice) { (const uint8_t *)options->alpns[i], strlen(options->alpns[i]) };
+    for (size_t i = 0; i < options->alpns_raw_count; i++)
+        (*out)[n + i] = options->alpns_raw[i];
+    *count = n + options->alpns_raw_count;
+    return 0;
+}
+
+static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
+{
+    struct kith_endpoint *endpoint = kith__alloc_zero(context->mem, sizeof *endpoint);
+    uint64_t seed;
+
+    if (endpoint == NULL)
+        return NULL;
+    endpoint->context = context;
+    kith__list_init(&endpoint->node);
+    kith__list_init(&endpoint->dirty_node);
+    kith__list_init(&endpoint->conns);
+    kith__list_init(&endpoint->incoming);
+    kith__list_init(&endpoint->accepted);
+    kith__list_init(&endpoint->accept_ops);
+    kith__list_init(&endpoint->incoming_ops);
+    kith__list_init(&endpoint->peers);
+    kith__rt_random(context->rt)->fill(kith__rt_random(context->rt)->ctx, (uint8_t *)&seed, sizeof seed);
+    kith__map_init(&endpoint->peer_map, context->mem, seed);
+    return endpoint;
+}
+
+/* Lock held. */
+static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options)
+{
+    struct kith_context *context = endpoint->context;
+    struct kith_quic_host_options host;
+    struct kith_driver_options driver = { context->mem,   context->rt,         &host,
+                                          options->binds, options->bind_count, kith__endpoint_on_event,
+                                          endpoint };
+    struct kith_slice *alpns = NULL;
+    int err;
+
+    kith_quic_host_defaults(&host);
+    if (options->transport != NULL)
+        host.transport = *options->transport;
+    if (options->secret != NULL)
+        host.secret = *options->secret;
+    else
+        kith__rt_random(context->rt)
+            ->fill(kith__rt_random(context->rt)->ctx, host.secret.bytes, sizeof host.secret.bytes);
+    if ((err = collect_alpns(context->mem, options, &alpns, &host.alpn_count)) == 0 &&
+        (err = kith__endpoint_logs_new(context->rt, options, &host, &endpoint->logs)) == 0) {
+        host.alpns = alpns;
+        err = kith__driver_new(&driver, &endpoint->driver);
+    }
+    kith__free(context->mem, alpns);
+    kith_secret_wipe(&host.secret);
+    return err;
+}
+
+void kith__endpoint_destroy(struct kith_endpoint *endpoint)
+{
+    struct kith_context *context = endpoint->context;
+    struct kith_error error;
+
+    kith__fail_into(&error, KITH_ERR_CLOSED, 0, "the endpoint was closed");
+    kith__op_fail_all(&endpoint->accept_ops, &error);
+    kith__op_fail_all(&endpoint->incoming_ops, &error);
+    while (!kith__list_is_empty(&endpoint->incoming))
+        incoming_free(KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node));
+    KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
+    kith__conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
+    kith__driver_free(endpoint->driver);
+    kith__endpoint_logs_free(endpoint->logs);
+    kith__endpoint_forget_peers(endpoint);
+    kith__map_dispose(&endpoint->peer_map);
+    kith__list_remove(&endpoint->dirty_node);
+    kith__list_remove(&endpoint->node);
+    kith__free(context->mem, endpoint);
+}
+
+static int bind_in(struct kith_context *context, const struct kith_endpoint_options *options,
+                   struct kith_endpoint **out)
+{
+    struct kith_endpoint *endpoint = endpoint_alloc(context);
+    char text[KITH_SOCKADDR_TEXT_SIZE];
+    int err;
+
+    if (endpoint == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    if ((err = endpoint_open(endpoint, options)) != 0) {
+        kith__endpoint_destroy(endpoint);
+        if (err == KITH_ERR_ADDRESS_IN_USE)
+            return kith__fail(err, 0, "%s is in use by another program: choose another port, or 0 for any",
+                              options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text)
+                                                       : "one of the addresses to bind");
+        return kith__fail(err, 0, "the endpoint could not be opened%s%s: %s", options->bind_count == 1 ? " on " : "",
+                          options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text) : "",
+                          kith_strerror(err));
+    }
+    kith__list_push_back(&context->endpoints, &endpoint->node);
+    *out = endpoint;
+    return 0;
+}
+
+int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_endpoint **out)
+{
+    struct kith_endpoint_options with_defaults = { 0 };
+    struct kith_context_options context_options = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_THREAD };
+    struct kith_context *context;
+    int err;
+
+    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_endpoint_options, secret))
+        return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_OPTIONS_INIT");
+    memcpy(&with_defaults, options, options->size);
+    context = with_defaults.context;
+    if (context == NULL && (err = kith_context_new(&context_options, &context)) != 0)
+        return err;
+    context->is_owned_by_endpoint = with_defaults.context == NULL;
+    kith__context_enter(context);
+    err = bind_in(context, &with_defaults, out);
+    kith__context_leave(context);
+    if (err != 0 && with_defaults.context == NULL)
+        kith_context_free(context);
+    return err;
+}
+
+struct kith_id kith_endpoint_id(const struct kith_endpoint *endpoint)
+{
+    return kith_quic_host_id(kith__driver_host(endpoint->driver));
+}
+
+size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_sockaddr *out, size_t capacity)
+{
+    return kith__driver_bound(endpoint->driver, out, capacity);
+}
+
+void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out)
+{
+    struct kith_sockaddr ips[KITH_ADDR_IPS_MAX];
+    struct kith_id id = kith_endpoint_id(endpoint);
+    size_t count;
+
+    kith_addr_init(out, &id);
+    kith__context_enter(endpoint->context);
+    count = kith__driver_reachable(endpoint->driver, ips, KITH_ADDR_IPS_MAX);
+    for (size_t i = 0; i < count; i++)
+        out->ignored_count += kith_addr_add_ip(out, &ips[i]) != 0;
+    kith__context_leave(endpoint->context);
+}
+
+int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns, size_t count)
+{
+    int err;
+
+    kith__context_enter(endpoint->context);
+    err = kith_quic_host_set_alpns(kith__driver_host(endpoint->driver), alpns, count);
+    kith__context_leave(endpoint->context);
+    return err == 0 ? 0 : kith__fail(err, 0, "the protocol names cannot be used: each has 1 to 255 bytes");
+}
+
+void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out)
+{
+    kith__context_enter(endpoint->context);
+    kith_quic_host_stats(kith__driver_host(endpoint->driver), out);
+    kith__context_leave(endpoint->context);
+}
+
+/* ---- Ending ---- */
+
+static bool is_flushed(const struct kith_endpoint *endpoint)
+{
+    KITH_LIST_EACH(node, &endpoint->conns)
+    {
+        const struct kith_conn *conn = KITH_CONTAINER(node, struct kith_conn, node);
+
+        if (!conn->is_closed && conn->unsent_count > 0)
+            return false;
+    }
+    return true;
+}
+
+static bool is_drained(const struct kith_endpoint *endpoint)
+{
+    KITH_LIST_EACH(node, &endpoint->conns)
+    if (KITH_CONTAINER(node, struct kith_conn, node)->quic != NULL)
+        return false;
+    return true;
+}
+
+/* Lock held: waits until the question is answered with yes, or until the time. */
+static bool wait_for(struct kith_endpoint *endpoint, bool (*is_so)(const struct kith_endpoint *), uint64_t until_ns)
+{
+    while (!is_so(endpoint)) {
+        if (kith__context_now(endpoint->context) >= until_ns)
+            return false;
+        kith__context_wait(endpoint->context, until_ns);
+    }
+    return true;
+}
+
+static void close_all(struct kith_endpoint *endpoint)
+{
+    struct kith_slice none = { NULL, 0 };
+
+    while (!kith__list_is_empty(&endpoint->incoming)) {
+        struct kith_incoming *incoming = KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node);
+
+        kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
+        incoming_free(incoming);
+    }
+    KITH_LIST_EACH(node, &endpoint->conns)
+    {
+        struct kith_conn *conn = KITH_CONTAINER(node, struct kith_conn, node);
+
+        if (conn->quic != NULL && !conn->is_closed)
+            kith_quic_conn_close(conn->quic, 0, none, kith__context_now(endpoint->context));
+    }
+    kith__endpoint_touch(endpoint);
+}
+
+int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
+{
+    struct kith_context *context;
+    uint64_t until;
+    bool in_time;
+
+    if (endpoint == NULL)
+        return 0;
+    context = endpoint->context;
+    kith__context_enter(context);
+    until = kith__context_until(context, limit_ns);
+    endpoint->is_closing = true;
+    in_time = wait_for(endpoint, is_flushed, until);
+    close_all(endpoint);
+    /* The close itself goes out in any case; what is given up without time is the wait for its echo. */
+    if (context->mode == KITH_CONTEXT_CALLER)
+        kith__driver_pump(endpoint->driver);
+    in_time = wait_for(endpoint, is_drained, until) && in_time;
+    if (context->is_owned_by_endpoint) {
+        kith__context_leave(context);
+        kith_context_free(context); /* with the endpoint in it */
+    } else {
+        kith__endpoint_destroy(endpoint);
+        kith__context_leave(context);
+    }
+    return in_time ? 0 : kith__fail(KITH_ERR_TIMEOUT, 0, "the endpoint was closed before everything was acknowledged");
+}
+
+/* ---- Dialling ---- */
+
+/* The newest ticket of a peer, moved out: each is used once. */
+static struct kith_buf take_session(struct kith_endpoint *endpoint, const struct kith_id *id)
+{
+    struct kith_peer_memory *peer = kith__endpoint_peer(endpoint, id, false);
+    struct kith_buf none;
+
+    kith__buf_init(&none, endpoint->context->mem);
+    return peer != NULL && peer->session_count > 0 ? kith__buf_take(&peer->sessions[--peer->session_count]) : none;
+}
+
+static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                          const struct kith_connect_options *options, struct kith_op **out)
+{
+    struct kith_quic_connect_options quic = { .remote_id = addr->id,
+                                              .remotes = addr->ips,
+                                              .remote_count = addr->ip_count,
+                                              .local = options->local,
+                                              .alpns = options->alpns,
+                                              .alpn_count = options->alpn_count,
+                                              .transport = options->transport,
+                                              .early_data = options->early_data };
+    struct kith_peer_memory *peer = kith__endpoint_peer(endpoint, &addr->id, false);
+    struct kith_quic_conn *quic_conn;
+    struct kith_buf session;
+    struct kith_conn *conn;
+    int err;
+
+    if (endpoint->is_closing)
+        return kith__fail(KITH_ERR_CLOSED, 0, "the endpoint is closing");
+    if (addr->ip_count == 0)
+        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
+                          addr->relay_count > 0
+                              ? "only a relay is known for the other side, and relays are not supported yet"
+                              : "no address is known for the other side: use a full ticket, or give an address");
+    kith__buf_init(&session, endpoint->context->mem);
+    if (!options->no_session)
+        session = take_session(endpoint, &addr->id);
+    quic.session = kith__buf_slice(&session);
+    if (peer != NULL && !options->no_session)
+        quic.token = kith__buf_slice(&peer->token);
+    if (quic.remote_count > 16)
+        quic.remote_count = 16;
+    err = kith_quic_connect(kith__driver_host(endpoint->driver), &quic, kith__context_now(endpoint->context),
+                            &quic_conn);
+    kith__buf_dispose(&session);
+    if (err == KITH_ERR_WRONG_PEER)
+        return kith__fail(err, 0, "this is the endpoint's own id: an endpoint cannot connect to itself");
+    if (err != 0)
+        return kith__fail(err, 0, NULL);
+    if ((conn = kith__conn_new(endpoint, quic_conn)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    conn->remote_id = addr->id;
+    conn->is_early = options->early_data;
+    if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
+        kith__conn_destroy(conn);
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    }
+    (*out)->on_conn = conn;
+    (*out)->cancel = kith__conn_cancel_connect;
+    kith__endpoint_touch(endpoint);
+    return 0;
+}
+
+int kith_connect_start(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                       const struct kith_connect_options *options, struct kith_op **out)
+{
+    struct kith_connect_options with_defaults = { 0 };
+    int err;
+
+    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_connect_options, transport))
+        return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONNECT_OPTIONS_INIT");
+    memcpy(&with_defaults, options, options->size);
+    kith__context_enter(endpoint->context);
+    err = connect_locked(endpoint, addr, &with_defaults, out);
+    kith__context_leave(endpoint->context);
+    return err;
+}
+
+int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn, uint64_t limit_ns,
+                 struct kith_conn **out)
+{
+    struct kith_slice alpns = { (const uint8_t *)alpn, strlen(alpn) };
+    struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpns, .alpn_count = 1 };
+    struct kith_op *op;
+    int err;
+
+    if ((err = kith_connect_start(endpoint, addr, &options, &op)) != 0)
+        return err;
+    err = kith_op_wait(op, limit_ns);
+    if (err == 0)
+        *out = kith_op_take_conn(op);
+    else if (err == KITH_ERR_TIMEOUT)
+        kith__fail(err, 0, "the other side did not answer in time: it may be offline, or a firewall drops UDP");
+    kith_op_free(op);
+    return err;
+}
+
+/* ---- Accepting ---- */
+
+static int endpoint_op_start(struct kith_endpoint *endpoint, enum kith_op_kind kind, struct kith_op **out)
+{
+    struct kith_list *list = kind == KITH_OP_ACCEPT ? &endpoint->accept_ops : &endpoint->incoming_ops;
+    struct kith_list *ready;
+
+    if (endpoint->is_closing)
+        return kith__fail(KITH_ERR_CLOSED, 0, "the endpoint is closing");
+    if ((*out = kith__op_new(endpoint->context, kind, list)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    if (kind == KITH_OP_ACCEPT && (ready = kith__list_first(&endpoint->accepted)) != NULL)
+        kith__endpoint_offer_accepted(KITH_CONTAINER(ready, struct kith_conn, accepted_node));
+    kith__endpoint_pump_incoming(endpoint);
+    return 0;
+}
+
+int kith_accept_start(struct kith_endpoint *endpoint, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(endpoint->context);
+    err = endpoint_op_start(endpoint, KITH_OP_ACCEPT, out);
+    kith__context_leave(endpoint->context);
+    return err;
+}
+
+int kith_incoming_next_start(struct kith_endpoint *endpoint, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(endpoint->context);
+    err = endpoint_op_start(endpoint, KITH_OP_INCOMING, out);
+    kith__context_leave(endpoint->context);
+    return err;
+}
+
+int kith_accept(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_conn **out)
+{
+    struct kith_op *op;
+    int err;
+
+    if ((err = kith_accept_start(endpoint, &op)) != 0)
+        return err;
+    err = kith_op_wait(op, limit_ns);
+    if (err == 0)
+        *out = kith_op_take_conn(op);
+    else if (err == KITH_ERR_TIMEOUT)
+        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "nobody connected in time");
+    kith_op_free(op);
+    return err;
+}
+
+int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_incoming **out)
+{
+    struct kith_op *op;
+    int err;
+
+    if ((err = kith_incoming_next_start(endpoint, &op)) != 0)
+        return err;
+    err = kith_op_wait(op, limit_ns);
+    if (err == 0)
+        *out = kith_op_take_incoming(op);
+    else if (err == KITH_ERR_TIMEOUT)
+        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "nobody knocked in time");
+    kith_op_free(op);
+    return err;
+}
+
+struct kith_sockaddr kith_incoming_remote(const struct kith_incoming *incoming)
+{
+    return kith_quic_incoming_remote(incoming->quic);
+}
+
+bool kith_incoming_is_validated(const struct kith_incoming *incoming)
+{
+    return kith_quic_incoming_is_validated(incoming->quic);
+}
+
+int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **out)
+{
+    struct kith_endpoint *endpoint = incoming->endpoint;
+    struct kith_conn *conn;
+    int err;
+
+    kith__context_enter(endpoint->context);
+    err = accept_quic(endpoint, incoming->quic, &conn);
+    incoming_free(incoming);
+    if (err != 0) {
+        kith__fail(err, 0, "the client could not be accepted: %s", kith_strerror(err));
+    } else if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
+        kith__conn_destroy(conn);
+        err = kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    } else {
+        (*out)->on_conn = conn;
+        (*out)->cancel = kith__conn_cancel_connect;
+    }
+    kith__context_leave(endpoint->context);
+    return err;
+}
+
+int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns, struct kith_conn **out)
+{
+    struct kith_op *op;
+    int err;
+
+    if ((err = kith_incoming_accept_start(incoming, &op)) != 0)
+        return err;
+    err = kith_op_wait(op, limit_ns);
+    if (err == 0)
+        *out = kith_op_take_conn(op);
+    kith_op_free(op);
+    return err;
+}
+
+/* One of the answers that need no more from the incoming. */
+static void answer(struct kith_incoming *incoming, bool refuse)
+{
+    struct kith_endpoint *endpoint = incoming->endpoint;
+
+    kith__context_enter(endpoint->context);
+    if (refuse)
+        kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
+    else
+        kith_quic_incoming_ignore(incoming->quic);
+    incoming_free(incoming);
+    kith__endpoint_touch(endpoint);
+    kith__context_leave(endpoint->context);
+}
+
+void kith_incoming_refuse(struct kith_incoming *incoming)
+{
+    answer(incoming, true);
+}
+
+void kith_incoming_ignore(struct kith_incoming *incoming)
+{
+    answer(incoming, false);
+}
+
+int kith_incoming_retry(struct kith_incoming *incoming)
+{
+    struct kith_endpoint *endpoint = incoming->endpoint;
+    int err;
+
+    kith__context_enter(endpoint->context);
+    err = kith_quic_incoming_retry(incoming->quic, kith__context_now(endpoint->context));
+    if (err != 0)
+        kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
+    incoming_free(incoming);
+    kith__endpoint_touch(endpoint);
+    kith__context_leave(endpoint->context);
+    return err == 0 ? 0 : kith__fail(err, 0, "the client has proved its address already; it was refused");
+}

@@ -1,0 +1,110 @@
+/* Errors as a code, a sentence and a cause. */
+#include "api/error.h"
+
+#include "codec/postcard.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local struct kith_error last_error;
+
+/* Peers choose reasons: nothing of theirs may move the cursor or colour the terminal. */
+static void escape(const char *from, char *to, size_t to_size)
+{
+    bool is_utf8 = kith__utf8_is_valid((const uint8_t *)from, strlen(from));
+    size_t used = 0;
+
+    for (; *from != 0 && used + 5 < to_size; from++) {
+        uint8_t byte = (uint8_t)*from;
+
+        if ((byte >= 0x20 && byte < 0x7f) || (byte >= 0x80 && is_utf8))
+            to[used++] = (char)byte;
+        else
+            used += (size_t)snprintf(to + used, to_size - used, "\\x%02x", byte);
+    }
+    to[used] = 0;
+}
+
+static int fill(struct kith_error *error, int code, int64_t cause, const char *format, va_list arguments)
+{
+    char text[KITH_ERROR_TEXT_SIZE];
+
+    error->code = code;
+    error->cause = cause;
+    if (format == NULL) {
+        snprintf(error->text, sizeof error->text, "%s", kith_strerror(code));
+        return code;
+    }
+    vsnprintf(text, sizeof text, format, arguments);
+    escape(text, error->text, sizeof error->text);
+    return code;
+}
+
+int kith__fail(int code, int64_t cause, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    fill(&last_error, code, cause, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+int kith__fail_into(struct kith_error *error, int code, int64_t cause, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    fill(error, code, cause, format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+int kith__fail_with(const struct kith_error *error)
+{
+    last_error = *error;
+    return error->code;
+}
+
+const struct kith_error *kith_error_last(void)
+{
+    return &last_error;
+}
+
+static const char *advice(int err)
+{
+    switch (err) {
+    case KITH_ERR_WRONG_PEER:
+        return "; check the id or ask for a new ticket";
+    case KITH_ERR_ALPN:
+        return "; the other program speaks another protocol, or another version of it";
+    case KITH_ERR_REFUSED:
+        return "; it may be busy or not accept you";
+    case KITH_ERR_IDLE:
+        return "; it may be gone, or a firewall drops UDP";
+    case KITH_ERR_LOST:
+        return "; it was probably restarted: connect again";
+    default:
+        return "";
+    }
+}
+
+int kith__fail_closed(struct kith_error *error, const struct kith_quic_close_info *info)
+{
+    int size = info->reason.size < 300 ? (int)info->reason.size : 300;
+    const char *reason = (const char *)info->reason.ptr;
+
+    if (info->err == KITH_ERR_CLOSED)
+        return kith__fail_into(error, info->err, (int64_t)info->code, "we closed the connection (code %" PRIu64 ")",
+                               info->code);
+    if (info->is_application && info->by_peer)
+        return kith__fail_into(error, info->err, (int64_t)info->code,
+                               "the other side closed the connection (code %" PRIu64 "%s%.*s)", info->code,
+                               size > 0 ? ": " : "", size, size > 0 ? reason : "");
+    if (size > 0 || info->code != 0)
+        return kith__fail_into(error, info->err, (int64_t)info->code, "%s (%s said code 0x%" PRIx64 "%s%.*s)%s",
+                               kith_strerror(info->err), info->by_peer ? "it" : "we", info->code, size > 0 ? ": " : "",
+                               size, size > 0 ? reason : "", advice(info->err));
+    return kith__fail_into(error, info->err, 0, "%s%s", kith_strerror(info->err), advice(info->err));
+}

@@ -1,0 +1,131 @@
+/**
+ * What the public handles are. All inside the lock of the context.
+ *
+ * Who holds whom: an endpoint lists its connections, a connection lists its streams. A connection object lives until both
+ * the user gave the handle back and the engine drained it; a stream object until the user gave it back and everything it
+ * finished was acknowledged (so that a graceful close can wait for it).
+ */
+#ifndef KITH_API_OBJECTS_H
+#define KITH_API_OBJECTS_H
+
+#include "api/context.h"
+#include "base/buf.h"
+#include "base/map.h"
+#include "endpoint/driver.h"
+
+enum {
+    KITH_SESSION_PEERS_MAX = 256,  /* peers whose tickets are kept; the one used longest ago is forgotten */
+    KITH_SESSIONS_PER_PEER_MAX = 2 /* a ticket is used once: two let two connections resume */
+};
+
+/** Tickets and the address token of one peer. */
+struct kith_peer_memory {
+    struct kith_list node; /* in the endpoint's list, used last first */
+    struct kith_id id;
+    struct kith_buf sessions[KITH_SESSIONS_PER_PEER_MAX];
+    size_t session_count;
+    struct kith_buf token;
+};
+
+struct kith_endpoint {
+    struct kith_list node;       /* in the context */
+    struct kith_list dirty_node; /* in its list of endpoints with something to send */
+    struct kith_context *context;
+    struct kith_driver *driver;
+    struct kith_endpoint_logs *logs; /* NULL: none */
+    struct kith_list conns;
+    struct kith_list incoming; /* clients nobody asked for yet */
+    struct kith_list accepted; /* connected clients that nobody asked for yet */
+    struct kith_list accept_ops, incoming_ops;
+    struct kith_map peer_map; /* id -> kith_peer_memory */
+    struct kith_list peers;
+    size_t peer_count;
+    bool is_closing;
+};
+
+struct kith_incoming {
+    struct kith_list node; /* in the endpoint while nobody has it */
+    struct kith_endpoint *endpoint;
+    struct kith_quic_incoming *quic;
+};
+
+struct kith_conn {
+    struct kith_list node;          /* in the endpoint */
+    struct kith_list accepted_node; /* in the endpoint's accepted list */
+    struct kith_endpoint *endpoint;
+    struct kith_quic_conn *quic; /* NULL once drained */
+    bool is_held;                /* the user has the handle, or an operation will give it */
+    bool is_accepting;           /* an accept took it in, its handshake goes on */
+    bool is_connected, is_closed, is_early, was_early_accepted;
+    struct kith_id remote_id;
+    struct kith_buf alpn, reason;
+    struct kith_quic_close_info close_info;
+    struct kith_error error; /* how it ended, in words */
+    size_t unsent_count;     /* finished streams that wait for their last acknowledgement */
+    struct kith_list streams;
+    struct kith_list opened[2]; /* streams of the peer that nobody accepted yet: uni, bidi */
+    struct kith_list handshake_ops, closed_ops, open_ops[2], accept_ops[2], datagram_send_ops, datagram_receive_ops;
+};
+
+enum kith_sending {
+    KITH_SENDING_OPEN,
+    KITH_SENDING_FINISHED,
+    KITH_SENDING_ACKED,
+    KITH_SENDING_RESET,
+    KITH_SENDING_NONE
+};
+
+struct kith_stream {
+    struct kith_list node;        /* in the connection */
+    struct kith_list opened_node; /* in its list of streams that wait to be accepted */
+    struct kith_conn *conn;
+    uint64_t id;
+    uint64_t stop_code;
+    uint8_t sending; /* enum kith_sending */
+    bool bidi, is_local, is_held, is_stopped, has_read_all;
+    struct kith_list read_ops, write_ops, sent_ops;
+};
+
+/** The engine's events for an endpoint arrive here (context `endpoint`). */
+void kith__endpoint_on_event(void *endpoint, const struct kith_quic_event *event);
+/** Lock held (or no thread left): ends everything at once and frees the endpoint. Handles of it are invalid afterwards. */
+void kith__endpoint_destroy(struct kith_endpoint *endpoint);
+/** Marks the endpoint as having something to send. */
+void kith__endpoint_touch(struct kith_endpoint *endpoint);
+/** Tickets of a peer: the memory, made if need be (NULL without memory). */
+struct kith_peer_memory *kith__endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make);
+void kith__endpoint_forget_peers(struct kith_endpoint *endpoint);
+
+/** A connection object around an engine connection, not yet held. NULL without memory (the engine's is then freed). */
+struct kith_conn *kith__conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic);
+/** Takes the connection out of everything at once, without sending; frees it. */
+void kith__conn_destroy(struct kith_conn *conn);
+/** The cancel function of an operation that waits for a handshake: closes the connection behind it. */
+void kith__conn_cancel_connect(struct kith_op *op);
+void kith__conn_on_connected(struct kith_conn *conn, bool early_accepted);
+void kith__conn_on_early(struct kith_conn *conn);
+void kith__conn_on_closed(struct kith_conn *conn);
+void kith__conn_on_drained(struct kith_conn *conn);
+void kith__conn_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
+/** Frees the object if neither user nor engine needs it. */
+void kith__conn_release_if_done(struct kith_conn *conn);
+/** Gives a connected client to an accept that waits, or queues it. */
+void kith__endpoint_offer_accepted(struct kith_conn *conn);
+/** Starts accepting every client that waits, if an accept waits too. */
+void kith__endpoint_pump_incoming(struct kith_endpoint *endpoint);
+
+/** Error of an operation on a connection that has ended (or on none). */
+int kith__conn_failure(const struct kith_conn *conn);
+
+struct kith_stream *kith__stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local);
+void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event);
+/** The connection ended: every operation fails; the object goes when the user gives it back. */
+void kith__stream_on_conn_closed(struct kith_stream *stream);
+void kith__stream_release_if_done(struct kith_stream *stream);
+
+/** Gives waiting open and accept operations their streams. */
+void kith__conn_pump_streams(struct kith_conn *conn, bool bidi);
+/** Moves what can be moved for waiting datagram operations. */
+void kith__conn_pump_datagrams(struct kith_conn *conn);
+
+#endif

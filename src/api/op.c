@@ -1,0 +1,239 @@
+/* Operations: waiting, callbacks, limits, cancelling. */
+#include "api/op.h"
+
+#include "api/context.h"
+#include "base/assert.h"
+#include "base/mem.h"
+
+struct kith_op *kith__op_new(struct kith_context *context, enum kith_op_kind kind, struct kith_list *list)
+{
+    struct kith_op *op = kith__alloc_zero(context->mem, sizeof *op);
+
+    if (op == NULL)
+        return NULL;
+    op->context = context;
+    op->kind = (uint8_t)kind;
+    op->result = KITH_ERR_AGAIN;
+    kith__list_init(&op->node);
+    kith__list_init(&op->finished);
+    kith__heap_node_init(&op->limit);
+    if (list != NULL)
+        kith__list_push_back(list, &op->node);
+    return op;
+}
+
+void kith__op_done(struct kith_op *op, int result)
+{
+    if (op->is_done)
+        return;
+    KITH_ASSERT(result != KITH_ERR_AGAIN);
+    op->is_done = true;
+    op->result = result;
+    op->on_stream = NULL;
+    op->on_conn = NULL;
+    kith__list_remove(&op->node);
+    kith__heap_remove(&op->context->limits, &op->limit);
+    if (op->callback != NULL)
+        kith__list_push_back(&op->context->finished, &op->finished);
+    kith__context_changed(op->context);
+}
+
+void kith__op_fail(struct kith_op *op, const struct kith_error *error)
+{
+    if (op->is_done)
+        return;
+    /* Without memory for the words the code must do. */
+    if (op->error == NULL)
+        op->error = kith__alloc(op->context->mem, sizeof *op->error);
+    if (op->error != NULL)
+        *op->error = *error;
+    kith__op_done(op, error->code);
+}
+
+void kith__op_fail_all(struct kith_list *list, const struct kith_error *error)
+{
+    struct kith_op *op;
+
+    while ((op = kith__op_first(list)) != NULL)
+        kith__op_fail(op, error);
+}
+
+int kith__op_outcome(const struct kith_op *op)
+{
+    if (op->result == 0 || op->result == KITH_ERR_AGAIN)
+        return op->result;
+    return op->error != NULL ? kith__fail_with(op->error) : kith__fail(op->result, 0, NULL);
+}
+
+/* Ends a pending operation from outside: the limit passed, or somebody cancelled. */
+static void op_abort(struct kith_op *op, int result)
+{
+    if (op->is_done)
+        return;
+    if (op->cancel != NULL)
+        op->cancel(op);
+    kith__op_done(op, result);
+}
+
+void kith__op_limits_expire(struct kith_context *context, uint64_t now_ns)
+{
+    struct kith_heap_node *node;
+
+    while ((node = kith__heap_first(&context->limits)) != NULL && node->key <= now_ns)
+        op_abort(KITH_CONTAINER(node, struct kith_op, limit), KITH_ERR_TIMEOUT);
+}
+
+int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns)
+{
+    struct kith_context *context = op->context;
+    uint64_t until = kith__context_until(context, limit_ns);
+
+    while (!op->is_done) {
+        if (limit_ns == 0 || kith__context_now(context) >= until)
+            return KITH_ERR_TIMEOUT;
+        kith__context_wait(context, until);
+        if (context->was_woken) {
+            context->was_woken = false;
+            return op->is_done ? kith__op_outcome(op) : KITH_ERR_TIMEOUT;
+        }
+    }
+    return kith__op_outcome(op);
+}
+
+void kith__op_free_locked(struct kith_op *op)
+{
+    op_abort(op, KITH_ERR_CANCELLED);
+    kith__list_remove(&op->finished);
+    if (op->dispose != NULL)
+        op->dispose(op);
+    kith__free(op->context->mem, op->error);
+    kith__free(op->context->mem, op);
+}
+
+int kith_op_wait(struct kith_op *op, uint64_t limit_ns)
+{
+    struct kith_context *context = op->context;
+    int err;
+
+    kith__context_enter(context);
+    err = kith__op_wait_locked(op, limit_ns);
+    if (err == KITH_ERR_TIMEOUT && !op->is_done)
+        kith__fail(KITH_ERR_TIMEOUT, 0, "the operation is not done yet");
+    kith__context_leave(context);
+    return err;
+}
+
+void kith_op_on_done(struct kith_op *op, kith_op_callback *callback, void *user)
+{
+    struct kith_context *context = op->context;
+
+    kith__context_enter(context);
+    op->callback = callback;
+    op->user = user;
+    kith__list_remove(&op->finished);
+    if (op->is_done && callback != NULL) {
+        kith__list_push_back(&context->finished, &op->finished);
+        kith__context_changed(context);
+    }
+    kith__context_leave(context);
+}
+
+void kith_op_set_limit(struct kith_op *op, uint64_t limit_ns)
+{
+    struct kith_context *context = op->context;
+
+    kith__context_enter(context);
+    if (!op->is_done && limit_ns == KITH_WAIT)
+        kith__heap_remove(&context->limits, &op->limit);
+    /* A limit that cannot be kept for want of memory ends the operation now rather than never. */
+    else if (!op->is_done && kith__heap_set(&context->limits, &op->limit, kith__context_until(context, limit_ns)) != 0)
+        op_abort(op, KITH_ERR_NOMEM);
+    kith__context_limits_changed(context);
+    kith__context_leave(context);
+}
+
+void kith_op_cancel(struct kith_op *op)
+{
+    struct kith_context *context = op->context;
+
+    kith__context_enter(context);
+    op_abort(op, KITH_ERR_CANCELLED);
+    kith__context_leave(context);
+    if (context->mode == KITH_CONTEXT_CALLER) /* whoever runs the loop may sleep on another thread */
+        kith__rt_wake(context->rt);
+}
+
+int kith_op_result(const struct kith_op *op)
+{
+    int result;
+
+    kith__context_enter(op->context);
+    result = op->result;
+    kith__context_leave(op->context);
+    return result;
+}
+
+const struct kith_error *kith_op_error(const struct kith_op *op)
+{
+    static const struct kith_error none;
+
+    if (op->result == 0 || op->result == KITH_ERR_AGAIN)
+        return &none;
+    if (op->error == NULL) {
+        kith__op_outcome(op);
+        return kith_error_last();
+    }
+    return op->error;
+}
+
+size_t kith_op_size(const struct kith_op *op)
+{
+    return op->size;
+}
+
+struct kith_conn *kith_op_take_conn(struct kith_op *op)
+{
+    struct kith_conn *conn = op->conn;
+
+    op->conn = NULL;
+    return conn;
+}
+
+struct kith_stream *kith_op_take_stream(struct kith_op *op)
+{
+    struct kith_stream *stream = op->stream;
+
+    op->stream = NULL;
+    return stream;
+}
+
+struct kith_incoming *kith_op_take_incoming(struct kith_op *op)
+{
+    struct kith_incoming *incoming = op->incoming;
+
+    op->incoming = NULL;
+    return incoming;
+}
+
+void kith_op_free(struct kith_op *op)
+{
+    struct kith_context *context;
+    struct kith_conn *conn;
+    struct kith_stream *stream;
+    struct kith_incoming *incoming;
+
+    if (op == NULL)
+        return;
+    context = op->context;
+    kith__context_enter(context);
+    conn = op->conn;
+    stream = op->stream;
+    incoming = op->incoming;
+    kith__op_free_locked(op);
+    kith__context_leave(context);
+    /* What nobody took is closed as if it had been taken and given back. */
+    kith_stream_free(stream);
+    kith_conn_free(conn);
+    if (incoming != NULL)
+        kith_incoming_ignore(incoming);
+}

@@ -1,0 +1,689 @@
+/* Streams of the public API. */
+#include "api/objects.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include <inttypes.h>
+
+static bool has_send_half(const struct kith_stream *stream)
+{
+    return stream->bidi || stream->is_local;
+}
+
+static bool has_receive_half(const struct kith_stream *stream)
+{
+    return stream->bidi || !stream->is_local;
+}
+
+struct kith_stream *kith__stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local)
+{
+    struct kith_stream *stream = kith__alloc_zero(conn->endpoint->context->mem, sizeof *stream);
+
+    if (stream == NULL)
+        return NULL;
+    stream->conn = conn;
+    stream->id = id;
+    stream->bidi = bidi;
+    stream->is_local = is_local;
+    stream->sending = has_send_half(stream) ? KITH_SENDING_OPEN : KITH_SENDING_NONE;
+    kith__list_init(&stream->opened_node);
+    kith__list_init(&stream->read_ops);
+    kith__list_init(&stream->write_ops);
+    kith__list_init(&stream->sent_ops);
+    kith__list_push_back(&conn->streams, &stream->node);
+    kith_quic_stream_set_user(conn->quic, id, stream);
+    return stream;
+}
+
+void kith__stream_release_if_done(struct kith_stream *stream)
+{
+    struct kith_conn *conn = stream->conn;
+
+    if (stream->is_held || kith__list_is_linked(&stream->opened_node))
+        return;
+    if (stream->sending == KITH_SENDING_FINISHED && !conn->is_closed)
+        return;
+    if (conn->quic != NULL) {
+        kith_quic_stream_set_user(conn->quic, stream->id, NULL);
+        kith_quic_stream_release(conn->quic, stream->id);
+    }
+    kith__list_remove(&stream->node);
+    kith__free(conn->endpoint->context->mem, stream);
+    kith__conn_release_if_done(conn);
+}
+
+/* One place where the sending half changes, so that the count of unsent streams is right. */
+static void sending_enter(struct kith_stream *stream, enum kith_sending next)
+{
+    stream->conn->unsent_count -= stream->sending == KITH_SENDING_FINISHED;
+    stream->sending = (uint8_t)next;
+    stream->conn->unsent_count += next == KITH_SENDING_FINISHED;
+    if (stream->conn->unsent_count == 0)
+        kith__context_changed(stream->conn->endpoint->context);
+}
+
+static int stopped_error(const struct kith_stream *stream, struct kith_error *error)
+{
+    return kith__fail_into(error, KITH_ERR_STOPPED, (int64_t)stream->stop_code,
+                           "the other side stopped reading the stream (code %" PRIu64 ")", stream->stop_code);
+}
+
+/* ---- Moving bytes ---- */
+
+/* Reads into the buffer of one operation. AGAIN: nothing there. */
+static int try_read(struct kith_stream *stream, struct kith_op *op)
+{
+    struct kith_error error;
+    uint64_t code = 0;
+    size_t got = 0;
+    int err;
+
+    if (op->kind == KITH_OP_READ_CHUNK)
+        err = kith_quic_stream_read_chunk(stream->conn->quic, stream->id, op->buffer, op->wanted, &op->offset, &got,
+                                          &code);
+    else
+        err = kith_quic_stream_read(stream->conn->quic, stream->id, op->buffer, op->wanted, &got, &code);
+    if (err == KITH_ERR_AGAIN)
+        return err;
+    op->size = got;
+    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
+    if (err == KITH_ERR_RESET) {
+        kith__fail_into(&error, err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
+        kith__op_fail(op, &error);
+    } else {
+        kith__op_done(op, err);
+    }
+    kith__endpoint_touch(stream->conn->endpoint); /* credit goes back */
+    return 0;
+}
+
+static int try_write(struct kith_stream *stream, struct kith_op *op)
+{
+    struct kith_error error;
+    size_t written = 0;
+    int err = kith_quic_stream_write(stream->conn->quic, stream->id, op->bytes + op->size, op->wanted - op->size,
+                                     (op->flags & KITH_FIN) != 0, &written);
+
+    if (err == 0 || written > 0) {
+        op->size += written;
+        kith__endpoint_touch(stream->conn->endpoint);
+    }
+    if (err == KITH_ERR_AGAIN || (err == 0 && op->size < op->wanted))
+        return KITH_ERR_AGAIN;
+    if (err == 0 && (op->flags & KITH_FIN) != 0)
+        sending_enter(stream, KITH_SENDING_FINISHED);
+    if (err == KITH_ERR_STOPPED) {
+        stopped_error(stream, &error);
+        kith__op_fail(op, &error);
+    } else {
+        kith__op_done(op, err);
+    }
+    return 0;
+}
+
+/* Operations on one half go in the order in which they were started. */
+static void pump(struct kith_list *ops, struct kith_stream *stream,
+                 int (*try_one)(struct kith_stream *, struct kith_op *))
+{
+    struct kith_op *op;
+
+    while ((op = kith__op_first(ops)) != NULL)
+        if (try_one(stream, op) == KITH_ERR_AGAIN)
+            return;
+}
+
+void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event)
+{
+    struct kith_error error;
+
+    switch (event->kind) {
+    case KITH_QUIC_STREAM_READABLE:
+        pump(&stream->read_ops, stream, try_read);
+        break;
+    case KITH_QUIC_STREAM_WRITABLE:
+        pump(&stream->write_ops, stream, try_write);
+        break;
+    case KITH_QUIC_STREAM_STOPPED:
+        stream->is_stopped = true;
+        stream->stop_code = event->code;
+        stopped_error(stream, &error);
+        kith__op_fail_all(&stream->write_ops, &error);
+        kith__op_fail_all(&stream->sent_ops, &error);
+        if (stream->sending != KITH_SENDING_ACKED)
+            sending_enter(stream, KITH_SENDING_RESET);
+        kith__stream_release_if_done(stream);
+        break;
+    case KITH_QUIC_STREAM_SENT: {
+        struct kith_op *op;
+
+        if (stream->sending == KITH_SENDING_FINISHED)
+            sending_enter(stream, KITH_SENDING_ACKED);
+        while ((op = kith__op_first(&stream->sent_ops)) != NULL)
+            kith__op_done(op, 0);
+        kith__stream_release_if_done(stream);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+void kith__stream_on_conn_closed(struct kith_stream *stream)
+{
+    kith__op_fail_all(&stream->read_ops, &stream->conn->error);
+    kith__op_fail_all(&stream->write_ops, &stream->conn->error);
+    kith__op_fail_all(&stream->sent_ops, &stream->conn->error);
+}
+
+/* ---- Opening and accepting ---- */
+
+static int try_open(struct kith_conn *conn, bool bidi, struct kith_stream **out)
+{
+    struct kith_stream *stream;
+    uint64_t id;
+    int err = kith_quic_stream_open(conn->quic, bidi, &id);
+
+    if (err != 0)
+        return err;
+    if ((stream = kith__stream_new(conn, id, bidi, true)) == NULL) {
+        kith_quic_stream_release(conn->quic, id);
+        return KITH_ERR_NOMEM;
+    }
+    stream->is_held = true;
+    *out = stream;
+    return 0;
+}
+
+/* Gives one waiting operation its stream. AGAIN if there is none to give. */
+static int try_stream_op(struct kith_conn *conn, struct kith_op *op)
+{
+    struct kith_list *node;
+    int err = 0;
+
+    if (op->kind == KITH_OP_OPEN) {
+        err = try_open(conn, op->bidi, &op->stream);
+    } else if ((node = kith__list_first(&conn->opened[op->bidi])) != NULL) {
+        op->stream = KITH_CONTAINER(node, struct kith_stream, opened_node);
+        kith__list_remove(node);
+        op->stream->is_held = true;
+    } else {
+        err = KITH_ERR_AGAIN;
+    }
+    if (err != KITH_ERR_AGAIN)
+        kith__op_done(op, err);
+    return err;
+}
+
+void kith__conn_pump_streams(struct kith_conn *conn, bool bidi)
+{
+    struct kith_list *lists[2] = { &conn->open_ops[bidi], &conn->accept_ops[bidi] };
+    struct kith_op *op;
+
+    for (int i = 0; i < 2; i++)
+        while ((op = kith__op_first(lists[i])) != NULL)
+            if (try_stream_op(conn, op) == KITH_ERR_AGAIN)
+                break;
+}
+
+static int stream_op_start(struct kith_conn *conn, enum kith_op_kind kind, bool bidi, struct kith_op **out)
+{
+    struct kith_context *context = conn->endpoint->context;
+    struct kith_list *list = kind == KITH_OP_OPEN ? &conn->open_ops[bidi] : &conn->accept_ops[bidi];
+    struct kith_op *op;
+
+    if (conn->is_closed || conn->quic == NULL)
+        return kith__conn_failure(conn);
+    if ((op = kith__op_new(context, kind, list)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    op->bidi = bidi;
+    op->on_conn = conn;
+    if (kith__op_first(list) == op)
+        try_stream_op(conn, op);
+    *out = op;
+    return 0;
+}
+
+static int stream_op_wait(struct kith_conn *conn, enum kith_op_kind kind, bool bidi, uint64_t limit_ns,
+                          struct kith_stream **out)
+{
+    struct kith_context *context = conn->endpoint->context;
+    struct kith_op *op;
+    int err;
+
+    kith__context_enter(context);
+    if ((err = stream_op_start(conn, kind, bidi, &op)) == 0) {
+        err = kith__op_wait_locked(op, limit_ns);
+        if (err == 0)
+            *out = op->stream;
+        else if (err == KITH_ERR_TIMEOUT)
+            err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0,
+                             kind == KITH_OP_OPEN ? "the other side allows no more streams now"
+                                                  : "no stream came in time");
+        kith__op_free_locked(op);
+    }
+    kith__context_leave(context);
+    return err;
+}
+
+int kith_open_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out)
+{
+    return stream_op_wait(conn, KITH_OP_OPEN, true, limit_ns, out);
+}
+
+int kith_open_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out)
+{
+    return stream_op_wait(conn, KITH_OP_OPEN, false, limit_ns, out);
+}
+
+int kith_accept_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out)
+{
+    return stream_op_wait(conn, KITH_OP_ACCEPT_STREAM, true, limit_ns, out);
+}
+
+int kith_accept_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out)
+{
+    return stream_op_wait(conn, KITH_OP_ACCEPT_STREAM, false, limit_ns, out);
+}
+
+int kith_open_start(struct kith_conn *conn, bool bidi, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(conn->endpoint->context);
+    err = stream_op_start(conn, KITH_OP_OPEN, bidi, out);
+    kith__context_leave(conn->endpoint->context);
+    return err;
+}
+
+int kith_accept_stream_start(struct kith_conn *conn, bool bidi, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(conn->endpoint->context);
+    err = stream_op_start(conn, KITH_OP_ACCEPT_STREAM, bidi, out);
+    kith__context_leave(conn->endpoint->context);
+    return err;
+}
+
+/* ---- The verbs of one stream ---- */
+
+uint64_t kith_stream_id(const struct kith_stream *stream)
+{
+    return stream->id;
+}
+
+struct kith_conn *kith_stream_conn(const struct kith_stream *stream)
+{
+    return stream->conn;
+}
+
+/* Lock held: whether the half can be used at all. */
+static int check_half(const struct kith_stream *stream, bool sending)
+{
+    if (sending ? !has_send_half(stream) : !has_receive_half(stream))
+        return kith__fail(KITH_ERR_STATE, 0, sending ? "this stream only receives" : "this stream only sends");
+    if (sending && stream->is_stopped) {
+        struct kith_error error;
+
+        stopped_error(stream, &error);
+        return kith__fail_with(&error);
+    }
+    if (sending && stream->sending != KITH_SENDING_OPEN)
+        return kith__fail(KITH_ERR_STATE, 0, "the sending half was finished or reset already");
+    if (stream->conn->is_closed || stream->conn->quic == NULL)
+        return kith__conn_failure(stream->conn);
+    return 0;
+}
+
+static int read_op_start(struct kith_stream *stream, enum kith_op_kind kind, void *buffer, size_t size,
+                         struct kith_op **out)
+{
+    struct kith_op *op;
+    int err = check_half(stream, false);
+
+    if (err != 0)
+        return err;
+    if (size == 0)
+        return kith__fail(KITH_ERR_INVALID, 0, "a read needs room for at least one byte");
+    if ((op = kith__op_new(stream->conn->endpoint->context, kind, &stream->read_ops)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    op->on_stream = stream;
+    op->buffer = buffer;
+    op->wanted = size;
+    pump(&stream->read_ops, stream, try_read);
+    *out = op;
+    return 0;
+}
+
+static int write_op_start(struct kith_stream *stream, const void *bytes, size_t size, int flags, struct kith_op **out)
+{
+    struct kith_op *op;
+    int err = check_half(stream, true);
+
+    if (err != 0)
+        return err;
+    if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_WRITE, &stream->write_ops)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    op->on_stream = stream;
+    op->bytes = bytes;
+    op->wanted = size;
+    op->flags = flags;
+    pump(&stream->write_ops, stream, try_write);
+    *out = op;
+    return 0;
+}
+
+/* Waits for a started operation and tells how much was moved. */
+static int finish_op(struct kith_op *op, uint64_t limit_ns, size_t *moved)
+{
+    int err = kith__op_wait_locked(op, limit_ns);
+
+    if (err == KITH_ERR_TIMEOUT && !op->is_done)
+        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0,
+                         op->kind == KITH_OP_WRITE ? "the other side does not read fast enough"
+                                                   : "no data came in time");
+    if (moved != NULL)
+        *moved = op->size;
+    kith__op_free_locked(op);
+    return err;
+}
+
+/* The common case without an operation object: something can be read or written at once. AGAIN: it cannot. */
+static int read_now(struct kith_stream *stream, void *buffer, size_t size, size_t *got)
+{
+    uint64_t code = 0;
+    int err;
+
+    if (!kith__list_is_empty(&stream->read_ops))
+        return KITH_ERR_AGAIN;
+    err = kith_quic_stream_read(stream->conn->quic, stream->id, buffer, size, got, &code);
+    if (err == KITH_ERR_AGAIN)
+        return err;
+    kith__endpoint_touch(stream->conn->endpoint);
+    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
+    if (err == KITH_ERR_RESET)
+        return kith__fail(err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
+    return err == 0 ? 0 : kith__fail(err, 0, NULL);
+}
+
+int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got)
+{
+    struct kith_context *context = stream->conn->endpoint->context;
+    struct kith_op *op;
+    int err;
+
+    *got = 0;
+    kith__context_enter(context);
+    if ((err = check_half(stream, false)) == 0 && size > 0)
+        err = read_now(stream, buffer, size, got);
+    if (err == KITH_ERR_AGAIN || (err == 0 && size == 0))
+        err = (err = read_op_start(stream, KITH_OP_READ, buffer, size, &op)) == 0 ? finish_op(op, limit_ns, got) : err;
+    kith__context_leave(context);
+    return err;
+}
+
+int kith_read_exact(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns)
+{
+    uint64_t until = kith__context_until(stream->conn->endpoint->context, limit_ns);
+    size_t at = 0, got;
+
+    while (at < size) {
+        uint64_t now = kith__context_now(stream->conn->endpoint->context);
+        int err = kith_read(stream, (uint8_t *)buffer + at, size - at,
+                            limit_ns == KITH_WAIT ? KITH_WAIT
+                            : until > now         ? until - now
+                                                  : 0,
+                            &got);
+
+        if (err == KITH_ERR_END)
+            return kith__fail(KITH_ERR_TRUNCATED, 0, "the stream ended after %zu of %zu bytes", at, size);
+        if (err != 0)
+            return err == KITH_ERR_AGAIN ? kith__fail(KITH_ERR_TIMEOUT, 0, "no data came in time") : err;
+        at += got;
+    }
+    return 0;
+}
+
+int kith_read_to_end(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got)
+{
+    uint64_t until = kith__context_until(stream->conn->endpoint->context, limit_ns);
+    uint8_t beyond;
+
+    *got = 0;
+    for (;;) {
+        uint64_t now = kith__context_now(stream->conn->endpoint->context);
+        uint64_t left = limit_ns == KITH_WAIT ? KITH_WAIT : until > now ? until - now : 0;
+        size_t part;
+        int err = *got < size ? kith_read(stream, (uint8_t *)buffer + *got, size - *got, left, &part)
+                              : kith_read(stream, &beyond, 1, left, &part);
+
+        if (err == KITH_ERR_END)
+            return 0;
+        if (err != 0)
+            return err == KITH_ERR_AGAIN ? kith__fail(KITH_ERR_TIMEOUT, 0, "no data came in time") : err;
+        if (*got == size)
+            return kith__fail(KITH_ERR_TOO_LARGE, 0, "the stream holds more than %zu bytes", size);
+        *got += part;
+    }
+}
+
+int kith_read_start(struct kith_stream *stream, void *buffer, size_t size, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    err = read_op_start(stream, KITH_OP_READ, buffer, size, out);
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_read_chunk(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, uint64_t *offset,
+                    size_t *got)
+{
+    struct kith_context *context = stream->conn->endpoint->context;
+    struct kith_op *op;
+    int err;
+
+    kith__context_enter(context);
+    if ((err = read_op_start(stream, KITH_OP_READ_CHUNK, buffer, size, &op)) == 0) {
+        err = kith__op_wait_locked(op, limit_ns);
+        *offset = op->offset;
+        *got = op->size;
+        if (err == KITH_ERR_TIMEOUT && !op->is_done)
+            err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0, "no data came in time");
+        kith__op_free_locked(op);
+    }
+    kith__context_leave(context);
+    return err;
+}
+
+int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns, size_t *written)
+{
+    struct kith_context *context = stream->conn->endpoint->context;
+    struct kith_op *op;
+    size_t moved = 0;
+    int err;
+
+    kith__context_enter(context);
+    if ((err = check_half(stream, true)) == 0 && kith__list_is_empty(&stream->write_ops)) {
+        err = kith_quic_stream_write(stream->conn->quic, stream->id, bytes, size, false, &moved);
+        if (err == 0)
+            kith__endpoint_touch(stream->conn->endpoint);
+    } else if (err == 0) {
+        err = KITH_ERR_AGAIN;
+    }
+    /* Nothing fitted: wait for room for the first byte, then take what fits. */
+    if (err == KITH_ERR_AGAIN && (err = write_op_start(stream, bytes, 1, 0, &op)) == 0 &&
+        (err = finish_op(op, limit_ns, &moved)) == 0) {
+        size_t more = 0;
+
+        if (size > 1 && kith_quic_stream_write(stream->conn->quic, stream->id, (const uint8_t *)bytes + 1, size - 1,
+                                               false, &more) == 0)
+            moved += more;
+        kith__endpoint_touch(stream->conn->endpoint);
+    }
+    if (written != NULL)
+        *written = moved;
+    kith__context_leave(context);
+    return err == 0 ? 0 : err == kith_error_last()->code ? err : kith__fail(err, 0, NULL);
+}
+
+int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags, uint64_t limit_ns)
+{
+    struct kith_context *context = stream->conn->endpoint->context;
+    struct kith_op *op;
+    int err;
+
+    kith__context_enter(context);
+    if ((err = write_op_start(stream, bytes, size, flags, &op)) == 0)
+        err = finish_op(op, limit_ns, NULL);
+    kith__context_leave(context);
+    return err;
+}
+
+int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size, int flags, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    err = write_op_start(stream, bytes, size, flags, out);
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_finish(struct kith_stream *stream)
+{
+    struct kith_op *op;
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    if ((err = check_half(stream, true)) == 0 && !kith__list_is_empty(&stream->write_ops))
+        err = kith__fail(KITH_ERR_STATE, 0, "writes are under way: put KITH_FIN on the last one");
+    if (err == 0 && (err = write_op_start(stream, "", 0, KITH_FIN, &op)) == 0)
+        err = finish_op(op, 0, NULL);
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+static int sent_op_start(struct kith_stream *stream, struct kith_op **out)
+{
+    struct kith_op *op;
+
+    if (stream->sending == KITH_SENDING_OPEN)
+        return kith__fail(KITH_ERR_STATE, 0, "finish the stream first");
+    if (stream->is_stopped)
+        return check_half(stream, true);
+    if (stream->conn->is_closed && stream->sending == KITH_SENDING_FINISHED)
+        return kith__conn_failure(stream->conn);
+    if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_SENT, &stream->sent_ops)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    op->on_stream = stream;
+    if (stream->sending != KITH_SENDING_FINISHED)
+        kith__op_done(op, stream->sending == KITH_SENDING_ACKED ? 0 : KITH_ERR_STATE);
+    *out = op;
+    return 0;
+}
+
+int kith_sent(struct kith_stream *stream, uint64_t limit_ns)
+{
+    struct kith_op *op;
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    if ((err = sent_op_start(stream, &op)) == 0) {
+        err = kith__op_wait_locked(op, limit_ns);
+        if (err == KITH_ERR_TIMEOUT && !op->is_done)
+            err = kith__fail(KITH_ERR_TIMEOUT, 0, "the other side has not acknowledged everything yet");
+        kith__op_free_locked(op);
+    }
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_sent_start(struct kith_stream *stream, struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    err = sent_op_start(stream, out);
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_reset(struct kith_stream *stream, uint64_t code)
+{
+    struct kith_error error;
+    int err = 0;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    if (!has_send_half(stream) || stream->sending == KITH_SENDING_ACKED) {
+        err = kith__fail(KITH_ERR_STATE, 0, "there is nothing to reset");
+    } else if (stream->conn->is_closed || stream->conn->quic == NULL) {
+        err = kith__conn_failure(stream->conn);
+    } else if ((err = kith_quic_stream_reset(stream->conn->quic, stream->id, code)) == 0) {
+        sending_enter(stream, KITH_SENDING_RESET);
+        kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was reset");
+        kith__op_fail_all(&stream->write_ops, &error);
+        kith__op_fail_all(&stream->sent_ops, &error);
+        kith__endpoint_touch(stream->conn->endpoint);
+    } else {
+        err = kith__fail(err, 0, NULL);
+    }
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_stop(struct kith_stream *stream, uint64_t code)
+{
+    struct kith_error error;
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    if ((err = check_half(stream, false)) == 0) {
+        err = kith_quic_stream_stop(stream->conn->quic, stream->id, code);
+        stream->has_read_all = true;
+        kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was stopped");
+        kith__op_fail_all(&stream->read_ops, &error);
+        kith__endpoint_touch(stream->conn->endpoint);
+    }
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+int kith_set_priority(struct kith_stream *stream, int32_t priority)
+{
+    int err;
+
+    kith__context_enter(stream->conn->endpoint->context);
+    if ((err = check_half(stream, true)) == 0)
+        err = kith_quic_stream_set_priority(stream->conn->quic, stream->id, priority);
+    kith__context_leave(stream->conn->endpoint->context);
+    return err;
+}
+
+void kith_stream_free(struct kith_stream *stream)
+{
+    struct kith_context *context;
+    struct kith_error error;
+
+    if (stream == NULL)
+        return;
+    context = stream->conn->endpoint->context;
+    kith__context_enter(context);
+    kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was given back");
+    kith__op_fail_all(&stream->read_ops, &error);
+    kith__op_fail_all(&stream->write_ops, &error);
+    kith__op_fail_all(&stream->sent_ops, &error);
+    stream->is_held = false;
+    if (!stream->conn->is_closed && stream->conn->quic != NULL) {
+        /* A finished half goes on by itself; an unfinished one and unread bytes are nobody's any more. */
+        if (stream->sending == KITH_SENDING_OPEN && kith_quic_stream_reset(stream->conn->quic, stream->id, 0) == 0)
+            sending_enter(stream, KITH_SENDING_RESET);
+        if (has_receive_half(stream) && !stream->has_read_all &&
+            kith_quic_stream_stop(stream->conn->quic, stream->id, 0) == 0)
+            stream->has_read_all = true;
+        kith__endpoint_touch(stream->conn->endpoint);
+    }
+    kith__stream_release_if_done(stream);
+    kith__context_leave(context);
+}

@@ -1,0 +1,254 @@
+/* An engine host on sockets. */
+#include "endpoint/driver.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/sockaddr.h"
+
+struct kith_driver {
+    const struct kith_mem *mem;
+    struct kith_rt *rt;
+    struct kith_quic_host *host;
+    struct kith_rt_udp *sockets[KITH_DRIVER_SOCKETS_MAX];
+    struct kith_sockaddr locals[KITH_DRIVER_SOCKETS_MAX];
+    size_t socket_count;
+    struct kith_rt_timer timer;
+    uint8_t *buffer;   /* KITH_DRIVER_BUFFER_SIZE bytes, one batch at a time */
+    uint64_t deadline; /* for which the timer is set */
+    uint64_t unroutable;
+    bool is_pumping;
+    void (*on_event)(void *ctx, const struct kith_quic_event *event);
+    void *ctx;
+};
+
+static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
+{
+    struct kith_driver *driver = ctx;
+
+    for (size_t i = 0; i < count; i++)
+        kith_quic_host_receive(driver->host, &batch[i], now_ns);
+    kith__driver_pump(driver);
+}
+
+static void on_writable(void *ctx)
+{
+    kith__driver_pump(ctx);
+}
+
+static void on_timer(void *ctx, uint64_t now_ns)
+{
+    struct kith_driver *driver = ctx;
+
+    driver->deadline = KITH_NEVER;
+    kith_quic_host_on_deadline(driver->host, now_ns);
+    kith__driver_pump(driver);
+}
+
+static int open_socket(struct kith_driver *driver, const struct kith_sockaddr *local)
+{
+    struct kith_rt_udp_options options = { .local = *local };
+    struct kith_rt_udp_events events = { on_receive, on_writable, driver };
+    int err;
+
+    if (driver->socket_count == KITH_DRIVER_SOCKETS_MAX)
+        return KITH_ERR_LIMIT;
+    if ((err = kith__rt_udp_open(driver->rt, &options, &events, &driver->sockets[driver->socket_count])) != 0)
+        return err;
+    driver->locals[driver->socket_count] = kith__rt_udp_local(driver->sockets[driver->socket_count]);
+    driver->socket_count++;
+    return 0;
+}
+
+static int open_sockets(struct kith_driver *driver, const struct kith_driver_options *options)
+{
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < options->bind_count; i++)
+        err = open_socket(driver, &options->binds[i]);
+    if (options->bind_count > 0)
+        return err;
+    if ((err = open_socket(driver, &(struct kith_sockaddr) { .family = KITH_FAMILY_V4 })) != 0)
+        return err;
+    err = open_socket(driver, &(struct kith_sockaddr) { .family = KITH_FAMILY_V6 });
+    /* A machine without IPv6 is no error as long as nobody asked for it. */
+    return err == KITH_ERR_UNSUPPORTED || err == KITH_ERR_UNREACHABLE ? 0 : err;
+}
+
+int kith__driver_new(const struct kith_driver_options *options, struct kith_driver **out)
+{
+    struct kith_driver *driver = kith__alloc_zero(options->mem, sizeof *driver);
+    struct kith_quic_host_options host = *options->host;
+    int err;
+
+    if (driver == NULL)
+        return KITH_ERR_NOMEM;
+    driver->mem = options->mem;
+    driver->rt = options->rt;
+    driver->on_event = options->on_event;
+    driver->ctx = options->ctx;
+    driver->deadline = KITH_NEVER;
+    host.mem = options->mem;
+    host.random = *kith__rt_random(options->rt);
+    host.log = &options->rt->log;
+    err = KITH_ERR_NOMEM;
+    if ((driver->buffer = kith__alloc(options->mem, KITH_DRIVER_BUFFER_SIZE)) == NULL)
+        goto fail;
+    if ((err = kith__rt_timer_init(options->rt, &driver->timer, on_timer, driver)) != 0)
+        goto fail;
+    if ((err = kith_quic_host_new(&host, &driver->host)) != 0)
+        goto fail;
+    if ((err = open_sockets(driver, options)) != 0)
+        goto fail;
+    *out = driver;
+    return 0;
+fail:
+    kith__driver_free(driver);
+    return err;
+}
+
+void kith__driver_free(struct kith_driver *driver)
+{
+    if (driver == NULL)
+        return;
+    for (size_t i = 0; i < driver->socket_count; i++)
+        kith__rt_udp_close(driver->sockets[i]);
+    kith_quic_host_free(driver->host);
+    kith__rt_timer_dispose(&driver->timer);
+    kith__free(driver->mem, driver->buffer);
+    kith__free(driver->mem, driver);
+}
+
+struct kith_quic_host *kith__driver_host(struct kith_driver *driver)
+{
+    return driver->host;
+}
+
+static bool ip_is_unspecified(const struct kith_sockaddr *addr)
+{
+    static const uint8_t none[16];
+
+    return memcmp(addr->ip, none, sizeof none) == 0;
+}
+
+/* The socket for a transmit: the one bound to its local address, else the first of the family. */
+static struct kith_rt_udp *socket_for(struct kith_driver *driver, const struct kith_quic_transmit *transmit)
+{
+    struct kith_rt_udp *fallback = NULL;
+
+    for (size_t i = 0; i < driver->socket_count; i++) {
+        const struct kith_sockaddr *local = &driver->locals[i];
+
+        if (local->family != transmit->remote.family)
+            continue;
+        if (transmit->local.port == local->port &&
+            (ip_is_unspecified(local) || memcmp(local->ip, transmit->local.ip, sizeof local->ip) == 0))
+            return driver->sockets[i];
+        if (fallback == NULL)
+            fallback = driver->sockets[i];
+    }
+    return fallback;
+}
+
+static bool is_blocked(const struct kith_driver *driver)
+{
+    for (size_t i = 0; i < driver->socket_count; i++)
+        if (kith__rt_udp_is_blocked(driver->sockets[i]))
+            return true;
+    return false;
+}
+
+static void take_events(struct kith_driver *driver)
+{
+    struct kith_quic_event event;
+
+    while (kith_quic_host_next_event(driver->host, &event))
+        driver->on_event(driver->ctx, &event);
+}
+
+/* Sends until nothing may be sent, or the system takes no more (on_writable goes on then). */
+static void transmit_all(struct kith_driver *driver)
+{
+    struct kith_quic_transmit transmit;
+
+    while (!is_blocked(driver) && kith_quic_host_transmit(driver->host, driver->buffer, KITH_DRIVER_BUFFER_SIZE,
+                                                          &transmit, kith__rt_now(driver->rt))) {
+        struct kith_rt_udp *socket = socket_for(driver, &transmit);
+
+        /* To the engine a datagram without a way out is one that was lost. */
+        if (socket == NULL || kith__rt_udp_send(socket, &transmit, driver->buffer) != 0)
+            driver->unroutable++;
+    }
+}
+
+void kith__driver_pump(struct kith_driver *driver)
+{
+    uint64_t deadline;
+
+    if (driver->is_pumping) /* an event handler changed something: the loop below sees it */
+        return;
+    driver->is_pumping = true;
+    take_events(driver);
+    transmit_all(driver);
+    take_events(driver); /* sending can end a connection's draining or a blocked datagram queue */
+    driver->is_pumping = false;
+    deadline = kith_quic_host_deadline(driver->host);
+    if (deadline != driver->deadline) {
+        driver->deadline = deadline;
+        kith__rt_timer_set(&driver->timer, deadline);
+    }
+}
+
+uint64_t kith__driver_deadline(const struct kith_driver *driver)
+{
+    return driver->deadline;
+}
+
+size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity)
+{
+    for (size_t i = 0; i < driver->socket_count && i < capacity; i++)
+        out[i] = driver->locals[i];
+    return driver->socket_count;
+}
+
+/* Adds what interfaces of the socket's family offer; loopback only if asked. */
+static size_t add_interfaces(const struct kith_driver *driver, size_t socket, bool loopback, struct kith_sockaddr *out,
+                             size_t capacity)
+{
+    struct kith_rt_interface interfaces[KITH_RT_INTERFACES_MAX];
+    size_t count = 0, added = 0;
+
+    if (kith__rt_interfaces(driver->rt, interfaces, KITH_RT_INTERFACES_MAX, &count) != 0)
+        return 0;
+    for (size_t i = 0; i < count && added < capacity; i++) {
+        struct kith_sockaddr addr = interfaces[i].addr;
+
+        if (addr.family != driver->locals[socket].family || interfaces[i].is_loopback != loopback)
+            continue;
+        if (addr.scope_id != 0) /* link-local: of no use to anybody who is not told the scope */
+            continue;
+        addr.port = driver->locals[socket].port;
+        out[added++] = addr;
+    }
+    return added;
+}
+
+size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < driver->socket_count && count < capacity; i++) {
+        if (!ip_is_unspecified(&driver->locals[i]))
+            out[count++] = driver->locals[i];
+        else
+            count += add_interfaces(driver, i, false, out + count, capacity - count);
+    }
+    for (size_t i = 0; count == 0 && i < driver->socket_count; i++)
+        if (ip_is_unspecified(&driver->locals[i]))
+            count += add_interfaces(driver, i, true, out + count, capacity - count);
+    return count;
+}
+
+uint64_t kith__driver_unroutable(const struct kith_driver *driver)
+{
+    return driver->unroutable;
+}

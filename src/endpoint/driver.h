@@ -1,0 +1,47 @@
+/**
+ * An engine host on real (or simulated) sockets: moves datagrams between rt and the engine, keeps the engine's timer,
+ * hands its events to the owner. Knows nothing of handles or operations.
+ *
+ * Thread rules: those of the rt. Callbacks run inside kith__driver_pump and the rt's callbacks.
+ */
+#ifndef KITH_ENDPOINT_DRIVER_H
+#define KITH_ENDPOINT_DRIVER_H
+
+#include "rt/rt.h"
+#include <kith/quic.h>
+
+struct kith_driver;
+
+enum { KITH_DRIVER_SOCKETS_MAX = 16, KITH_DRIVER_BUFFER_SIZE = KITH_RT_UDP_SEND_MAX };
+
+struct kith_driver_options {
+    const struct kith_mem *mem;
+    struct kith_rt *rt;                        /* outlives the driver */
+    const struct kith_quic_host_options *host; /* mem, random and log are set by the driver */
+    const struct kith_sockaddr *binds;         /* bind_count 0: 0.0.0.0 and, where there is IPv6, [::], any port */
+    size_t bind_count;
+    void (*on_event)(void *ctx, const struct kith_quic_event *event);
+    void *ctx;
+};
+
+/** Binds the sockets and makes the host. Errors of kith__rt_udp_open and kith_quic_host_new; LIMIT for too many binds. */
+KITH_MUST_USE int kith__driver_new(const struct kith_driver_options *options, struct kith_driver **out);
+/** Closes the sockets, frees the host with its connections. NULL is fine. */
+void kith__driver_free(struct kith_driver *driver);
+/** The engine; borrowed. */
+struct kith_quic_host *kith__driver_host(struct kith_driver *driver);
+/** Takes events out, sends what may be sent, arms the timer. After every change made to the host or its connections. */
+void kith__driver_pump(struct kith_driver *driver);
+/** When the driver's timer is due. */
+uint64_t kith__driver_deadline(const struct kith_driver *driver);
+/** The bound addresses; fills up to capacity, returns how many there are. */
+size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/**
+ * Addresses that others may try: bound ones, with an unspecified one replaced by those of all interfaces. Loopback ones are
+ * left out where there are others. Fills up to capacity; returns how many it filled.
+ */
+size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/** Datagrams that found no socket of their family. */
+uint64_t kith__driver_unroutable(const struct kith_driver *driver);
+
+#endif
