@@ -156,7 +156,8 @@ void kith__tls_free(struct kith_tls *tls);
  * Errors, after which every call but next, free and the getters is STATE:
  *   TLS    FAILED (or RETRY) is queued, with what can still be sent before it
  *   NOMEM  nothing more is queued; close with INTERNAL_ERROR
- * STATE also for a server without transport parameters.
+ * STATE, without any effect: a server without transport parameters; level EARLY, or one above kith__tls_read_level, for
+ * which the caller cannot have had keys.
  */
 KITH_MUST_USE int kith__tls_receive(struct kith_tls *tls, enum kith_tls_level level, const uint8_t *bytes, size_t size);
 
