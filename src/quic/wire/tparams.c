@@ -342,20 +342,20 @@ int kith__tparams_check_cids(const struct kith_tparams *params, const struct kit
     return KITH_WIRE_TRANSPORT_PARAMETER_ERROR;
 }
 
-/* What is remembered for 0-RTT, and how the next connection's value must compare. */
+/*
+ * What is remembered for 0-RTT, and how the next connection's value must compare. The two that only shape how we send, not
+ * what the server must be able to take, may change freely (RFC 9000, 7.4.1).
+ */
+enum comparison { MAY_CHANGE, NOT_BELOW, EQUAL };
+
 static const struct {
     uint64_t id;
-    bool must_equal; /* else it must not be smaller */
+    uint8_t comparison; /* enum comparison */
 } remembered_rows[] = {
-    { 0x01, false }, { 0x03, false }, { 0x04, false }, { 0x05, false }, { 0x06, false },      { 0x07, false },
-    { 0x08, false }, { 0x09, false }, { 0x0e, false }, { 0x20, false }, { 0x9f81a176, true }, { 0x3d7f91120401, true },
+    { 0x01, MAY_CHANGE }, { 0x03, MAY_CHANGE }, { 0x04, NOT_BELOW },   { 0x05, NOT_BELOW },
+    { 0x06, NOT_BELOW },  { 0x07, NOT_BELOW },  { 0x08, NOT_BELOW },   { 0x09, NOT_BELOW },
+    { 0x0e, NOT_BELOW },  { 0x20, NOT_BELOW },  { 0x9f81a176, EQUAL }, { 0x3d7f91120401, EQUAL },
 };
-
-/* The two that only shape how we send, not what the server must be able to take, may change freely (RFC 9000, 7.4.1). */
-static bool may_change(uint64_t id)
-{
-    return id == 0x01 || id == 0x03;
-}
 
 struct kith_tparams kith__tparams_remembered(const struct kith_tparams *params)
 {
@@ -378,9 +378,8 @@ int kith__tparams_check_remembered(const struct kith_tparams *remembered, const 
         const struct row *row = &rows[find_row(remembered_rows[i].id)];
         uint64_t before = number_of(remembered, row), now = number_of(params, row);
 
-        if (may_change(row->id))
-            continue;
-        if (remembered_rows[i].must_equal ? before != now : now < before) {
+        if (remembered_rows[i].comparison == EQUAL ? before != now
+                                                   : remembered_rows[i].comparison == NOT_BELOW && now < before) {
             *reason = "0-RTT accepted with incompatible transport parameters";
             return KITH_WIRE_PROTOCOL_VIOLATION;
         }

@@ -1,0 +1,169 @@
+/* The CRYPTO streams of a handshake: see handshake.h. */
+#include "quic/guard/handshake.h"
+
+#include "quic/wire/frame.h"
+
+static size_t index_of(enum kith_tls_level level)
+{
+    KITH_ASSERT(level == KITH_TLS_INITIAL || level == KITH_TLS_HANDSHAKE || level == KITH_TLS_APPLICATION);
+    return level == KITH_TLS_INITIAL ? 0 : level == KITH_TLS_HANDSHAKE ? 1 : 2;
+}
+
+static struct kith_crypto_stream *stream_of(struct kith_handshake *handshake, enum kith_tls_level level)
+{
+    return &handshake->streams[index_of(level)];
+}
+
+void kith__handshake_init(struct kith_handshake *handshake, const struct kith_mem *mem, struct kith_tls *tls)
+{
+    *handshake = (struct kith_handshake) { .mem = mem, .tls = tls };
+    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
+        kith__inbuf_init(&handshake->streams[i].in, mem);
+        kith__outbuf_init(&handshake->streams[i].out, mem);
+    }
+}
+
+void kith__handshake_dispose(struct kith_handshake *handshake)
+{
+    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
+        kith__inbuf_dispose(&handshake->streams[i].in);
+        kith__outbuf_dispose(&handshake->streams[i].out);
+    }
+    kith__tls_free(handshake->tls);
+    *handshake = (struct kith_handshake) { 0 };
+}
+
+/* Gives everything that is in order to TLS. */
+static int feed(struct kith_handshake *handshake, struct kith_crypto_stream *stream, enum kith_tls_level level)
+{
+    struct kith_slice bytes;
+    int err;
+
+    while (!handshake->failed && kith__inbuf_peek(&stream->in, &bytes) == 0) {
+        err = kith__tls_receive(handshake->tls, level, bytes.ptr, bytes.size);
+        kith__inbuf_consume(&stream->in, bytes.size);
+        if (err == KITH_ERR_TLS)
+            handshake->failed = true; /* the outputs tell which alert, and what can still be sent before */
+        else if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+int kith__handshake_on_crypto(struct kith_handshake *handshake, enum kith_tls_level level, uint64_t offset,
+                              struct kith_slice data, const char **reason)
+{
+    struct kith_crypto_stream *stream = stream_of(handshake, level);
+    uint64_t end = offset + data.size;
+    int err;
+
+    *reason = NULL;
+    if (stream->discarded || handshake->failed)
+        return 0;
+    if (end > stream->in.consumed + KITH_HANDSHAKE_BUFFER_MAX) {
+        *reason = "too many CRYPTO bytes out of order";
+        return KITH_WIRE_CRYPTO_BUFFER_EXCEEDED;
+    }
+    if (level < kith__tls_read_level(handshake->tls) && end > kith__inbuf_highest(&stream->in)) {
+        *reason = "new CRYPTO bytes at a level that is over";
+        return KITH_WIRE_PROTOCOL_VIOLATION;
+    }
+    if ((err = kith__inbuf_on_data(&stream->in, offset, data.ptr, data.size, false)) != 0) {
+        *reason = err > 0 ? "too many holes in CRYPTO bytes" : NULL;
+        return err;
+    }
+    return feed(handshake, stream, level);
+}
+
+int kith__handshake_next(struct kith_handshake *handshake, struct kith_tls_output *out)
+{
+    struct kith_tls_output output;
+
+    while (kith__tls_next(handshake->tls, &output)) {
+        struct kith_crypto_stream *stream;
+        int err;
+
+        if (output.kind == KITH_TLS_FAILED || output.kind == KITH_TLS_RETRY)
+            handshake->failed = true;
+        if (output.kind != KITH_TLS_CRYPTO) {
+            *out = output;
+            return 0;
+        }
+        stream = stream_of(handshake, output.level);
+        if (stream->discarded)
+            continue;
+        if ((err = kith__outbuf_write(&stream->out, output.bytes.ptr, output.bytes.size)) != 0)
+            return err;
+    }
+    return KITH_ERR_AGAIN;
+}
+
+bool kith__handshake_has_data(const struct kith_handshake *handshake, enum kith_tls_level level)
+{
+    const struct kith_outbuf *out = &handshake->streams[index_of(level)].out;
+
+    return kith__outbuf_has_resend(out) || kith__outbuf_has_new(out);
+}
+
+bool kith__handshake_has_unacked(const struct kith_handshake *handshake, enum kith_tls_level level)
+{
+    return kith__outbuf_held(&handshake->streams[index_of(level)].out) != 0;
+}
+
+bool kith__handshake_write(struct kith_handshake *handshake, enum kith_tls_level level, struct kith_writer *w,
+                           struct kith_crypto_sent *sent)
+{
+    struct kith_outbuf *out = &stream_of(handshake, level)->out;
+    struct kith_outbuf_chunk chunk;
+    size_t size;
+    int err;
+
+    if (!kith__outbuf_peek(out, KITH_VARINT_MAX, &chunk) || chunk.size == 0)
+        return false;
+    size = kith__crypto_plan(kith__writer_left(w), chunk.offset, chunk.size);
+    if (size == 0)
+        return false;
+    err = kith__crypto_write_header(w, chunk.offset, size);
+    KITH_ASSERT(err == 0 && kith__writer_left(w) >= size);
+    kith__outbuf_copy_out(out, chunk.offset, size, w->at);
+    w->at += size;
+    kith__outbuf_take(out, &chunk, size);
+    *sent = (struct kith_crypto_sent) { chunk.offset, size };
+    return true;
+}
+
+int kith__handshake_on_acked(struct kith_handshake *handshake, enum kith_tls_level level, uint64_t offset,
+                             uint64_t size)
+{
+    struct kith_crypto_stream *stream = stream_of(handshake, level);
+    uint64_t freed;
+
+    return stream->discarded ? 0 : kith__outbuf_on_acked(&stream->out, offset, size, false, &freed);
+}
+
+int kith__handshake_on_lost(struct kith_handshake *handshake, enum kith_tls_level level, uint64_t offset, uint64_t size)
+{
+    struct kith_crypto_stream *stream = stream_of(handshake, level);
+
+    return stream->discarded ? 0 : kith__outbuf_on_lost(&stream->out, offset, size, false);
+}
+
+int kith__handshake_resend(struct kith_handshake *handshake, enum kith_tls_level level)
+{
+    struct kith_outbuf *out = &stream_of(handshake, level)->out;
+
+    return out->sent == out->begin ? 0 : kith__handshake_on_lost(handshake, level, out->begin, out->sent - out->begin);
+}
+
+void kith__handshake_discard(struct kith_handshake *handshake, enum kith_tls_level level)
+{
+    struct kith_crypto_stream *stream = stream_of(handshake, level);
+
+    if (stream->discarded)
+        return;
+    kith__inbuf_dispose(&stream->in);
+    kith__outbuf_dispose(&stream->out);
+    kith__inbuf_init(&stream->in, handshake->mem);
+    kith__outbuf_init(&stream->out, handshake->mem);
+    stream->discarded = true;
+}
