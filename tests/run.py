@@ -22,6 +22,9 @@ def suites(build, kinds):
     bins = os.path.join(build, "bin")
     for path in sorted(glob.glob(os.path.join(bins, "test-*"))):
         found.append(("unit", os.path.basename(path), [path]))
+        if path.endswith("test-crypto"):  # once more with each lower instruction set, and with the other library
+            for limit in ("KITH_CPU=portable", "KITH_CPU=sse41", "KITH_CPU=avx2", "KITH_AEAD=gnutls"):
+                found.append(("unit", "test-crypto " + limit, ["env", limit, path]))
     for path in sorted(glob.glob(os.path.join(bins, "replay-*"))):
         name = os.path.basename(path)[len("replay-"):]
         found.append(("fuzz", "replay-" + name, [path, os.path.join(ROOT, "fuzz", "corpus", name)]))

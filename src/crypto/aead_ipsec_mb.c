@@ -157,7 +157,7 @@ static int mb_open(void *state, const uint8_t *nonce, const uint8_t *aad, size_t
         kith__wipe(ctx.poly_key, sizeof ctx.poly_key);
         kith__wipe(ctx.last_ks, sizeof ctx.last_ks);
     }
-    return kith__equal_secret(tag, in + text_size, sizeof tag) ? 0 : KITH_ERR_CRYPTO;
+    return kith__equal_secret_16(tag, in + text_size) ? 0 : KITH_ERR_CRYPTO;
 }
 
 const struct kith_aead_ops *kith__aead_ops_ipsec_mb(void)

@@ -47,9 +47,11 @@ KITH_TEST(secrets_are_wiped_and_compared)
     for (size_t i = 0; i < sizeof a; i++) {
         b[i] ^= 0x80;
         KITH_CHECK(!kith__equal_secret(a, b, sizeof a));
+        KITH_CHECK_EQ(kith__equal_secret_16(a, b), i >= 16);
         b[i] ^= 0x80;
     }
     KITH_CHECK(kith__equal_secret(a, b, 0));
+    KITH_CHECK(kith__equal_secret_16(a, b));
     kith__wipe(a, 32);
     memset(b, 0, 32);
     KITH_CHECK_BYTES(a, b, sizeof a); /* the last byte is untouched */
