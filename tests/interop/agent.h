@@ -1,0 +1,45 @@
+/* Shared by the two halves of the agent. */
+#ifndef KITH_TESTS_AGENT_H
+#define KITH_TESTS_AGENT_H
+
+#include <kith/kith.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT  (20 * KITH_NS_PER_S)
+#define ECHO   "kith-test/echo"
+#define SINK   "kith-test/sink"
+#define SOURCE "kith-test/source"
+#define CLOSE  "kith-test/close"
+
+/* Ends the program with the reason that the library gave. */
+#define MUST(call)                                                                                                     \
+    do {                                                                                                               \
+        int must_err = (call);                                                                                         \
+        if (must_err != 0) {                                                                                           \
+            fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, kith_error_last()->text);                    \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+#define CHECK(fact)                                                                                                    \
+    do {                                                                                                               \
+        if (!(fact)) {                                                                                                 \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #fact);                                         \
+            exit(1);                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+static inline void fill_pattern(uint8_t *out, uint64_t offset, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        out[i] = (uint8_t)((offset + i) % 251);
+}
+
+struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith_secret *secret,
+                                 const char *const *alpns);
+int agent_serve(int argc, char **argv);
+int agent_dial(int argc, char **argv);
+
+#endif
