@@ -21,7 +21,6 @@ struct kith_qlog {
     uint64_t conn_serial;
     uint64_t began_ns; /* times in records are relative to this */
     void *packet;      /* the packet event that is being built (a JSON object), or NULL */
-    uint64_t packet_time_ns;
     uint32_t frames_left_out;
     uint64_t dropped; /* records lost for want of memory */
 };
