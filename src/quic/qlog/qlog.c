@@ -21,7 +21,6 @@ json_t *kith__qlog_hex(struct kith_slice bytes)
 json_t *kith__qlog_text(struct kith_slice bytes)
 {
     json_t *text = json_stringn(bytes.size != 0 ? (const char *)bytes.ptr : "", bytes.size);
-
     json_t *hex, *marked;
 
     if (text != NULL)
