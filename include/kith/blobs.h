@@ -143,6 +143,12 @@ struct kith_blobs_progress {
 };
 /** How far a get or an add is; at any time until the operation is freed. STATE for other operations. */
 KITH_API KITH_MUST_USE int kith_blobs_progress(const struct kith_op *op, struct kith_blobs_progress *out);
+/**
+ * Name number `index` of the collection that a get fetches, relative to its target, in the collection's order: what to
+ * show, and what was made where. NULL beyond the last one, before the names are known, and for RAW. Borrowed from the
+ * operation; untrusted text, but never one that leads out of the target.
+ */
+KITH_API const char *kith_blobs_get_name(const struct kith_op *op, uint64_t index);
 
 #ifdef __cplusplus
 }
