@@ -4,14 +4,13 @@
 #include "base/assert.h"
 #include "crypto/blake3_impl.h"
 #include "crypto/cpu.h"
-#include <pthread.h>
 #include <string.h>
 
 /**
- * Chunks whose cvs are made in one go before any parent: enough that the levels above fill 16 lanes too (128, 64, 32, 16
- * parents), few enough that the cvs (8 KiB) and the bytes stay in the first caches.
+ * Chunks whose cvs are made in one go before any parent: enough that nearly all parents fill 16 lanes too (256, 128, 64,
+ * 32, 16 of them), few enough that the cvs (16 KiB of stack) stay in the first cache. Measured: 256 is 2 % slower.
  */
-enum { SPAN_CHUNKS = 256 };
+enum { SPAN_CHUNKS = 512 };
 
 static const struct kith_blake3_impl portable = { "portable", kith__blake3_compress_portable,
                                                   kith__blake3_chunks_portable, kith__blake3_parents_portable };

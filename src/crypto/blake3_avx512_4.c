@@ -22,7 +22,7 @@
 #define vec_hi32(a, b)  _mm_unpackhi_epi32(a, b)
 #define vec_lo64(a, b)  _mm_unpacklo_epi64(a, b)
 #define vec_hi64(a, b)  _mm_unpackhi_epi64(a, b)
-#include "crypto/blake3_lanes.h"
+#include "crypto/blake3_lanes.inc"
 
 LANES_INLINE vec load_part(const struct rows *rows, size_t i, size_t at)
 {

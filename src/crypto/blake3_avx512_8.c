@@ -22,7 +22,7 @@
 #define vec_hi32(a, b)  _mm256_unpackhi_epi32(a, b)
 #define vec_lo64(a, b)  _mm256_unpacklo_epi64(a, b)
 #define vec_hi64(a, b)  _mm256_unpackhi_epi64(a, b)
-#include "crypto/blake3_lanes.h"
+#include "crypto/blake3_lanes.inc"
 
 /** 16 bytes of rows i and i + 4 side by side. An insert from memory costs no shuffle. */
 LANES_INLINE vec load_part(const struct rows *rows, size_t i, size_t at)

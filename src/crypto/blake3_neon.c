@@ -39,7 +39,7 @@ static inline void vec_store(void *bytes, vec x)
 #define vec_hi32(a, b) ((vec) { (a)[2], (b)[2], (a)[3], (b)[3] })
 #define vec_lo64(a, b) ((vec)(pair) { ((pair)(a))[0], ((pair)(b))[0] })
 #define vec_hi64(a, b) ((vec)(pair) { ((pair)(a))[1], ((pair)(b))[1] })
-#include "crypto/blake3_lanes.h"
+#include "crypto/blake3_lanes.inc"
 
 LANES_INLINE vec load_part(const struct rows *rows, size_t i, size_t at)
 {
