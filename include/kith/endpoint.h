@@ -256,7 +256,7 @@ KITH_API void kith_conn_close(struct kith_conn *conn, uint64_t code, const void 
 /** How it ended; STATE while open. The reason is borrowed from the connection. */
 KITH_API KITH_MUST_USE int kith_conn_close_info(struct kith_conn *conn, struct kith_quic_close_info *out);
 /** Waits until the connection has ended for whatever reason. */
-KITH_API KITH_MUST_USE int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns);
+KITH_API int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns);
 KITH_API KITH_MUST_USE int kith_conn_closed_start(struct kith_conn *conn, struct kith_op **out);
 /** Gives the handle back; an open connection is closed with code 0. Streams of it must not be used any more. NULL is fine. */
 KITH_API void kith_conn_free(struct kith_conn *conn);
