@@ -1,0 +1,24 @@
+/* The invariants of a connection: see conn.h. */
+#include "base/assert.h"
+#include "quic/conn/conn.h"
+
+void kith__conn_check(const struct kith_quic_conn *conn)
+{
+    KITH_ASSERT(conn->phase < KITH_PHASE_COUNT);
+    KITH_ASSERT(kith__phase_is_open(conn->phase) || conn->close.deadline_ns != KITH_NEVER ||
+                conn->phase == KITH_PHASE_DRAINED);
+    KITH_ASSERT(conn->phase != KITH_PHASE_CONFIRMED || conn->early == NULL);
+    KITH_ASSERT(conn->mem.size >= sizeof *conn);
+    KITH_ASSERT(!conn->path0.sent.building);
+    kith__path_check(&conn->path0);
+    kith__sent_check(&conn->path0.sent);
+    kith__stream_set_check(&conn->streams);
+    for (int i = 0; conn->early != NULL && i < 2; i++) {
+        KITH_ASSERT(!conn->early->spaces[i].sent.building);
+        KITH_ASSERT(conn->early->kept_count <= KITH_CONN_EARLY_PACKETS_MAX);
+        kith__sent_check(&conn->early->spaces[i].sent);
+    }
+    /* Whatever waits for an acknowledgement has a timer, and so has an open connection with an idle timeout. */
+    if (kith__phase_is_open(conn->phase) && kith__conn_idle_timeout(conn) != 0)
+        KITH_ASSERT(kith__conn_deadline(conn) != KITH_NEVER);
+}

@@ -1,0 +1,210 @@
+/**
+ * One connection from the inside: the parts below src/quic/conn and what ties them together. Files of conn/ share this
+ * header; nobody below does. A connection is always in one of the phases of phase.h. After each public call it is
+ * "touched": put where the host finds it when it has something to send, to report, or a deadline.
+ *
+ * Initial and Handshake live in `early`, which is freed when the handshake is confirmed: an idle connection keeps one
+ * path, its streams, and the 1-RTT keys.
+ */
+#ifndef KITH_QUIC_CONN_CONN_H
+#define KITH_QUIC_CONN_CONN_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "quic/conn/close.h"
+#include "quic/conn/events.h"
+#include "quic/conn/phase.h"
+#include "quic/guard/handshake.h"
+#include "quic/guard/keys.h"
+#include "quic/guard/seal.h"
+#include "quic/path/migrate.h"
+#include "quic/path/path.h"
+#include "quic/qlog/qlog.h"
+#include "quic/stream/datagram.h"
+#include "quic/stream/stream_set.h"
+#include "quic/wire/tparams.h"
+#include "tls/tls.h"
+
+struct kith_quic_host;
+
+enum {
+    KITH_CONN_REMOTES_MAX = 16,      /* addresses that get a copy of each Initial */
+    KITH_CONN_EARLY_PACKETS_MAX = 8, /* packets kept until their keys are there (spec/01, 10, 3) */
+    KITH_CONN_TOKEN_SIZE_MAX = 512   /* address tokens that we keep for the user; longer ones are ignored and counted */
+};
+
+/** Packet protection levels in the order in which they are sent. */
+enum kith_level { KITH_LEVEL_INITIAL, KITH_LEVEL_HANDSHAKE, KITH_LEVEL_EARLY, KITH_LEVEL_DATA };
+
+/** A packet that came before its keys. */
+struct kith_kept_packet {
+    struct kith_kept_packet *next;
+    struct kith_tuple tuple;
+    uint64_t received_ns;
+    uint8_t ecn, level;
+    uint16_t size;
+    uint8_t bytes[];
+};
+
+/** One handshake packet number space. Its CRYPTO bytes are in struct kith_handshake. */
+struct kith_conn_space {
+    struct kith_received received;
+    struct kith_sent_log sent;
+    struct kith_open_space open;
+    struct kith_keys keys;
+    uint8_t probes; /* packets to send whatever the window says */
+    bool is_gone;   /* keys were discarded */
+};
+
+/** What only the handshake needs. */
+struct kith_conn_early {
+    struct kith_conn_space spaces[2]; /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
+    struct kith_keys zero_rtt;        /* the client's sending, the server's receiving key */
+    struct kith_cid odcid;            /* first destination id of the client */
+    struct kith_cid initial_dcid;     /* server: the id that its client's Initials carry: odcid, or ours after Retry */
+    struct kith_cid retry_scid;       /* size 0: no Retry */
+    struct kith_cid first_remote_cid; /* source id of the peer's first Initial */
+    struct kith_buf token;            /* client: goes into each Initial */
+    struct kith_kept_packet *kept;    /* oldest first */
+    uint8_t kept_count;
+    bool has_remote_cid;               /* the peer's own id is known */
+    bool has_handshake_packet;         /* client: an authentic Handshake packet came: the server's address stays now */
+    bool is_peer_waiting;              /* client: the server may not have validated our address */
+    bool is_early_offered;             /* client: 0-RTT keys are in use */
+    uint8_t remote_count, remote_next; /* addresses beside the path's; the next one that gets a copy of `copy` */
+    struct kith_sockaddr *remotes;     /* owned; NULL if there are none */
+    uint8_t *copy;                     /* the datagram to copy, KITH_QUIC_UDP_SIZE_MAX bytes; NULL likewise */
+    uint16_t copy_size;                /* 0: nothing to copy now */
+    struct kith_tparams remembered;    /* client with 0-RTT: the server's old parameters */
+    struct kith_tparams theirs;        /* the peer's parameters between their arrival and the end of the handshake */
+};
+
+/** Counts what is allocated, in a header before each block. */
+struct kith_conn_mem {
+    struct kith_mem mem; /* what the parts get */
+    const struct kith_mem *base;
+    size_t size;
+};
+
+struct kith_quic_conn {
+    struct kith_quic_host *host;
+    struct kith_conn_mem mem;
+    struct kith_list host_node, send_node, event_node, touch_node;
+    struct kith_heap_node deadline_node;
+    uint64_t serial, now_ns; /* now: of the newest call that told it */
+    void *user;
+    struct kith_quic_transport config;
+    struct kith_id remote_id; /* expected, at a client; proven once established */
+    struct kith_buf alpn;
+    struct kith_handshake handshake;
+    struct kith_conn_early *early; /* NULL once confirmed */
+    struct kith_keys keys;         /* 1-RTT */
+    uint64_t keys_drop_ns;         /* when the previous read keys go; KITH_NEVER */
+    uint64_t key_update_at;        /* packets sealed with one key before we update */
+    struct kith_path path0;
+    struct kith_open_space open0; /* of path 0 */
+    struct kith_stream_set streams;
+    struct kith_datagram_queue datagrams_out, datagrams_in;
+    struct kith_conn_events events;
+    struct kith_conn_close close;
+    struct kith_qlog qlog;
+    struct kith_ack_policy ack_policy;
+    struct kith_buf session, token; /* newest for the user */
+    /* From the peer's transport parameters. */
+    uint64_t peer_delay_max_ns, peer_idle_ns, peer_datagram_max;
+    uint8_t peer_delay_exponent;
+    bool peer_has_ack_frequency;
+    bool peer_limits_known; /* final ones, or remembered for 0-RTT */
+    uint8_t phase;          /* enum kith_phase */
+    bool is_client;
+    bool has_peer_params;
+    bool is_proven;         /* remote_id is */
+    bool is_phase_acked;    /* a packet of the present key generation was acknowledged: we may update */
+    bool is_update_wanted;  /* the user asks for a key update */
+    bool done_due;          /* server: HANDSHAKE_DONE is to be sent */
+    bool token_due;         /* server: NEW_TOKEN is to be sent */
+    bool immediate_ack_due; /* ask the peer for an ACK with the next packet: probes */
+    bool is_off_path_now;   /* the packet being built goes to another address than the path's */
+    bool is_paced_now;      /* there is more to send, but the pacer says later */
+    bool has_reset_token;   /* `reset_token` is in the host's map */
+    bool spin, spin_enabled;
+    uint8_t probes; /* 1-RTT packets to send whatever the window says */
+    uint8_t reset_token[KITH_RESET_TOKEN_SIZE];
+    struct kith_quic_conn_stats stats;
+};
+
+/* ---- conn.c ---- */
+
+/** How a connection is made; slices are copied. */
+struct kith_conn_options {
+    const struct kith_quic_transport *transport;
+    struct kith_tuple tuple;
+    bool is_client;
+    struct kith_cid odcid, initial_dcid, remote_scid, retry_scid; /* server: from the Initial and its token */
+    bool is_address_proved;                                       /* server: by a token */
+    const struct kith_quic_connect_options *connect;              /* client */
+};
+KITH_MUST_USE int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *options, uint64_t now_ns,
+                                 struct kith_quic_conn **out);
+/** Puts the connection where the host looks for work, news and deadlines. After each public call. */
+void kith__conn_touch(struct kith_quic_conn *conn);
+/** As touch, but without assuming that there is something to send. */
+void kith__conn_schedule(struct kith_quic_conn *conn);
+/** Takes all its ids and tokens out of the host's tables. Fine twice. */
+void kith__conn_unregister(struct kith_quic_conn *conn);
+/** Smoothed round trip of the path in use; 0 before a sample. */
+uint64_t kith__conn_rtt(const struct kith_quic_conn *conn);
+/** The probe timeout without backoff, of the slowest path. */
+uint64_t kith__conn_pto_max(const struct kith_quic_conn *conn);
+/** Largest DATAGRAM payload now; 0: not supported. */
+size_t kith__conn_datagram_size_max(const struct kith_quic_conn *conn);
+/** The space of a packet number space index; NULL once discarded. DATA: the path's log and received set. */
+struct kith_sent_log *kith__conn_sent_log(struct kith_quic_conn *conn, enum kith_space space);
+struct kith_received *kith__conn_received(struct kith_quic_conn *conn, enum kith_space space);
+/** The handshake is confirmed: frees what only it needed. */
+void kith__conn_on_confirmed(struct kith_quic_conn *conn);
+/** Discards the keys and state of Initial or Handshake. Fine twice. */
+void kith__conn_drop_space(struct kith_quic_conn *conn, enum kith_space space);
+
+/** Issues ids to the peer as many as it wants, and keeps the host's map of its reset tokens right. NOMEM is put off. */
+void kith__conn_sync_cids(struct kith_quic_conn *conn);
+/** Frees packets that wait for keys. */
+void kith__conn_free_kept(struct kith_quic_conn *conn);
+
+/* ---- negotiate.c ---- */
+
+/** Our transport parameters. */
+void kith__conn_own_params(const struct kith_quic_conn *conn, struct kith_tparams *out);
+/** Encodes them; KITH_TPARAMS_SIZE_MAX bytes. Returns the size. */
+size_t kith__conn_write_params(struct kith_quic_conn *conn, uint8_t out[KITH_TPARAMS_SIZE_MAX]);
+/** Takes what the handshake put out, until there is nothing more. 0 or KITH_ERR_CLOSED. */
+KITH_MUST_USE int kith__conn_run_handshake(struct kith_quic_conn *conn);
+/** Client: a Retry packet (untrusted): starts again with its token. */
+void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *packet, const uint8_t *bytes);
+/** Client: a Version Negotiation packet (untrusted). */
+void kith__conn_on_version_negotiation(struct kith_quic_conn *conn, const struct kith_packet *packet);
+
+/* ---- rx.c ---- */
+
+/** One datagram for this connection: untrusted, decrypted in place. */
+void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
+                        uint8_t ecn, uint64_t now_ns);
+
+/* ---- tx.c ---- */
+
+bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity, struct kith_quic_transmit *out,
+                         uint64_t now_ns);
+
+/* ---- timers.c ---- */
+
+/** The smaller of both sides' idle timeouts; 0: none. */
+uint64_t kith__conn_idle_timeout(const struct kith_quic_conn *conn);
+uint64_t kith__conn_deadline(const struct kith_quic_conn *conn);
+void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns);
+
+/* ---- check.c ---- */
+
+/** Walks the invariants; for tests. */
+void kith__conn_check(const struct kith_quic_conn *conn);
+
+#endif

@@ -1,0 +1,76 @@
+/* Order of events: the handshake's, then streams and datagrams, then the end. */
+#include "quic/conn/events.h"
+
+#include "base/assert.h"
+#include "quic/conn/conn.h"
+
+static const uint8_t kinds_first[] = { KITH_QUIC_EARLY_READY,  KITH_QUIC_CONNECTED, KITH_QUIC_CONFIRMED,
+                                       KITH_QUIC_PATH_CHANGED, KITH_QUIC_SESSION,   KITH_QUIC_TOKEN };
+static const uint8_t kinds_data[] = { KITH_QUIC_DATAGRAM_READABLE, KITH_QUIC_DATAGRAM_WRITABLE };
+static const uint8_t kinds_last[] = { KITH_QUIC_CLOSED, KITH_QUIC_DRAINED };
+
+void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind)
+{
+    if (!conn->events.closed_reported || kind == KITH_QUIC_DRAINED)
+        conn->events.pending |= 1u << kind;
+}
+
+void kith__conn_note_path(struct kith_quic_conn *conn, uint32_t path)
+{
+    KITH_ASSERT(path < 32);
+    conn->events.paths |= 1u << path;
+    kith__conn_note(conn, KITH_QUIC_PATH_CHANGED);
+}
+
+bool kith__conn_has_event(const struct kith_quic_conn *conn)
+{
+    return conn->events.pending != 0 || (!conn->events.closed_reported && kith__stream_set_has_event(&conn->streams));
+}
+
+static void fill(struct kith_quic_conn *conn, uint8_t kind, struct kith_quic_event *out)
+{
+    struct kith_conn_events *events = &conn->events;
+
+    events->pending &= ~(1u << kind);
+    *out = (struct kith_quic_event) { .kind = kind, .conn = conn };
+    if (kind == KITH_QUIC_CONNECTED)
+        out->early_accepted = events->early_accepted;
+    if (kind == KITH_QUIC_CLOSED)
+        events->closed_reported = true;
+    if (kind == KITH_QUIC_PATH_CHANGED) {
+        while ((events->paths & 1u << out->path) == 0)
+            out->path++;
+        events->paths &= ~(1u << out->path);
+        if (events->paths != 0)
+            events->pending |= 1u << kind;
+    }
+}
+
+static bool next_of(struct kith_quic_conn *conn, const uint8_t *kinds, size_t count, struct kith_quic_event *out)
+{
+    for (size_t i = 0; i < count; i++)
+        if ((conn->events.pending & 1u << kinds[i]) != 0) {
+            fill(conn, kinds[i], out);
+            return true;
+        }
+    return false;
+}
+
+static bool next_of_streams(struct kith_quic_conn *conn, struct kith_quic_event *out)
+{
+    struct kith_stream_event event;
+
+    if (conn->events.closed_reported || !kith__stream_set_next_event(&conn->streams, &event))
+        return false;
+    *out = (struct kith_quic_event) {
+        .kind = event.kind, .bidi = event.bidi, .conn = conn, .stream = event.id, .code = event.code
+    };
+    return true;
+}
+
+bool kith__conn_next_event(struct kith_quic_conn *conn, struct kith_quic_event *out)
+{
+    return next_of(conn, kinds_first, KITH_COUNT(kinds_first), out) || next_of_streams(conn, out) ||
+           next_of(conn, kinds_data, KITH_COUNT(kinds_data), out) ||
+           next_of(conn, kinds_last, KITH_COUNT(kinds_last), out);
+}

@@ -1,0 +1,234 @@
+/* What an acknowledged or lost packet means: see fate.h. */
+#include "quic/conn/fate.h"
+
+#include "base/assert.h"
+#include "quic/conn/conn.h"
+
+static enum kith_tls_level level_of(enum kith_space space)
+{
+    return space == KITH_SPACE_INITIAL     ? KITH_TLS_INITIAL
+           : space == KITH_SPACE_HANDSHAKE ? KITH_TLS_HANDSHAKE
+                                           : KITH_TLS_APPLICATION;
+}
+
+static enum kith_qlog_packet_type qlog_type_of(enum kith_space space, const struct kith_sent *packet)
+{
+    return space == KITH_SPACE_INITIAL              ? KITH_QLOG_INITIAL
+           : space == KITH_SPACE_HANDSHAKE          ? KITH_QLOG_HANDSHAKE
+           : (packet->flags & KITH_SENT_EARLY) != 0 ? KITH_QLOG_ZERO_RTT
+                                                    : KITH_QLOG_ONE_RTT;
+}
+
+/** The record of a stream set's control frame. */
+static struct kith_stream_control control_of(const struct kith_sent_frame *frame)
+{
+    return (struct kith_stream_control) { .type = (uint8_t)frame->extra, .id = frame->id, .value = frame->value };
+}
+
+static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_stream_control control;
+
+    switch (frame->kind) {
+    case KITH_KIND_STREAM:
+        return kith__stream_set_on_stream_acked(&conn->streams, frame->id, frame->value, frame->size,
+                                                (frame->flags & KITH_FATE_FIN) != 0);
+    case KITH_KIND_CRYPTO:
+        return kith__handshake_on_acked(&conn->handshake, level_of(space), frame->value, frame->size);
+    case KITH_KIND_RESET_STREAM:
+    case KITH_KIND_STOP_SENDING:
+    case KITH_KIND_MAX_DATA:
+    case KITH_KIND_MAX_STREAM_DATA:
+    case KITH_KIND_MAX_STREAMS:
+    case KITH_KIND_DATA_BLOCKED:
+    case KITH_KIND_STREAM_DATA_BLOCKED:
+    case KITH_KIND_STREAMS_BLOCKED:
+        control = control_of(frame);
+        kith__stream_set_on_control_acked(&conn->streams, &control);
+        return 0;
+    case KITH_KIND_NEW_CONNECTION_ID:
+        kith__cid_ours_on_acked(&conn->path0.cids_ours, frame->value);
+        return 0;
+    case KITH_KIND_RETIRE_CONNECTION_ID:
+        kith__cid_theirs_on_retire_acked(&conn->path0.cids_theirs, frame->value);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_stream_control control;
+
+    switch (frame->kind) {
+    case KITH_KIND_STREAM:
+        return kith__stream_set_on_stream_lost(&conn->streams, frame->id, frame->value, frame->size,
+                                               (frame->flags & KITH_FATE_FIN) != 0);
+    case KITH_KIND_CRYPTO:
+        return kith__handshake_on_lost(&conn->handshake, level_of(space), frame->value, frame->size);
+    case KITH_KIND_RESET_STREAM:
+    case KITH_KIND_STOP_SENDING:
+    case KITH_KIND_MAX_DATA:
+    case KITH_KIND_MAX_STREAM_DATA:
+    case KITH_KIND_MAX_STREAMS:
+    case KITH_KIND_DATA_BLOCKED:
+    case KITH_KIND_STREAM_DATA_BLOCKED:
+    case KITH_KIND_STREAMS_BLOCKED:
+        control = control_of(frame);
+        kith__stream_set_on_control_lost(&conn->streams, &control);
+        return 0;
+    case KITH_KIND_NEW_CONNECTION_ID:
+        kith__cid_ours_on_lost(&conn->path0.cids_ours, frame->value);
+        return 0;
+    case KITH_KIND_RETIRE_CONNECTION_ID:
+        kith__cid_theirs_on_retire_lost(&conn->path0.cids_theirs, frame->value);
+        return 0;
+    case KITH_KIND_HANDSHAKE_DONE:
+        conn->done_due = true;
+        return 0;
+    case KITH_KIND_NEW_TOKEN:
+        conn->token_due = true;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* ---- Loss ---- */
+
+static int packet_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent *packet)
+{
+    const struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    int err = 0;
+
+    conn->stats.packets_lost += (packet->flags & KITH_SENT_COUNTED) != 0;
+    for (size_t i = 0; i < packet->frame_count && err == 0; i++) {
+        const struct kith_sent_frame *frame = kith__sent_frame(log, packet, i);
+
+        conn->stats.datagrams_lost += frame->kind == KITH_KIND_DATAGRAM;
+        err = kith__fate_frame_lost(conn, space, frame);
+    }
+    return err;
+}
+
+void kith__fate_detect_lost(struct kith_quic_conn *conn, enum kith_space space)
+{
+    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    struct kith_path *path = &conn->path0;
+    uint64_t delay_max_ns = space == KITH_SPACE_DATA ? conn->peer_delay_max_ns : 0;
+    const struct kith_sent *packet;
+    bool mtu_fell = false;
+
+    while ((packet = kith__path_take_lost(path, space, log, delay_max_ns, &mtu_fell, conn->now_ns)) != NULL) {
+        kith__qlog_packet_lost(&conn->qlog, qlog_type_of(space, packet), 0, packet->number, "reordering_threshold",
+                               conn->now_ns);
+        if (packet_lost(conn, space, packet) != 0) {
+            (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "loss");
+            return;
+        }
+    }
+    if (mtu_fell)
+        kith__conn_note_path(conn, 0);
+    kith__sent_forget(log, kith__loss_forget_before(&path->now.rtt, delay_max_ns, conn->now_ns));
+}
+
+void kith__fate_resend_for_probe(struct kith_quic_conn *conn, enum kith_space space, unsigned count)
+{
+    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    const struct kith_sent *packet;
+    uint64_t from = 0;
+
+    if (log == NULL)
+        return;
+    if (space == KITH_SPACE_DATA && conn->peer_has_ack_frequency)
+        conn->immediate_ack_due = true;
+    for (unsigned i = 0; i < count && (packet = kith__sent_find_eliciting(log, from)) != NULL; i++) {
+        from = packet->number + 1;
+        for (size_t k = 0; k < packet->frame_count; k++)
+            if (kith__fate_frame_lost(conn, space, kith__sent_frame(log, packet, k)) != 0) {
+                (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "probe");
+                return;
+            }
+    }
+}
+
+/* ---- Acknowledgements ---- */
+
+static int packet_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent *packet)
+{
+    const struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+
+    for (size_t i = 0; i < packet->frame_count; i++)
+        if (frame_acked(conn, space, kith__sent_frame(log, packet, i)) != 0)
+            return kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "acknowledgement");
+    if (packet->acks != 0)
+        kith__received_on_ack_acked(kith__conn_received(conn, space), packet->acks);
+    if (space == KITH_SPACE_DATA && packet->key_phase == (uint8_t)conn->keys.write_generation &&
+        (packet->flags & KITH_SENT_EARLY) == 0)
+        conn->is_phase_acked = true;
+    return 0;
+}
+
+static int range_acked(struct kith_quic_conn *conn, enum kith_space space, struct kith_range range,
+                       struct kith_path_ack *ack)
+{
+    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    const struct kith_sent *packet;
+    struct kith_sent_walk walk;
+
+    if (kith__sent_ack_begin(log, range.begin, range.end - 1, &walk) != 0)
+        return kith__conn_fail(conn, KITH_WIRE_PROTOCOL_VIOLATION, KITH_FRAME_ACK, "unsent packet acked");
+    while ((packet = kith__sent_ack_next(log, &walk)) != NULL) {
+        if (kith__path_ack_packet(&conn->path0, log, packet, ack, conn->now_ns))
+            kith__conn_note_path(conn, 0);
+        if (packet_acked(conn, space, packet) != 0)
+            return KITH_ERR_CLOSED;
+    }
+    return 0;
+}
+
+/** Microseconds times 2^exponent, from an untrusted varint. */
+static uint64_t ack_delay_ns(const struct kith_quic_conn *conn, uint64_t field)
+{
+    uint64_t most = UINT64_C(1) << 40; /* more is nonsense, and would overflow below */
+
+    return KITH_MIN(field, most >> conn->peer_delay_exponent) * KITH_NS_PER_US << conn->peer_delay_exponent;
+}
+
+static void ack_end(struct kith_quic_conn *conn, enum kith_space space, const struct kith_frame_ack *frame,
+                    const struct kith_path_ack *ack)
+{
+    struct kith_ecn_counts counts = { frame->ecn.ect0, frame->ecn.ect1, frame->ecn.ce };
+    bool is_data = space == KITH_SPACE_DATA;
+    bool may_reset = conn->early == NULL || !conn->is_client || !conn->early->is_peer_waiting;
+
+    kith__path_ack_end(&conn->path0, kith__conn_sent_log(conn, space), ack,
+                       is_data ? ack_delay_ns(conn, frame->delay) : 0,
+                       conn->phase == KITH_PHASE_CONFIRMED ? conn->peer_delay_max_ns : UINT64_MAX,
+                       frame->has_ecn ? &counts : NULL, may_reset, conn->now_ns);
+}
+
+int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const struct kith_frame_ack *frame)
+{
+    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    struct kith_path_ack ack;
+    struct kith_ack_walk walk;
+    struct kith_range range = kith__ack_first(frame, &walk);
+
+    if (conn->is_client && conn->early != NULL && space == KITH_SPACE_HANDSHAKE)
+        conn->early->is_peer_waiting = false; /* it has our Handshake packet: our address is validated */
+    kith__path_ack_begin(&conn->path0, log, &ack);
+    do
+        if (range_acked(conn, space, range, &ack) != 0)
+            return KITH_ERR_CLOSED;
+    while (kith__ack_next(&walk, &range));
+    ack_end(conn, space, frame, &ack);
+    kith__fate_detect_lost(conn, space);
+    if (!kith__phase_is_open(conn->phase))
+        return KITH_ERR_CLOSED;
+    if (space == KITH_SPACE_DATA &&
+        kith__loss_is_persistent(&conn->path0.loss, &conn->path0.now.rtt, conn->peer_delay_max_ns))
+        kith__cc_on_persistent(&conn->path0.now.cc);
+    return 0;
+}

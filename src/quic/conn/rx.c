@@ -1,0 +1,392 @@
+/*
+ * From a datagram to packets: which keys, whose address, opened in place. What cannot be used is counted by reason;
+ * packets that only came too early wait, a few of them, until their keys are there.
+ * Source: RFC 9000, 5.2, 9, 12.2; RFC 9001, 5.7; spec/01, 1.2, 1.7, 1.17.
+ */
+#include "quic/conn/rx.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "quic/guard/seal.h"
+#include "quic/host/host.h"
+
+#include <string.h>
+
+/** A packet of a datagram, before it is opened. */
+struct arrived {
+    const struct kith_tuple *tuple;
+    struct kith_packet packet;
+    uint8_t *bytes;
+    uint8_t ecn;
+};
+
+static void drop(struct kith_quic_conn *conn, enum kith_drop reason)
+{
+    conn->stats.packets_dropped++;
+    kith__host_drop(conn->host, reason);
+}
+
+/* ---- Keys ---- */
+
+static struct kith_keys *keys_of(struct kith_quic_conn *conn, uint8_t type)
+{
+    switch (type) {
+    case KITH_PACKET_INITIAL:
+        return conn->early != NULL ? &conn->early->spaces[KITH_SPACE_INITIAL].keys : NULL;
+    case KITH_PACKET_HANDSHAKE:
+        return conn->early != NULL ? &conn->early->spaces[KITH_SPACE_HANDSHAKE].keys : NULL;
+    case KITH_PACKET_ZERO_RTT:
+        return conn->early != NULL && !conn->is_client ? &conn->early->zero_rtt : NULL;
+    default:
+        return &conn->keys;
+    }
+}
+
+/** True if keys for this type may still come. */
+static bool may_come(const struct kith_quic_conn *conn, uint8_t type)
+{
+    if (conn->early == NULL || !kith__phase_is_open(conn->phase))
+        return false;
+    switch (type) {
+    case KITH_PACKET_HANDSHAKE:
+        return !conn->early->spaces[KITH_SPACE_HANDSHAKE].is_gone;
+    case KITH_PACKET_ZERO_RTT:
+        return !conn->is_client && conn->phase == KITH_PHASE_HANDSHAKING &&
+               !kith__keys_can_write(&conn->early->spaces[KITH_SPACE_HANDSHAKE].keys);
+    case KITH_PACKET_ONE_RTT:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void keep(struct kith_quic_conn *conn, const struct arrived *arrived)
+{
+    struct kith_conn_early *early = conn->early;
+    struct kith_kept_packet **end = &early->kept, *kept;
+
+    if (early->kept_count == KITH_CONN_EARLY_PACKETS_MAX || arrived->packet.size > KITH_QUIC_UDP_SIZE_MAX) {
+        drop(conn, KITH_DROP_no_keys);
+        return;
+    }
+    kept = kith__alloc(&conn->mem.mem, sizeof *kept + arrived->packet.size);
+    if (kept == NULL) {
+        drop(conn, KITH_DROP_no_memory);
+        return;
+    }
+    *kept = (struct kith_kept_packet) { .tuple = *arrived->tuple,
+                                        .ecn = arrived->ecn,
+                                        .size = (uint16_t)arrived->packet.size };
+    memcpy(kept->bytes, arrived->bytes, arrived->packet.size);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = kept;
+    early->kept_count++;
+}
+
+/* ---- Addresses ---- */
+
+/** A client takes the server's address from any authentic packet until the first Handshake packet (spec/01, 1.7). */
+static bool follows_handshake(const struct kith_quic_conn *conn)
+{
+    return conn->is_client && conn->early != NULL && !conn->early->has_handshake_packet;
+}
+
+/** The 4-tuple as the path would see it: our end does not count while it is "any". */
+static struct kith_tuple seen_tuple(const struct kith_quic_conn *conn, const struct kith_tuple *tuple)
+{
+    struct kith_tuple seen = *tuple;
+
+    if (conn->path0.tuple.local.family == KITH_FAMILY_NONE)
+        seen.local = conn->path0.tuple.local;
+    return seen;
+}
+
+/** May a packet of this type from there be looked at? */
+static bool is_address_fine(const struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t type)
+{
+    struct kith_migrate_packet packet = { .tuple = seen_tuple(conn, tuple),
+                                          .is_probing_only = true,
+                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
+
+    if (kith__tuple_equal(&packet.tuple, &conn->path0.tuple) || follows_handshake(conn))
+        return true;
+    if (type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase))
+        return kith_sockaddr_equal(&tuple->remote, &conn->path0.tuple.remote);
+    return kith__migrate_judge(&conn->path0, &packet) != KITH_MIGRATE_DROP;
+}
+
+/** An authentic packet of the handshake tells a client where the server is. */
+static void settle_address(struct kith_quic_conn *conn, const struct arrived *arrived)
+{
+    struct kith_path *path = &conn->path0;
+    struct kith_tuple seen = seen_tuple(conn, arrived->tuple);
+
+    if (!follows_handshake(conn))
+        return;
+    if (!kith__tuple_equal(&seen, &path->tuple)) {
+        path->tuple = *arrived->tuple;
+        kith__conn_note_path(conn, 0);
+        kith__qlog_tuple_assigned(&conn->qlog, 0, &path->tuple.local, &path->tuple.remote, conn->now_ns);
+    }
+    if (arrived->packet.type == KITH_PACKET_HANDSHAKE)
+        conn->early->has_handshake_packet = true;
+}
+
+/** After its frames: did the packet move the path? */
+static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t received_end)
+{
+    struct kith_quic_conn *conn = rx->conn;
+    struct kith_migrate_packet packet = { .tuple = seen_tuple(conn, rx->tuple),
+                                          .number = rx->number,
+                                          .received_end = received_end,
+                                          .is_probing_only = rx->is_probing_only,
+                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
+
+    if (rx->type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase) ||
+        kith__tuple_equal(&packet.tuple, &rx->path->tuple) ||
+        kith__migrate_judge(rx->path, &packet) != KITH_MIGRATE_FOLLOW)
+        return;
+    if (kith__migrate_follow(rx->path, &packet.tuple, datagram_size, false, conn->peer_delay_max_ns, conn->now_ns) !=
+        0) {
+        drop(conn, KITH_DROP_no_memory); /* the next packet moves it */
+        return;
+    }
+    conn->spin = false;
+    conn->stats.migrations++;
+    if (kith__cid_theirs_switch(&rx->path->cids_theirs))
+        kith__conn_sync_cids(conn);
+    kith__conn_note_path(conn, rx->path->id);
+    kith__qlog_tuple_assigned(&conn->qlog, 0, &rx->path->tuple.local, &rx->path->tuple.remote, conn->now_ns);
+}
+
+/* ---- One packet ---- */
+
+static struct kith_open_space *open_space_of(struct kith_quic_conn *conn, uint8_t type)
+{
+    return type == KITH_PACKET_INITIAL     ? &conn->early->spaces[KITH_SPACE_INITIAL].open
+           : type == KITH_PACKET_HANDSHAKE ? &conn->early->spaces[KITH_SPACE_HANDSHAKE].open
+                                           : &conn->open0;
+}
+
+static uint8_t space_of(uint8_t type)
+{
+    return type == KITH_PACKET_INITIAL     ? KITH_SPACE_INITIAL
+           : type == KITH_PACKET_HANDSHAKE ? KITH_SPACE_HANDSHAKE
+                                           : KITH_SPACE_DATA;
+}
+
+/** A packet that does not open may be a stateless reset: its last 16 bytes tell. */
+static void on_not_opened(struct kith_quic_conn *conn, const struct arrived *arrived)
+{
+    const struct kith_packet *packet = &arrived->packet;
+
+    if (packet->type == KITH_PACKET_ONE_RTT && packet->size >= KITH_RESET_SIZE_MIN &&
+        kith__cid_theirs_is_reset(&conn->path0.cids_theirs, arrived->bytes + packet->size - KITH_RESET_TOKEN_SIZE)) {
+        kith__conn_lost(conn, KITH_ERR_LOST);
+        return;
+    }
+    drop(conn, KITH_DROP_decrypt);
+}
+
+/** The first authentic Initial from the server tells its id; the client's first id is over. */
+static void learn_remote_cid(struct kith_quic_conn *conn, const struct kith_packet *packet)
+{
+    struct kith_conn_early *early = conn->early;
+
+    if (packet->type != KITH_PACKET_INITIAL || early == NULL || early->has_remote_cid)
+        return;
+    early->first_remote_cid = kith__cid(packet->scid.ptr, packet->scid.size);
+    early->has_remote_cid = true;
+    kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->first_remote_cid);
+}
+
+static void on_key_update_followed(struct kith_quic_conn *conn)
+{
+    conn->keys_drop_ns = conn->now_ns + 3 * kith__conn_pto_max(conn);
+    conn->is_phase_acked = false;
+    conn->stats.key_updates++;
+}
+
+/** Receiving proves things: at a server that the client is at its address, and that Initial keys are not needed. */
+static void on_authentic(struct kith_quic_conn *conn, const struct arrived *arrived)
+{
+    learn_remote_cid(conn, &arrived->packet);
+    settle_address(conn, arrived);
+    kith__path_on_packet(&conn->path0, conn->now_ns);
+    if (arrived->packet.type == KITH_PACKET_HANDSHAKE && !conn->is_client) {
+        kith__path_on_proved(&conn->path0, conn->now_ns);
+        kith__conn_drop_space(conn, KITH_SPACE_INITIAL);
+    }
+    if (arrived->packet.type == KITH_PACKET_ONE_RTT && conn->spin_enabled) {
+        bool theirs = (arrived->bytes[0] & KITH_PACKET_SPIN) != 0;
+
+        conn->spin = conn->is_client ? !theirs : theirs;
+    }
+    conn->stats.packets_received++;
+    conn->path0.stats.packets_received++;
+}
+
+static void note_received(struct kith_rx *rx)
+{
+    struct kith_quic_conn *conn = rx->conn;
+    struct kith_received *received = kith__conn_received(conn, (enum kith_space)rx->space);
+
+    if (received == NULL) /* the packet's own frames ended its space */
+        return;
+    if (kith__received_on_packet(received, rx->number, rx->is_eliciting, rx->ecn,
+                                 rx->space == KITH_SPACE_DATA ? &conn->ack_policy : NULL, conn->now_ns) != 0)
+        drop(conn, KITH_DROP_no_memory); /* not acknowledged: the peer sends it again, and frames may repeat */
+    else if (rx->is_ack_wanted)
+        kith__received_ack_now(received, conn->now_ns);
+}
+
+static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived, const struct kith_opened *opened,
+                      size_t datagram_size)
+{
+    static const uint8_t qlog_types[] = { [KITH_PACKET_INITIAL] = KITH_QLOG_INITIAL,
+                                          [KITH_PACKET_ZERO_RTT] = KITH_QLOG_ZERO_RTT,
+                                          [KITH_PACKET_HANDSHAKE] = KITH_QLOG_HANDSHAKE,
+                                          [KITH_PACKET_RETRY] = KITH_QLOG_RETRY,
+                                          [KITH_PACKET_ONE_RTT] = KITH_QLOG_ONE_RTT };
+    struct kith_rx rx = { .conn = conn,
+                          .path = &conn->path0,
+                          .tuple = arrived->tuple,
+                          .number = opened->pn,
+                          .dcid = kith__cid(arrived->packet.dcid.ptr, arrived->packet.dcid.size),
+                          .type = arrived->packet.type,
+                          .space = space_of(arrived->packet.type),
+                          .ecn = arrived->ecn };
+    struct kith_received *received = kith__conn_received(conn, (enum kith_space)rx.space);
+    uint64_t received_end;
+    int err;
+
+    if (kith__received_is_duplicate(received, opened->pn)) {
+        received->duplicates++;
+        drop(conn, KITH_DROP_duplicate);
+        return;
+    }
+    received_end = kith__received_end(received);
+    if (opened->followed)
+        on_key_update_followed(conn);
+    on_authentic(conn, arrived);
+    kith__qlog_packet_begin(&conn->qlog, false, (enum kith_qlog_packet_type)qlog_types[rx.type], 0, opened->pn,
+                            arrived->packet.size, conn->now_ns);
+    err = kith__rx_frames(&rx, kith__reader(opened->payload, opened->size));
+    kith__qlog_packet_end(&conn->qlog);
+    if (err != 0)
+        return;
+    note_received(&rx);
+    maybe_follow(&rx, datagram_size, received_end);
+    conn->stats.bytes_received += arrived->packet.size;
+}
+
+static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived, size_t datagram_size)
+{
+    const struct kith_packet *packet = &arrived->packet;
+    struct kith_keys *keys = keys_of(conn, packet->type);
+    struct kith_opened opened;
+    int result;
+
+    if (!is_address_fine(conn, arrived->tuple, packet->type)) {
+        drop(conn, KITH_DROP_wrong_remote);
+        return;
+    }
+    if (packet->type == KITH_PACKET_INITIAL && !conn->is_client && datagram_size < 1200) {
+        drop(conn, KITH_DROP_initial_too_small);
+        return;
+    }
+    if (keys == NULL || !kith__keys_can_read(keys)) {
+        if (may_come(conn, packet->type))
+            keep(conn, arrived);
+        else
+            drop(conn, KITH_DROP_no_keys);
+        return;
+    }
+    result = kith__packet_open(keys, open_space_of(conn, packet->type), arrived->bytes, packet->pn_offset, packet->size,
+                               &opened);
+    if (result == 0)
+        on_opened(conn, arrived, &opened, datagram_size);
+    else if (result > 0)
+        (void)kith__conn_fail(conn, (uint64_t)result, 0, opened.reason);
+    else if (result == KITH_ERR_NOMEM)
+        drop(conn, KITH_DROP_no_memory);
+    else
+        on_not_opened(conn, arrived);
+}
+
+/** Packets that waited, if their keys are there now. */
+static void open_kept(struct kith_quic_conn *conn)
+{
+    struct kith_kept_packet **at;
+
+    for (bool again = true; again && conn->early != NULL;) {
+        again = false;
+        for (at = &conn->early->kept; *at != NULL; at = &(*at)->next) {
+            struct kith_kept_packet *kept = *at;
+            struct arrived arrived = { .tuple = &kept->tuple, .bytes = kept->bytes, .ecn = kept->ecn };
+            struct kith_keys *keys;
+
+            KITH_ASSERT(kith__packet_parse(kept->bytes, kept->size, KITH_CIDGEN_SIZE, &arrived.packet) == 0);
+            keys = keys_of(conn, arrived.packet.type);
+            if (keys == NULL || !kith__keys_can_read(keys))
+                continue;
+            *at = kept->next;
+            conn->early->kept_count--;
+            on_packet(conn, &arrived, KITH_QUIC_UDP_SIZE_MAX);
+            kith__free(&conn->mem.mem, kept);
+            again = true; /* the list may have changed, or be gone */
+            break;
+        }
+    }
+}
+
+/** Version Negotiation and Retry: only for a client, only alone in a datagram. */
+static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *arrived)
+{
+    if (!conn->is_client)
+        drop(conn, KITH_DROP_malformed_header);
+    else if (arrived->packet.type == KITH_PACKET_RETRY)
+        kith__conn_on_retry(conn, &arrived->packet, arrived->bytes);
+    else
+        kith__conn_on_version_negotiation(conn, &arrived->packet);
+}
+
+void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
+                        uint8_t ecn, uint64_t now_ns)
+{
+    struct arrived arrived = { .tuple = tuple, .bytes = bytes, .ecn = ecn };
+    struct kith_cid first = { 0 };
+    size_t datagram_size = size;
+
+    conn->now_ns = now_ns;
+    if (kith_sockaddr_equal(&tuple->remote, &conn->path0.tuple.remote))
+        kith__path_on_datagram(&conn->path0, size);
+    for (; size != 0 && conn->phase != KITH_PHASE_DRAINED;
+         arrived.bytes += arrived.packet.size, size -= arrived.packet.size) {
+        const struct kith_packet *packet = &arrived.packet;
+
+        if (kith__packet_parse(arrived.bytes, size, KITH_CIDGEN_SIZE, &arrived.packet) != 0 ||
+            packet->dcid.size > KITH_CID_SIZE_MAX) {
+            drop(conn, KITH_DROP_malformed_header);
+            break;
+        }
+        if (arrived.bytes == bytes)
+            first = kith__cid(packet->dcid.ptr, packet->dcid.size);
+        if (packet->type == KITH_PACKET_RETRY || packet->type == KITH_PACKET_VERSION_NEGOTIATION)
+            on_unprotected(conn, &arrived);
+        else if (packet->type == KITH_PACKET_OTHER_VERSION)
+            drop(conn, KITH_DROP_unknown_version);
+        else if (!packet->fixed_bit)
+            drop(conn, KITH_DROP_fixed_bit);
+        else if (!kith__cid_is(&first, packet->dcid)) /* RFC 9000, 12.2 */
+            drop(conn, KITH_DROP_unknown_cid);
+        else
+            on_packet(conn, &arrived, datagram_size);
+    }
+    if (!kith__phase_is_open(conn->phase))
+        kith__conn_on_packet_after_close(conn);
+    else
+        open_kept(conn);
+    kith__conn_sync_cids(conn);
+}

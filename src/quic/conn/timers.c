@@ -1,0 +1,158 @@
+/*
+ * When something happens by itself. No timer is armed or stopped anywhere: each part tells its own next time, the
+ * connection's deadline is the earliest, and when it has come every part is asked. A stale timer cannot exist.
+ */
+#include "base/assert.h"
+#include "base/random.h"
+#include "quic/conn/conn.h"
+#include "quic/conn/fate.h"
+#include "quic/host/host.h"
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t kith__conn_idle_timeout(const struct kith_quic_conn *conn)
+{
+    uint64_t ours = conn->config.idle_timeout_ns, theirs = conn->peer_idle_ns;
+
+    return ours == 0 ? theirs : theirs == 0 ? ours : KITH_MIN(ours, theirs);
+}
+
+static uint64_t idle_deadline(const struct kith_quic_conn *conn)
+{
+    return kith__path_idle_deadline(&conn->path0, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
+}
+
+static struct kith_loss_view loss_view(const struct kith_quic_conn *conn)
+{
+    const struct kith_conn_early *early = conn->early;
+    struct kith_loss_view view = { .rtt = &conn->path0.now.rtt,
+                                   .delay_max_ns = conn->peer_delay_max_ns,
+                                   .idle_timeout_ns = kith__conn_idle_timeout(conn),
+                                   .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
+
+    view.logs[KITH_SPACE_DATA] = &conn->path0.sent;
+    if (early != NULL) {
+        for (int i = 0; i < 2; i++)
+            if (!early->spaces[i].is_gone)
+                view.logs[i] = &early->spaces[i].sent;
+        view.has_handshake_keys = kith__keys_can_write(&early->spaces[KITH_SPACE_HANDSHAKE].keys);
+        view.peer_is_waiting = conn->is_client && early->is_peer_waiting;
+    }
+    view.is_blocked = kith__path_allowance(&conn->path0) == 0;
+    return view;
+}
+
+/** The time at which an ACK must leave; not if there is no key or no allowance to send it with. */
+static uint64_t ack_deadline(const struct kith_quic_conn *conn)
+{
+    uint64_t at = KITH_NEVER;
+
+    if (kith__path_allowance(&conn->path0) == 0)
+        return at;
+    if (kith__keys_can_write(&conn->keys))
+        at = kith__received_deadline(&conn->path0.received);
+    for (int i = 0; conn->early != NULL && i < 2; i++)
+        if (kith__keys_can_write(&conn->early->spaces[i].keys))
+            at = earlier(at, kith__received_deadline(&conn->early->spaces[i].received));
+    return at;
+}
+
+/** When the pacer lets the next packet go, if there is data that the window allows. */
+static uint64_t pacing_deadline(const struct kith_quic_conn *conn)
+{
+    const struct kith_path *path = &conn->path0;
+
+    if (!conn->is_paced_now || kith__path_is_window_full(path, path->now.mtu.size))
+        return KITH_NEVER;
+    return kith__pacer_deadline(&path->now.pacer, path->now.mtu.size);
+}
+
+uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
+{
+    struct kith_loss_view view;
+    uint64_t at;
+
+    if (conn->phase == KITH_PHASE_DRAINED)
+        return KITH_NEVER;
+    if (!kith__phase_is_open(conn->phase))
+        return conn->close.deadline_ns;
+    view = loss_view(conn);
+    at = earlier(idle_deadline(conn), kith__loss_timer(&conn->path0.loss, &view).deadline_ns);
+    at = earlier(at, ack_deadline(conn));
+    at = earlier(at, pacing_deadline(conn));
+    at = earlier(at, conn->keys_drop_ns);
+    if (kith__phase_is_established(conn->phase)) {
+        at = earlier(at, kith__path_keep_alive_deadline(&conn->path0));
+        at = earlier(at, kith__migrate_deadline(&conn->path0));
+    }
+    if (conn->phase == KITH_PHASE_CONFIRMED)
+        at = earlier(at, kith__mtu_deadline(&conn->path0.now.mtu));
+    return at;
+}
+
+/** A probe timeout: the packets that follow carry old data again, or a PING (RFC 9002, 6.2.4). */
+static void on_probe(struct kith_quic_conn *conn, const struct kith_loss_timer *timer)
+{
+    uint8_t *probes = timer->space == KITH_SPACE_DATA ? &conn->probes : &conn->early->spaces[timer->space].probes;
+
+    *probes = KITH_MAX(*probes, timer->probes);
+    kith__fate_resend_for_probe(conn, timer->space, timer->probes);
+}
+
+static void on_loss_timer(struct kith_quic_conn *conn)
+{
+    struct kith_loss_view view = loss_view(conn);
+    struct kith_loss_timer timer = kith__loss_on_timer(&conn->path0.loss, &view, conn->now_ns);
+
+    if (timer.kind == KITH_LOSS_BY_TIME)
+        kith__fate_detect_lost(conn, timer.space);
+    else if (timer.kind == KITH_LOSS_PROBE)
+        on_probe(conn, &timer);
+}
+
+static void on_migrate_timer(struct kith_quic_conn *conn)
+{
+    switch (kith__migrate_on_deadline(&conn->path0, conn->now_ns)) {
+    case KITH_MIGRATE_WENT_BACK:
+    case KITH_MIGRATE_PROVED:
+    case KITH_MIGRATE_FAILED: /* the path goes on unproved until the idle timeout ends it or the peer answers */
+        kith__conn_note_path(conn, 0);
+        break;
+    case KITH_MIGRATE_NOTHING:
+    case KITH_MIGRATE_OLD_ALIVE:
+        break;
+    }
+}
+
+void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
+{
+    conn->now_ns = now_ns;
+    if (conn->phase == KITH_PHASE_DRAINED)
+        return;
+    if (!kith__phase_is_open(conn->phase)) {
+        if (conn->close.deadline_ns <= now_ns)
+            kith__conn_on_close_deadline(conn);
+        return;
+    }
+    if (idle_deadline(conn) <= now_ns) {
+        kith__conn_lost(conn, KITH_ERR_IDLE);
+        return;
+    }
+    on_loss_timer(conn);
+    if (!kith__phase_is_open(conn->phase))
+        return;
+    conn->is_paced_now = conn->is_paced_now && pacing_deadline(conn) > now_ns;
+    if (conn->keys_drop_ns <= now_ns) {
+        kith__keys_drop_previous(&conn->keys);
+        conn->keys_drop_ns = KITH_NEVER;
+    }
+    if (kith__phase_is_established(conn->phase)) {
+        if (kith__path_keep_alive_deadline(&conn->path0) <= now_ns)
+            kith__path_on_keep_alive(&conn->path0, now_ns);
+        if (kith__migrate_deadline(&conn->path0) <= now_ns)
+            on_migrate_timer(conn);
+    }
+}

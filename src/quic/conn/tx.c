@@ -1,0 +1,419 @@
+/*
+ * What to send now. One call fills the caller's buffer with datagrams for one destination: usually as many equal ones as
+ * window, pacer and buffer allow, built and sealed in place, so that the kernel can segment them. Levels share a datagram
+ * during the handshake. Source: RFC 9000, 8, 12.2 and 14; RFC 9002, 7; spec/01, 1.2, 1.7 and 1.8.
+ */
+#include "base/assert.h"
+#include "base/random.h"
+#include "quic/conn/conn.h"
+#include "quic/conn/packet_out.h"
+#include "quic/conn/tx_frames.h"
+#include "quic/host/host.h"
+
+#include <string.h>
+
+enum {
+    DATAGRAM_SIZE_MIN = 1200, /* of datagrams with Initial packets and path challenges */
+    SEGMENTS_MAX = 64,        /* that Linux takes in one UDP_SEGMENT send */
+    FILL_MAX = 32,            /* a datagram that lacks no more than this is padded to keep a batch going (spec/01, 7) */
+    KEY_UPDATE_MARGIN = 10000, /* packets before the limit of the AEAD at which keys are updated */
+    LEVELS_MAX = 3             /* packets in one datagram */
+};
+
+/** One datagram that is being built. */
+struct datagram {
+    struct kith_packet_out packets[LEVELS_MAX];
+    size_t count, used; /* used: bytes of all packets but for padding that the last may get */
+    size_t room;
+    bool has_initial, is_eliciting_initial, wants_min;
+};
+
+/* ---- What wants to be sent ---- */
+
+static struct kith_conn_space *space_of(struct kith_quic_conn *conn, enum kith_level level)
+{
+    return level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level] : NULL;
+}
+
+static uint8_t *probes_of(struct kith_quic_conn *conn, enum kith_level level)
+{
+    struct kith_conn_space *space = space_of(conn, level);
+
+    return space != NULL ? &space->probes : &conn->probes;
+}
+
+static bool level_has_keys(const struct kith_quic_conn *conn, enum kith_level level)
+{
+    switch (level) {
+    case KITH_LEVEL_INITIAL:
+    case KITH_LEVEL_HANDSHAKE:
+        return conn->early != NULL && kith__keys_can_write(&conn->early->spaces[level].keys);
+    case KITH_LEVEL_EARLY:
+        return conn->early != NULL && conn->is_client && conn->early->is_early_offered &&
+               kith__keys_can_write(&conn->early->zero_rtt) && !kith__keys_can_write(&conn->keys);
+    case KITH_LEVEL_DATA:
+        break;
+    }
+    return kith__keys_can_write(&conn->keys);
+}
+
+static bool level_has_data(const struct kith_quic_conn *conn, enum kith_level level)
+{
+    if (level <= KITH_LEVEL_HANDSHAKE)
+        return kith__handshake_has_data(&conn->handshake,
+                                        level == KITH_LEVEL_INITIAL ? KITH_TLS_INITIAL : KITH_TLS_HANDSHAKE);
+    return kith__tx_has_data(conn, level);
+}
+
+static bool level_owes_ack(struct kith_quic_conn *conn, enum kith_level level)
+{
+    const struct kith_received *received;
+
+    if (level == KITH_LEVEL_EARLY)
+        return false;
+    received = level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level].received : &conn->path0.received;
+    return kith__received_is_due(received, conn->now_ns);
+}
+
+/* ---- One datagram ---- */
+
+/** Fills the packet just begun. may_send: window and pacer let data go. */
+static void write_frames(struct kith_packet_out *out, bool may_send, bool has_data)
+{
+    struct kith_quic_conn *conn = out->conn;
+    uint8_t *probes = probes_of(conn, (enum kith_level)out->level);
+    bool is_probe = *probes != 0;
+
+    kith__tx_ack(out, true);
+    if ((may_send || is_probe) && has_data) {
+        if (out->level <= KITH_LEVEL_HANDSHAKE)
+            kith__tx_crypto(out);
+        else
+            kith__tx_data(out);
+    }
+    if ((out->flags & KITH_SENT_ELICITING) == 0 &&
+        (is_probe || (!kith__packet_out_is_empty(out) && out->log->quiet_run >= KITH_SENT_QUIET_MAX)))
+        kith__tx_ping(out);
+    if (is_probe && (out->flags & KITH_SENT_ELICITING) != 0)
+        (*probes)--;
+}
+
+static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, enum kith_level level, uint8_t *buffer,
+                       bool may_send)
+{
+    struct kith_packet_out *out = &dg->packets[dg->count];
+    bool has_data = level_has_data(conn, level);
+
+    if (!(has_data && may_send) && !level_owes_ack(conn, level) && *probes_of(conn, level) == 0)
+        return true;
+    if (kith__packet_out_begin(out, conn, level, buffer + dg->used, dg->room - dg->used) != 0)
+        return false;
+    kith__qlog_packet_begin(&conn->qlog, true,
+                            level == KITH_LEVEL_INITIAL     ? KITH_QLOG_INITIAL
+                            : level == KITH_LEVEL_HANDSHAKE ? KITH_QLOG_HANDSHAKE
+                            : level == KITH_LEVEL_EARLY     ? KITH_QLOG_ZERO_RTT
+                                                            : KITH_QLOG_ONE_RTT,
+                            0, out->number, 0, conn->now_ns);
+    write_frames(out, may_send, has_data);
+    if (kith__packet_out_is_empty(out) || !kith__phase_is_open(conn->phase)) {
+        kith__packet_out_abandon(out);
+        return true;
+    }
+    kith__qlog_packet_end(&conn->qlog);
+    if (level == KITH_LEVEL_INITIAL) {
+        dg->has_initial = true;
+        dg->is_eliciting_initial = (out->flags & KITH_SENT_ELICITING) != 0;
+    }
+    dg->wants_min |= out->is_challenge || out->is_padded_to_min;
+    dg->used += kith__packet_out_size(out);
+    dg->count++;
+    return !out->is_full;
+}
+
+/** Pads the last packet so that the datagram has `size` bytes. */
+static void pad(struct datagram *dg, size_t size)
+{
+    struct kith_packet_out *last = &dg->packets[dg->count - 1];
+    size_t before = dg->used - kith__packet_out_size(last);
+
+    size = KITH_MIN(size, dg->room);
+    if (size <= dg->used)
+        return;
+    kith__packet_out_pad(last, size - before);
+    dg->used = before + kith__packet_out_size(last);
+}
+
+static void on_packet_sent(struct kith_quic_conn *conn, const struct kith_packet_out *out, size_t datagram_size)
+{
+    if (out->is_challenge)
+        kith__migrate_on_challenge_sent(out->path, false, out->challenge, datagram_size >= DATAGRAM_SIZE_MIN,
+                                        conn->peer_delay_max_ns, conn->now_ns);
+    if (out->level == KITH_LEVEL_HANDSHAKE && conn->is_client)
+        kith__conn_drop_space(conn, KITH_SPACE_INITIAL); /* RFC 9001, 4.9.1 */
+}
+
+/** Seals all packets. False: the connection failed, nothing may be sent. */
+static bool finish(struct datagram *dg, struct kith_quic_conn *conn)
+{
+    bool ok = true;
+    bool has_more = kith__stream_set_has_data(&conn->streams) || conn->datagrams_out.count != 0;
+
+    for (size_t i = 0; i < dg->count; i++) {
+        if (dg->packets[i].space == KITH_SPACE_DATA && !has_more)
+            dg->packets[i].flags |= KITH_SENT_APP_LIMITED;
+        if (!ok)
+            kith__packet_out_abandon(&dg->packets[i]);
+        else
+            ok = kith__packet_out_end(&dg->packets[i]) == 0;
+    }
+    for (size_t i = 0; ok && i < dg->count; i++)
+        on_packet_sent(conn, &dg->packets[i], dg->used);
+    return ok;
+}
+
+/**
+ * Builds one datagram for the path in `room` bytes; segment: the size of the others in the batch, or 0. Returns its size;
+ * 0: nothing to send now.
+ */
+static size_t build(struct kith_quic_conn *conn, uint8_t *buffer, size_t room, size_t segment)
+{
+    struct datagram dg = { .room = room };
+    bool may_send = kith__path_may_send(&conn->path0, conn->path0.now.mtu.size, conn->now_ns);
+
+    for (int level = conn->early != NULL ? KITH_LEVEL_INITIAL : KITH_LEVEL_DATA; level <= KITH_LEVEL_DATA; level++) {
+        if (!level_has_keys(conn, (enum kith_level)level))
+            continue;
+        if (dg.count == LEVELS_MAX || !add_packet(&dg, conn, (enum kith_level)level, buffer, may_send))
+            break;
+    }
+    conn->is_paced_now = !may_send && !kith__path_is_window_full(&conn->path0, conn->path0.now.mtu.size) &&
+                         level_has_keys(conn, KITH_LEVEL_DATA) && kith__tx_has_data(conn, KITH_LEVEL_DATA);
+    if (dg.count == 0)
+        return 0;
+    if ((dg.has_initial && (conn->is_client || dg.is_eliciting_initial)) || dg.wants_min)
+        pad(&dg, DATAGRAM_SIZE_MIN);
+    if (segment != 0 && dg.used < segment && segment - dg.used <= FILL_MAX && kith__stream_set_has_data(&conn->streams))
+        pad(&dg, segment);
+    if (!finish(&dg, conn))
+        return 0;
+    kith__path_on_datagram_sent(&conn->path0, dg.used);
+    return dg.used;
+}
+
+static void fill_transmit(const struct kith_quic_conn *conn, const struct kith_tuple *tuple, size_t size,
+                          size_t segment, bool is_marked, struct kith_quic_transmit *out)
+{
+    *out = (struct kith_quic_transmit) { .local = tuple->local,
+                                         .remote = tuple->remote,
+                                         .size = size,
+                                         .segment_size = segment,
+                                         .ecn = is_marked ? kith__ecn_mark(&conn->path0.now.ecn) : 0 };
+}
+
+/* ---- Kinds of transmits ---- */
+
+/** Datagrams of one size for the path, until something says stop. */
+static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
+                           struct kith_quic_transmit *out)
+{
+    struct kith_path *path = &conn->path0;
+    uint8_t mark = kith__ecn_mark(&path->now.ecn);
+    size_t total, segment, size;
+
+    size = KITH_MIN(KITH_MIN(capacity, path->now.mtu.size), kith__path_allowance(path));
+    segment = total = build(conn, buffer, size, 0);
+    if (total == 0)
+        return false;
+    if (conn->early != NULL && conn->early->copy != NULL && !conn->early->has_remote_cid) {
+        memcpy(conn->early->copy, buffer, total);
+        conn->early->copy_size = (uint16_t)total;
+        conn->early->remote_next = 0;
+    } else if (segment == path->now.mtu.size) {
+        for (int i = 1; i < SEGMENTS_MAX && capacity - total >= segment; i++) {
+            size = build(conn, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment);
+            total += size;
+            if (size < segment)
+                break;
+        }
+    }
+    fill_transmit(conn, &path->tuple, total, total > segment ? segment : 0, false, out);
+    out->ecn = mark;
+    return true;
+}
+
+/** A client that does not know yet which address answers sends each Initial to all of them. */
+static bool transmit_copy(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
+{
+    struct kith_conn_early *early = conn->early;
+    struct kith_tuple tuple = conn->path0.tuple;
+
+    if (early == NULL || early->copy_size == 0)
+        return false;
+    if (early->has_remote_cid || early->remote_next == early->remote_count) {
+        early->copy_size = 0;
+        return false;
+    }
+    tuple.remote = early->remotes[early->remote_next++];
+    memcpy(buffer, early->copy, early->copy_size);
+    fill_transmit(conn, &tuple, early->copy_size, 0, true, out);
+    return true;
+}
+
+/** A 1-RTT packet alone in a datagram, with what `write` puts in, padded to `size`. */
+static size_t build_single(struct kith_quic_conn *conn, uint8_t *buffer, size_t size,
+                           bool (*write)(struct kith_packet_out *out, const void *arg), const void *arg, uint8_t flags)
+{
+    struct kith_packet_out out;
+    size_t sealed;
+
+    if (kith__packet_out_begin(&out, conn, KITH_LEVEL_DATA, buffer, size) != 0)
+        return 0;
+    kith__qlog_packet_begin(&conn->qlog, true, KITH_QLOG_ONE_RTT, 0, out.number, size, conn->now_ns);
+    if (!write(&out, arg)) {
+        kith__packet_out_abandon(&out);
+        return 0;
+    }
+    kith__qlog_packet_end(&conn->qlog);
+    kith__packet_out_pad(&out, size);
+    out.flags |= flags;
+    sealed = kith__packet_out_size(&out);
+    return kith__packet_out_end(&out) == 0 ? sealed : 0;
+}
+
+static bool write_mtu_probe(struct kith_packet_out *out, const void *arg)
+{
+    (void)arg;
+    kith__tx_ping(out);
+    out->conn->immediate_ack_due = out->conn->peer_has_ack_frequency;
+    kith__tx_immediate_ack(out);
+    kith__mtu_on_probe_sent(&out->path->now.mtu, out->number);
+    return true;
+}
+
+static bool transmit_mtu_probe(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
+                               struct kith_quic_transmit *out)
+{
+    struct kith_path *path = &conn->path0;
+    uint16_t size;
+    size_t sealed;
+
+    if (conn->phase != KITH_PHASE_CONFIRMED || !kith__path_is_proved(path))
+        return false;
+    size = kith__mtu_probe_size(&path->now.mtu, conn->now_ns);
+    if (size == 0 || size > capacity)
+        return false;
+    sealed = build_single(conn, buffer, size, write_mtu_probe, NULL, KITH_SENT_MTU_PROBE);
+    if (sealed == 0)
+        return false;
+    kith__path_on_datagram_sent(path, sealed);
+    fill_transmit(conn, &path->tuple, sealed, 0, true, out);
+    return true;
+}
+
+static bool write_response(struct kith_packet_out *out, const void *arg)
+{
+    return kith__tx_response(out, ((const struct kith_response *)arg)->value);
+}
+
+static bool write_challenge(struct kith_packet_out *out, const void *arg)
+{
+    return kith__tx_challenge(out, arg);
+}
+
+/** Answers to challenges from other addresses, and our challenge to the address before a move. */
+static bool transmit_off_path(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
+{
+    struct kith_path *path = &conn->path0;
+    struct kith_migrate_challenge challenge;
+    struct kith_response response;
+    struct kith_tuple tuple;
+    uint8_t value[KITH_CHALLENGE_SIZE];
+    size_t size = 0;
+
+    if (!kith__keys_can_write(&conn->keys))
+        return false;
+    conn->is_off_path_now = true;
+    if (kith__responses_take(&path->responses, &path->tuple.remote, false, &response)) {
+        tuple = (struct kith_tuple) { response.local, response.remote };
+        size = build_single(conn, buffer, DATAGRAM_SIZE_MIN, write_response, &response, 0);
+    } else if (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && challenge.is_old) {
+        tuple = challenge.tuple;
+        kith__random_fill(&conn->host->random, value, sizeof value);
+        size = build_single(conn, buffer, DATAGRAM_SIZE_MIN, write_challenge, value, 0);
+        if (size != 0)
+            kith__migrate_on_challenge_sent(path, true, value, true, conn->peer_delay_max_ns, conn->now_ns);
+    }
+    conn->is_off_path_now = false;
+    if (size == 0)
+        return false;
+    fill_transmit(conn, &tuple, size, 0, false, out);
+    return true;
+}
+
+/** The close frame in every space that still has keys, one datagram. */
+static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
+{
+    struct kith_path *path = &conn->path0;
+    struct datagram dg = { .room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path)) };
+
+    if (!conn->close.due)
+        return false;
+    for (int level = conn->early != NULL ? KITH_LEVEL_INITIAL : KITH_LEVEL_DATA; level <= KITH_LEVEL_DATA; level++) {
+        struct kith_packet_out *packet = &dg.packets[dg.count];
+
+        if (level == KITH_LEVEL_EARLY || !level_has_keys(conn, (enum kith_level)level) ||
+            kith__packet_out_begin(packet, conn, (enum kith_level)level, buffer + dg.used, dg.room - dg.used) != 0)
+            continue;
+        if (!kith__tx_close(packet)) {
+            kith__packet_out_abandon(packet);
+            continue;
+        }
+        dg.has_initial |= level == KITH_LEVEL_INITIAL;
+        dg.used += kith__packet_out_size(packet);
+        dg.count++;
+    }
+    conn->close.due = false;
+    if (dg.count == 0)
+        return false;
+    if (dg.has_initial && conn->is_client)
+        pad(&dg, DATAGRAM_SIZE_MIN);
+    if (!finish(&dg, conn))
+        return false;
+    kith__path_on_datagram_sent(path, dg.used);
+    fill_transmit(conn, &path->tuple, dg.used, 0, true, out);
+    return true;
+}
+
+/* ---- Key update ---- */
+
+static void maybe_update_keys(struct kith_quic_conn *conn)
+{
+    if (conn->phase != KITH_PHASE_CONFIRMED || !conn->is_phase_acked || kith__keys_is_updating(&conn->keys) ||
+        (!conn->is_update_wanted && conn->keys.write.packets < conn->key_update_at))
+        return;
+    if (kith__keys_update(&conn->keys) != 0)
+        return; /* no memory: tried again with the next packet, long before the AEAD's limit */
+    conn->is_update_wanted = false;
+    conn->is_phase_acked = false;
+    conn->stats.key_updates++;
+    conn->key_update_at = kith__keys_seal_limit((enum kith_cipher)conn->keys.cipher);
+    conn->key_update_at -= KEY_UPDATE_MARGIN;
+    if (conn->config.key_update_after != 0)
+        conn->key_update_at = KITH_MIN(conn->key_update_at, conn->config.key_update_after);
+}
+
+bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity, struct kith_quic_transmit *out,
+                         uint64_t now_ns)
+{
+    conn->now_ns = now_ns;
+    if (conn->phase == KITH_PHASE_DRAINED || kith__cid_theirs_active(&conn->path0.cids_theirs) == NULL)
+        return false;
+    if (kith__phase_is_open(conn->phase)) {
+        maybe_update_keys(conn);
+        if (transmit_copy(conn, buffer, out) || transmit_off_path(conn, buffer, out) ||
+            transmit_batch(conn, buffer, capacity, out) || transmit_mtu_probe(conn, buffer, capacity, out))
+            return true;
+    }
+    /* Also when building a packet just failed the connection. */
+    return !kith__phase_is_open(conn->phase) && transmit_close(conn, buffer, out);
+}

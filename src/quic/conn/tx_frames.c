@@ -1,0 +1,389 @@
+/*
+ * Writers of frames. What stands in a record (struct kith_sent_frame) beside its kind:
+ *   STREAM                     id, value: offset, size, flags: FIN
+ *   CRYPTO                     value: offset, size
+ *   frames of the stream set   extra: wire type, id, value
+ *   NEW/RETIRE_CONNECTION_ID   value: sequence
+ * Frames that are not due again when they are lost have no record, except DATAGRAM, which is counted.
+ */
+#include "quic/conn/tx_frames.h"
+
+#include "base/assert.h"
+#include "base/random.h"
+#include "quic/conn/fate.h"
+#include "quic/host/host.h"
+
+#include <string.h>
+
+/* A CRYPTO frame with less room than this is left for the next packet. */
+enum { CRYPTO_ROOM_MIN = 32, STREAM_ROOM_MIN = 24 };
+
+static bool is_due(const struct kith_received *received, bool willing, uint64_t now_ns)
+{
+    return kith__received_is_due(received, now_ns) || (willing && kith__received_is_useful(received));
+}
+
+void kith__tx_ack(struct kith_packet_out *out, bool willing)
+{
+    struct kith_quic_conn *conn = out->conn;
+    struct kith_received *received = kith__conn_received(conn, (enum kith_space)out->space);
+    struct kith_range newest_first[KITH_ACK_RANGES_MAX], ranges[KITH_ACK_RANGES_MAX];
+    struct kith_frame_ecn ecn = { received->ecn[KITH_ECN_ECT0], received->ecn[KITH_ECN_ECT1],
+                                  received->ecn[KITH_ECN_CE] };
+    bool has_ecn = ecn.ect0 + ecn.ect1 + ecn.ce != 0;
+    struct kith_ack_plan plan = { .ranges = ranges, .ranges_max = KITH_ACK_RANGES_MAX, .ecn = has_ecn ? &ecn : NULL };
+
+    if (out->level == KITH_LEVEL_EARLY || out->is_full || !is_due(received, willing, conn->now_ns))
+        return;
+    plan.range_count = kith__received_ranges(received, newest_first);
+    if (plan.range_count == 0)
+        return;
+    for (size_t i = 0; i < plan.range_count; i++)
+        ranges[i] = newest_first[plan.range_count - 1 - i];
+    if (out->space == KITH_SPACE_DATA)
+        plan.delay = kith__received_ack_delay(received, conn->now_ns) / KITH_NS_PER_US >> 3;
+    if (kith__ack_write(&out->w, &plan) == 0)
+        return;
+    kith__packet_out_note(out, KITH_FRAME_ACK);
+    kith__sent_building(out->log)->acks = kith__received_on_ack_sent(received);
+    if (kith__qlog_is_on(&conn->qlog)) {
+        struct kith_frame frame = kith__frame(KITH_FRAME_ACK);
+
+        frame.ack.largest = ranges[plan.range_count - 1].end - 1;
+        frame.ack.first_range = frame.ack.largest - ranges[plan.range_count - 1].begin;
+        kith__qlog_frame(&conn->qlog, &frame);
+    }
+}
+
+/** Takes back what was taken from its owner but cannot be recorded. */
+static void record_or_lose(struct kith_packet_out *out, const struct kith_sent_frame *record)
+{
+    if (kith__packet_out_record(out, record) != 0)
+        (void)kith__conn_fail_with(out->conn, KITH_ERR_NOMEM, 0, "sent packets");
+}
+
+void kith__tx_crypto(struct kith_packet_out *out)
+{
+    static const uint8_t levels[] = { [KITH_LEVEL_INITIAL] = KITH_TLS_INITIAL,
+                                      [KITH_LEVEL_HANDSHAKE] = KITH_TLS_HANDSHAKE,
+                                      [KITH_LEVEL_DATA] = KITH_TLS_APPLICATION };
+    struct kith_crypto_sent sent;
+
+    if (out->level == KITH_LEVEL_EARLY)
+        return;
+    while (kith__packet_out_has_room(out, CRYPTO_ROOM_MIN) &&
+           kith__handshake_write(&out->conn->handshake, (enum kith_tls_level)levels[out->level], &out->w, &sent)) {
+        struct kith_sent_frame record = { .kind = KITH_KIND_CRYPTO, .value = sent.offset, .size = (uint32_t)sent.size };
+
+        record_or_lose(out, &record);
+        kith__packet_out_note(out, KITH_FRAME_CRYPTO);
+        if (kith__qlog_is_on(&out->conn->qlog)) {
+            struct kith_frame frame = kith__frame(KITH_FRAME_CRYPTO);
+
+            frame.crypto.offset = sent.offset;
+            frame.crypto.data.size = sent.size;
+            kith__qlog_frame(&out->conn->qlog, &frame);
+        }
+    }
+}
+
+void kith__tx_ping(struct kith_packet_out *out)
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_PING);
+    struct kith_sent_frame record = { .kind = KITH_KIND_PING };
+
+    if (!kith__packet_out_frame(out, &frame, &record))
+        return;
+    if (out->level == KITH_LEVEL_DATA)
+        out->path->ping_wanted = false;
+}
+
+void kith__tx_immediate_ack(struct kith_packet_out *out)
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_IMMEDIATE_ACK);
+
+    if (out->conn->peer_has_ack_frequency)
+        (void)kith__packet_out_frame(out, &frame, NULL);
+    out->conn->immediate_ack_due = false;
+}
+
+bool kith__tx_challenge(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE])
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_PATH_CHALLENGE);
+
+    memcpy(frame.path_challenge.data, value, KITH_CHALLENGE_SIZE);
+    return kith__packet_out_frame(out, &frame, NULL);
+}
+
+bool kith__tx_response(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE])
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_PATH_RESPONSE);
+
+    memcpy(frame.path_response.data, value, KITH_CHALLENGE_SIZE);
+    return kith__packet_out_frame(out, &frame, NULL);
+}
+
+/* ---- 1-RTT ---- */
+
+static void handshake_done(struct kith_packet_out *out)
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_HANDSHAKE_DONE);
+    struct kith_sent_frame record = { .kind = KITH_KIND_HANDSHAKE_DONE };
+
+    if (kith__packet_out_frame(out, &frame, &record))
+        out->conn->done_due = false;
+}
+
+static void new_token(struct kith_packet_out *out)
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_NEW_TOKEN);
+    struct kith_sent_frame record = { .kind = KITH_KIND_NEW_TOKEN };
+    struct kith_quic_host *host = out->conn->host;
+    uint8_t token[KITH_TOKEN_SIZE_MAX];
+    size_t size;
+
+    if (!kith__packet_out_has_room(out, sizeof token + 4))
+        return;
+    out->conn->token_due = false;
+    if (kith__token_seal_new(&host->tokens, &host->random, &out->path->tuple.remote, out->conn->now_ns, token, &size) !=
+        0)
+        return; /* a token is a favour */
+    frame.new_token.token = (struct kith_slice) { token, size };
+    (void)kith__packet_out_frame(out, &frame, &record);
+}
+
+/** The frame of a stream set's intent. */
+static struct kith_frame frame_of_control(const struct kith_stream_control *control)
+{
+    struct kith_frame frame = kith__frame(control->type);
+
+    switch (control->type) {
+    case KITH_FRAME_RESET_STREAM:
+        frame.reset_stream.id = control->id;
+        frame.reset_stream.code = control->code;
+        frame.reset_stream.final_size = control->value;
+        break;
+    case KITH_FRAME_STOP_SENDING:
+        frame.stop_sending.id = control->id;
+        frame.stop_sending.code = control->code;
+        break;
+    case KITH_FRAME_MAX_STREAM_DATA:
+    case KITH_FRAME_STREAM_DATA_BLOCKED:
+        frame.max_stream_data.id = control->id;
+        frame.max_stream_data.max = control->value;
+        break;
+    case KITH_FRAME_MAX_STREAMS_BIDI:
+    case KITH_FRAME_MAX_STREAMS_UNI:
+    case KITH_FRAME_STREAMS_BLOCKED_BIDI:
+    case KITH_FRAME_STREAMS_BLOCKED_UNI:
+        frame.max_streams.max = control->value;
+        frame.max_streams.bidi = (control->type & 1) == 0;
+        break;
+    default: /* MAX_DATA, DATA_BLOCKED */
+        frame.max_data.max = control->value;
+        break;
+    }
+    return frame;
+}
+
+static void controls(struct kith_packet_out *out)
+{
+    struct kith_stream_control control;
+
+    while (kith__packet_out_has_room(out, KITH_STREAM_CONTROL_SIZE_MAX) &&
+           kith__stream_set_next_control(&out->conn->streams, &control)) {
+        struct kith_frame frame = frame_of_control(&control);
+        struct kith_sent_frame record = {
+            .kind = frame.info->kind, .extra = control.type, .id = control.id, .value = control.value
+        };
+
+        if (!kith__packet_out_frame(out, &frame, &record)) {
+            kith__stream_set_on_control_lost(&out->conn->streams, &control); /* no memory: due again */
+            return;
+        }
+    }
+}
+
+static void new_cids(struct kith_packet_out *out)
+{
+    struct kith_cid_ours *ours = &out->path->cids_ours;
+    struct kith_cid_issue issue;
+
+    while (kith__cid_ours_next(ours, &issue)) {
+        struct kith_frame frame = kith__frame(KITH_FRAME_NEW_CONNECTION_ID);
+        struct kith_sent_frame record = { .kind = KITH_KIND_NEW_CONNECTION_ID, .value = issue.sequence };
+
+        frame.new_cid.sequence = issue.sequence;
+        frame.new_cid.retire_prior_to = issue.retire_prior_to;
+        frame.new_cid.cid = issue.cid;
+        memcpy(frame.new_cid.reset_token, issue.reset_token, sizeof frame.new_cid.reset_token);
+        if (!kith__packet_out_frame(out, &frame, &record))
+            return;
+        kith__cid_ours_on_sent(ours, issue.sequence);
+    }
+}
+
+static void retire_cids(struct kith_packet_out *out)
+{
+    struct kith_cid_theirs *theirs = &out->path->cids_theirs;
+    uint64_t sequence;
+
+    while (kith__cid_theirs_next_retire(theirs, &sequence)) {
+        struct kith_frame frame = kith__frame(KITH_FRAME_RETIRE_CONNECTION_ID);
+        struct kith_sent_frame record = { .kind = KITH_KIND_RETIRE_CONNECTION_ID, .value = sequence };
+
+        frame.retire_cid.sequence = sequence;
+        if (!kith__packet_out_frame(out, &frame, &record))
+            return;
+        kith__cid_theirs_on_retire_sent(theirs, sequence);
+    }
+}
+
+static void datagrams(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+    struct kith_slice bytes;
+
+    while (kith__datagram_queue_peek(&conn->datagrams_out, &bytes) == 0) {
+        struct kith_sent_frame record = { .kind = KITH_KIND_DATAGRAM };
+        bool fits_never = bytes.size > kith__conn_datagram_size_max(conn); /* the MTU fell */
+
+        if (!fits_never) {
+            if (!kith__packet_out_has_room(out, kith__datagram_frame_size(bytes.size)) ||
+                kith__packet_out_record(out, &record) != 0)
+                return;
+            KITH_ASSERT(kith__datagram_write(&out->w, bytes) == 0);
+            kith__packet_out_note(out, KITH_FRAME_DATAGRAM_WITH_LENGTH);
+            conn->stats.datagrams_sent++;
+        } else {
+            conn->datagrams_out.dropped++;
+        }
+        if (kith__datagram_queue_pop(&conn->datagrams_out))
+            kith__conn_note(conn, KITH_QUIC_DATAGRAM_WRITABLE);
+    }
+}
+
+static void qlog_stream(struct kith_quic_conn *conn, const struct kith_stream_chunk *chunk)
+{
+    struct kith_frame frame = kith__frame(KITH_FRAME_STREAM);
+
+    frame.stream.id = chunk->id;
+    frame.stream.offset = chunk->offset;
+    frame.stream.data.size = chunk->size;
+    frame.stream.fin = chunk->fin;
+    kith__qlog_frame(&conn->qlog, &frame);
+}
+
+static void streams(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+    struct kith_stream_chunk chunk;
+
+    while (kith__packet_out_has_room(out, STREAM_ROOM_MIN) &&
+           kith__stream_set_next_stream(&conn->streams, kith__writer_left(&out->w), &chunk)) {
+        struct kith_sent_frame record = { .kind = KITH_KIND_STREAM,
+                                          .flags = chunk.fin ? KITH_FATE_FIN : 0,
+                                          .size = (uint32_t)chunk.size,
+                                          .id = chunk.id,
+                                          .value = chunk.offset };
+        int err = kith__stream_write_header(&out->w, chunk.id, chunk.offset, chunk.size, chunk.fin, chunk.has_length);
+
+        KITH_ASSERT(err == 0 && kith__writer_left(&out->w) >= chunk.size);
+        kith__stream_set_copy_out(&chunk, out->w.at);
+        out->w.at += chunk.size;
+        out->is_full = !chunk.has_length;
+        out->flags = (uint8_t)((out->flags | KITH_SENT_ELICITING | KITH_SENT_COUNTED) & ~KITH_SENT_PROBING);
+        record_or_lose(out, &record);
+        if (kith__qlog_is_on(&conn->qlog))
+            qlog_stream(conn, &chunk);
+    }
+}
+
+static void challenges(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+    struct kith_migrate_challenge challenge;
+    struct kith_response response;
+    uint8_t value[KITH_CHALLENGE_SIZE];
+
+    if (kith__migrate_challenge_is_due(out->path, conn->now_ns, &challenge) && !challenge.is_old) {
+        kith__random_fill(&conn->host->random, value, sizeof value);
+        if (kith__tx_challenge(out, value)) {
+            out->is_challenge = true;
+            memcpy(out->challenge, value, sizeof value);
+        }
+    }
+    while (kith__packet_out_has_room(out, 1 + KITH_CHALLENGE_SIZE) &&
+           kith__responses_take(&out->path->responses, &out->path->tuple.remote, true, &response)) {
+        (void)kith__tx_response(out, response.value);
+        out->is_padded_to_min = true;
+    }
+}
+
+void kith__tx_data(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+
+    if (out->level == KITH_LEVEL_DATA) {
+        if (conn->done_due)
+            handshake_done(out);
+        if (out->path->ping_wanted)
+            kith__tx_ping(out);
+        if (conn->immediate_ack_due)
+            kith__tx_immediate_ack(out);
+        challenges(out);
+        kith__tx_crypto(out);
+    }
+    if (kith__stream_set_has_control(&conn->streams))
+        controls(out);
+    if (out->level == KITH_LEVEL_DATA) {
+        new_cids(out);
+        retire_cids(out);
+    }
+    datagrams(out);
+    if (conn->token_due && out->level == KITH_LEVEL_DATA && !conn->is_client)
+        new_token(out);
+    streams(out);
+}
+
+bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level)
+{
+    const struct kith_path *path = &conn->path0;
+    struct kith_migrate_challenge challenge;
+    struct kith_cid_issue issue;
+    uint64_t sequence;
+
+    if (kith__stream_set_has_control(&conn->streams) || kith__stream_set_has_data(&conn->streams) ||
+        conn->datagrams_out.count != 0)
+        return true;
+    if (level == KITH_LEVEL_EARLY)
+        return false;
+    return conn->done_due || (conn->token_due && !conn->is_client) || path->ping_wanted || conn->immediate_ack_due ||
+           kith__handshake_has_data(&conn->handshake, KITH_TLS_APPLICATION) ||
+           kith__cid_ours_next(&path->cids_ours, &issue) ||
+           kith__cid_theirs_next_retire(&path->cids_theirs, &sequence) ||
+           kith__responses_has(&path->responses, &path->tuple.remote, true) ||
+           (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && !challenge.is_old);
+}
+
+/* ---- Closing ---- */
+
+bool kith__tx_close(struct kith_packet_out *out)
+{
+    const struct kith_conn_close *close = &out->conn->close;
+    bool is_one_rtt = out->level == KITH_LEVEL_DATA;
+    bool is_application = close->info.is_application && is_one_rtt && !close->is_echo;
+    struct kith_frame frame = kith__frame(is_application ? KITH_FRAME_APPLICATION_CLOSE : KITH_FRAME_CONNECTION_CLOSE);
+
+    if (!close->is_echo) {
+        frame.close.code = close->info.code;
+        frame.close.frame_type = is_application ? 0 : close->info.frame_type;
+        frame.close.reason = close->info.reason;
+        if (close->info.is_application && !is_one_rtt) { /* nothing of the application's before it is private */
+            frame.close.code = KITH_WIRE_APPLICATION_ERROR;
+            frame.close.reason.size = 0;
+        }
+    }
+    frame.close.reason.size = KITH_MIN(frame.close.reason.size, kith__writer_left(&out->w) - 32);
+    return kith__packet_out_frame(out, &frame, NULL);
+}

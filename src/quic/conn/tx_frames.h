@@ -1,0 +1,25 @@
+/** Writers of frames from what is due: each takes intents while there is room. Source: RFC 9000, 19; spec/01, 1.18 (order). */
+#ifndef KITH_QUIC_CONN_TX_FRAMES_H
+#define KITH_QUIC_CONN_TX_FRAMES_H
+
+#include "quic/conn/packet_out.h"
+
+/** An ACK of the packet's space, if one is due, or (`willing`) if one is useful. */
+void kith__tx_ack(struct kith_packet_out *out, bool willing);
+/** CRYPTO bytes that wait at the packet's level. */
+void kith__tx_crypto(struct kith_packet_out *out);
+/** PING. */
+void kith__tx_ping(struct kith_packet_out *out);
+/** IMMEDIATE_ACK if the peer knows it; it is not due any more. */
+void kith__tx_immediate_ack(struct kith_packet_out *out);
+/** Everything of a 0-RTT or 1-RTT packet but ACK and CRYPTO. */
+void kith__tx_data(struct kith_packet_out *out);
+/** True if tx_data has something that asks for an ACK. */
+bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level);
+/** A PATH_CHALLENGE with this value, or PATH_RESPONSE. False: no room. */
+bool kith__tx_challenge(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);
+bool kith__tx_response(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);
+/** The close frame as it may be at this level. False: no room. */
+bool kith__tx_close(struct kith_packet_out *out);
+
+#endif
