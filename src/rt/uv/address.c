@@ -1,0 +1,205 @@
+/* Socket addresses, interfaces, names and error numbers of the system. */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/sockaddr.h"
+#include "rt/uv/loop.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+int kith__uv_errno(int number)
+{
+    static const struct {
+        int number, err;
+    } facts[] = {
+        { ENOMEM, KITH_ERR_NOMEM },
+        { ENOBUFS, KITH_ERR_NOMEM },
+        { EINVAL, KITH_ERR_INVALID },
+        { EISDIR, KITH_ERR_INVALID },
+        { EBADF, KITH_ERR_INVALID },
+        { EAGAIN, KITH_ERR_AGAIN },
+        { ETIMEDOUT, KITH_ERR_TIMEOUT },
+        { ECANCELED, KITH_ERR_CANCELLED },
+        { ENOENT, KITH_ERR_NOT_FOUND },
+        { ENOTDIR, KITH_ERR_NOT_FOUND },
+        { ENXIO, KITH_ERR_NOT_FOUND },
+        { ENODEV, KITH_ERR_NOT_FOUND },
+        { EEXIST, KITH_ERR_EXISTS },
+        { ENOTEMPTY, KITH_ERR_EXISTS },
+        { EACCES, KITH_ERR_PERMISSION },
+        { EPERM, KITH_ERR_PERMISSION },
+        { EROFS, KITH_ERR_PERMISSION },
+        { ELOOP, KITH_ERR_PERMISSION },
+        { ENOSPC, KITH_ERR_NO_SPACE },
+        { EDQUOT, KITH_ERR_NO_SPACE },
+        { EADDRINUSE, KITH_ERR_ADDRESS_IN_USE },
+        { ENETUNREACH, KITH_ERR_UNREACHABLE },
+        { EHOSTUNREACH, KITH_ERR_UNREACHABLE },
+        { ENETDOWN, KITH_ERR_UNREACHABLE },
+        { EHOSTDOWN, KITH_ERR_UNREACHABLE },
+        { EADDRNOTAVAIL, KITH_ERR_UNREACHABLE },
+        { ENAMETOOLONG, KITH_ERR_TOO_LARGE },
+        { EFBIG, KITH_ERR_TOO_LARGE },
+        { EMSGSIZE, KITH_ERR_TOO_LARGE },
+        { EMFILE, KITH_ERR_LIMIT },
+        { ENFILE, KITH_ERR_LIMIT },
+        { EAFNOSUPPORT, KITH_ERR_UNSUPPORTED },
+        { EOPNOTSUPP, KITH_ERR_UNSUPPORTED },
+        { ENOSYS, KITH_ERR_UNSUPPORTED },
+        { ECONNREFUSED, KITH_ERR_REFUSED },
+        { ECONNRESET, KITH_ERR_RESET },
+        { EPIPE, KITH_ERR_RESET },
+    };
+
+    for (size_t i = 0; i < KITH_COUNT(facts); i++)
+        if (facts[i].number == number)
+            return facts[i].err;
+    return KITH_ERR_IO;
+}
+
+int kith__uv_error(int result)
+{
+    if (result >= 0)
+        return 0;
+    if (result == UV_EAI_MEMORY)
+        return KITH_ERR_NOMEM;
+    if (result == UV_EAI_AGAIN)
+        return KITH_ERR_TIMEOUT;
+    if (result == UV_EAI_CANCELED)
+        return KITH_ERR_CANCELLED;
+    if (result <= UV_EAI_ADDRFAMILY && result >= UV_EAI_SOCKTYPE)
+        return KITH_ERR_NOT_FOUND;
+    return kith__uv_errno(-result);
+}
+
+unsigned kith__uv_sockaddr_out(const struct kith_sockaddr *addr, struct sockaddr_storage *out)
+{
+    memset(out, 0, sizeof *out);
+    if (addr->family == KITH_FAMILY_V4) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons(addr->port);
+        memcpy(&v4->sin_addr, addr->ip, 4);
+        return sizeof *v4;
+    } else {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(addr->port);
+        v6->sin6_scope_id = addr->scope_id;
+        memcpy(&v6->sin6_addr, addr->ip, 16);
+        return sizeof *v6;
+    }
+}
+
+bool kith__uv_sockaddr_in(const struct sockaddr *addr, struct kith_sockaddr *out)
+{
+    memset(out, 0, sizeof *out);
+    if (addr->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)addr;
+
+        out->family = KITH_FAMILY_V4;
+        out->port = ntohs(v4->sin_port);
+        memcpy(out->ip, &v4->sin_addr, 4);
+        return true;
+    }
+    if (addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)addr;
+
+        out->port = ntohs(v6->sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            out->family = KITH_FAMILY_V4;
+            memcpy(out->ip, v6->sin6_addr.s6_addr + 12, 4);
+            return true;
+        }
+        out->family = KITH_FAMILY_V6;
+        memcpy(out->ip, &v6->sin6_addr, 16);
+        if (kith__ip_is_link_local_v6(out->ip))
+            out->scope_id = v6->sin6_scope_id;
+        return true;
+    }
+    return false;
+}
+
+int kith__uv_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count)
+{
+    uv_interface_address_t *list;
+    int total, result;
+    size_t kept = 0;
+
+    (void)rt;
+    if ((result = uv_interface_addresses(&list, &total)) != 0)
+        return kith__uv_error(result);
+    for (int i = 0; i < total && kept < cap; i++) {
+        struct kith_rt_interface *entry = &out[kept];
+
+        memset(entry, 0, sizeof *entry);
+        if (!kith__uv_sockaddr_in((const struct sockaddr *)(const void *)&list[i].address, &entry->addr))
+            continue;
+        for (size_t at = 0; at + 1 < sizeof entry->name && list[i].name[at] != '\0'; at++)
+            entry->name[at] = list[i].name[at];
+        entry->is_loopback = list[i].is_internal != 0;
+        kept++;
+    }
+    uv_free_interface_addresses(list, total);
+    *count = kept;
+    return 0;
+}
+
+/* ---- Names ---- */
+
+struct uv_resolve {
+    struct kith_rt_resolve head;
+    uv_getaddrinfo_t request;
+    bool is_cancelled;
+};
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+    struct uv_resolve *resolve = request->data;
+    struct kith_rt_resolve head = resolve->head;
+    struct kith_sockaddr addrs[KITH_RT_RESOLVED_MAX];
+    bool is_cancelled = resolve->is_cancelled;
+    size_t count = 0;
+    int err = kith__uv_error(status);
+
+    for (const struct addrinfo *at = status == 0 ? list : NULL; at != NULL && count < KITH_RT_RESOLVED_MAX;
+         at = at->ai_next)
+        if (kith__uv_sockaddr_in(at->ai_addr, &addrs[count]))
+            addrs[count++].port = head.port;
+    uv_freeaddrinfo(list);
+    kith__free(head.rt->mem, resolve);
+    if (is_cancelled)
+        return;
+    if (err == 0 && count == 0)
+        err = KITH_ERR_NOT_FOUND;
+    head.done(head.ctx, err, addrs, count);
+}
+
+int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out)
+{
+    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct uv_resolve *resolve = kith__alloc_zero(rt->mem, sizeof *resolve);
+    int result;
+
+    if (resolve == NULL)
+        return KITH_ERR_NOMEM;
+    resolve->head = *head;
+    resolve->request.data = resolve;
+    result = uv_getaddrinfo(&kith__uv_of(rt)->loop, &resolve->request, on_resolved, host, NULL, &hints);
+    if (result != 0) {
+        kith__free(rt->mem, resolve);
+        return kith__uv_error(result);
+    }
+    *out = &resolve->head;
+    return 0;
+}
+
+void kith__uv_resolve_cancel(struct kith_rt_resolve *head)
+{
+    struct uv_resolve *resolve = (struct uv_resolve *)head;
+
+    resolve->is_cancelled = true;
+    uv_cancel((uv_req_t *)&resolve->request); /* fails if a worker has begun; the answer is then thrown away */
+}

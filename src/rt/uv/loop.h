@@ -1,0 +1,51 @@
+/** Shared by the files of the real rt: the loop, what its sockets share, error numbers. */
+#ifndef KITH_RT_UV_LOOP_H
+#define KITH_RT_UV_LOOP_H
+
+#include "rt/ops.h"
+
+#include <uv.h>
+
+struct kith_uv_receive; /* buffers of recvmmsg; uv/udp.c */
+
+struct kith_uv {
+    struct kith_rt rt;
+    uv_loop_t loop;
+    uv_async_t async;
+    struct kith_uv_receive *receive; /* made with the first UDP socket */
+    uint8_t *read_buffer; /* KITH_RT_STREAM_READ_MAX; made with the first stream; filled and handed on at once */
+    bool is_dirty;        /* libuv was told something that it tells the kernel only in the next turn */
+    bool was_woken;
+    bool is_in_turn;
+};
+
+static inline struct kith_uv *kith__uv_of(const struct kith_rt *rt)
+{
+    return (struct kith_uv *)(void *)(uintptr_t)rt;
+}
+
+/** The error code for an errno > 0. */
+int kith__uv_errno(int number);
+/** The error code for a libuv result < 0; 0 for the rest. */
+int kith__uv_error(int result);
+
+/** To the system's form; returns its size. */
+unsigned kith__uv_sockaddr_out(const struct kith_sockaddr *addr, struct sockaddr_storage *out);
+/** From the system's form, canonical. False if it is neither IPv4 nor IPv6. */
+bool kith__uv_sockaddr_in(const struct sockaddr *addr, struct kith_sockaddr *out);
+
+/** The parts of the table. */
+int kith__uv_udp_open(struct kith_rt *rt, const struct kith_rt_udp_options *options,
+                      const struct kith_rt_udp_events *events, struct kith_rt_udp **out);
+void kith__uv_udp_close(struct kith_rt_udp *udp);
+void kith__uv_udp_send(struct kith_rt_udp *udp, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
+/** Frees the shared buffers; no socket is open. */
+void kith__uv_receive_free(struct kith_uv *uv);
+int kith__uv_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
+int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out);
+void kith__uv_resolve_cancel(struct kith_rt_resolve *resolve);
+/** Fills in the stream and the file part of the table. */
+void kith__uv_stream_ops(struct kith_rt_ops *ops);
+void kith__uv_file_ops(struct kith_rt_ops *ops);
+
+#endif
