@@ -72,8 +72,12 @@ static void renew_measures(struct kith_path *path, bool keep, uint64_t now_ns)
 /** Puts the kept 4-tuple and its measures in use again. */
 static void go_back(struct kith_path *path, uint64_t now_ns)
 {
+    struct kith_ecn ecn = path->now.ecn;
+
+    ecn.state = path->previous->measures.ecn.state; /* counts belong to the packet numbers and go on */
     path->tuple = path->previous->tuple;
     path->now = path->previous->measures;
+    path->now.ecn = ecn;
     kith__prove_stop(&path->prove);
     if (path->state == KITH_PATH_PROBING)
         kith__path_enter(path, KITH_PATH_OPEN, now_ns);

@@ -188,7 +188,7 @@ const struct kith_sent *kith__path_take_lost(struct kith_path *path, enum kith_s
                                              uint64_t delay_max_ns, bool *mtu_fell, uint64_t now_ns);
 /**
  * The next packet of `log` in flight, taken out of all sums without any effect on congestion: for a space whose keys are
- * discarded, Retry, rejected 0-RTT. NULL at the end.
+ * discarded (before kith__sent_dispose), Retry, rejected 0-RTT. NULL at the end.
  */
 const struct kith_sent *kith__path_take_dropped(struct kith_path *path, struct kith_sent_log *log);
 
