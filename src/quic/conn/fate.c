@@ -130,7 +130,6 @@ void kith__fate_detect_lost(struct kith_quic_conn *conn, enum kith_space space)
     }
     if (mtu_fell)
         kith__conn_note_path(conn, 0);
-    kith__sent_forget(log, kith__loss_forget_before(&path->now.rtt, delay_max_ns, conn->now_ns));
 }
 
 void kith__fate_resend_for_probe(struct kith_quic_conn *conn, enum kith_space space, unsigned count)
@@ -203,7 +202,7 @@ static void ack_end(struct kith_quic_conn *conn, enum kith_space space, const st
     bool is_data = space == KITH_SPACE_DATA;
     bool may_reset = conn->early == NULL || !conn->is_client || !conn->early->is_peer_waiting;
 
-    kith__path_ack_end(&conn->path0, kith__conn_sent_log(conn, space), ack,
+    kith__path_ack_end(&conn->path0, space, kith__conn_sent_log(conn, space), ack,
                        is_data ? ack_delay_ns(conn, frame->delay) : 0,
                        conn->phase == KITH_PHASE_CONFIRMED ? conn->peer_delay_max_ns : UINT64_MAX,
                        frame->has_ecn ? &counts : NULL, may_reset, conn->now_ns);
@@ -227,8 +226,5 @@ int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const 
     kith__fate_detect_lost(conn, space);
     if (!kith__phase_is_open(conn->phase))
         return KITH_ERR_CLOSED;
-    if (space == KITH_SPACE_DATA &&
-        kith__loss_is_persistent(&conn->path0.loss, &conn->path0.now.rtt, conn->peer_delay_max_ns))
-        kith__cc_on_persistent(&conn->path0.now.cc);
     return 0;
 }

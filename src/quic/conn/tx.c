@@ -156,11 +156,8 @@ static void on_packet_sent(struct kith_quic_conn *conn, const struct kith_packet
 static bool finish(struct datagram *dg, struct kith_quic_conn *conn)
 {
     bool ok = true;
-    bool has_more = kith__stream_set_has_data(&conn->streams) || conn->datagrams_out.count != 0;
 
     for (size_t i = 0; i < dg->count; i++) {
-        if (dg->packets[i].space == KITH_SPACE_DATA && !has_more)
-            dg->packets[i].flags |= KITH_SENT_APP_LIMITED;
         if (!ok)
             kith__packet_out_abandon(&dg->packets[i]);
         else
