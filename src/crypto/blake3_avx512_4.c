@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #define LANES           4
+#define LANES_MIN       2
 #define TARGET          __attribute__((target("avx512f,avx512vl")))
 #define CHUNKS          kith__blake3_chunks_avx512_4
 #define PARENTS         kith__blake3_parents_avx512_4
