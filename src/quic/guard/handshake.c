@@ -33,19 +33,28 @@ void kith__handshake_dispose(struct kith_handshake *handshake)
     *handshake = (struct kith_handshake) { 0 };
 }
 
-/* Gives everything that is in order to TLS. */
-static int feed(struct kith_handshake *handshake, struct kith_crypto_stream *stream, enum kith_tls_level level)
-{
-    struct kith_slice bytes;
-    int err;
+static const uint8_t levels[KITH_HANDSHAKE_STREAMS] = { KITH_TLS_INITIAL, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION };
 
-    while (!handshake->failed && kith__inbuf_peek(&stream->in, &bytes) == 0) {
-        err = kith__tls_receive(handshake->tls, level, bytes.ptr, bytes.size);
-        kith__inbuf_consume(&stream->in, bytes.size);
-        if (err == KITH_ERR_TLS)
-            handshake->failed = true; /* the outputs tell which alert, and what can still be sent before */
-        else if (err != 0)
-            return err;
+/*
+ * Gives everything that is in order to TLS. Bytes of a level that TLS has not reached yet wait: packets of several levels
+ * can overtake each other. Bytes that are left at a level which is over are given too: TLS knows the answer to them.
+ */
+static int feed(struct kith_handshake *handshake)
+{
+    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
+        struct kith_inbuf *in = &handshake->streams[i].in;
+        struct kith_slice bytes;
+
+        while (!handshake->failed && levels[i] <= kith__tls_read_level(handshake->tls) &&
+               kith__inbuf_peek(in, &bytes) == 0) {
+            int err = kith__tls_receive(handshake->tls, levels[i], bytes.ptr, bytes.size);
+
+            kith__inbuf_consume(in, bytes.size);
+            if (err == KITH_ERR_TLS)
+                handshake->failed = true; /* the outputs tell which alert, and what can still be sent before */
+            else if (err != 0)
+                return err;
+        }
     }
     return 0;
 }
@@ -72,7 +81,7 @@ int kith__handshake_on_crypto(struct kith_handshake *handshake, enum kith_tls_le
         *reason = err > 0 ? "too many holes in CRYPTO bytes" : NULL;
         return err;
     }
-    return feed(handshake, stream, level);
+    return feed(handshake);
 }
 
 int kith__handshake_next(struct kith_handshake *handshake, struct kith_tls_output *out)
