@@ -1,4 +1,6 @@
-/** What paths need to know of connection ids: a stateless reset token, and a newly issued id. RFC 9000, 5.1 and 10.3. */
+/**
+ * What paths need to know of connection ids: a stateless reset token, and a newly issued id. RFC 9000, 5.1 and 10.3.
+ */
 #ifndef KITH_QUIC_PATH_CID_H
 #define KITH_QUIC_PATH_CID_H
 

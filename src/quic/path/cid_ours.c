@@ -73,7 +73,7 @@ bool kith__cid_ours_next(const struct kith_cid_ours *ours, struct kith_cid_issue
     }
     if (next == NULL)
         return false;
-    /* An id that is below retire_prior_to by now still needs its frame: the peer waits for the number, and retires it at once. */
+    /* Below retire_prior_to by now, it still needs its frame: the peer waits for the number. */
     *out = (struct kith_cid_issue) { .sequence = next->sequence,
                                      .retire_prior_to = KITH_MIN(ours->retire_prior_to, next->sequence),
                                      .cid = next->cid };

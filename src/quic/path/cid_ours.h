@@ -1,5 +1,6 @@
 /**
- * The connection ids that we issued for one path id: the peer addresses its packets to them. The bytes come from the host,
+ * The connection ids that we issued for one path id: the peer addresses its packets to them. The bytes come from the
+ * host,
  * which also keeps the map from id to connection: it adds what kith__cid_ours_add was given, and removes what
  * kith__cid_ours_on_retire returns. Owner: the path id's state, by value; no memory of its own.
  * Source: RFC 9000, 5.1.1 and 19.15 f.; spec/01, 1.3 and 4.5.

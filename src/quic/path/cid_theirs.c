@@ -107,7 +107,9 @@ static size_t find_spare(const struct kith_cid_theirs *theirs)
     return found;
 }
 
-/** RFC 9000, 19.15: a number names one id and token for good, and an id has one number. *known: this is a repetition. */
+/**
+ * RFC 9000, 19.15: a number names one id and token for good, and an id has one number. *known: this is a repetition.
+ */
 static int check_known(struct kith_cid_theirs *theirs, const struct kith_cid_issue *issue, bool *known)
 {
     for (size_t i = 0; i < KITH_CIDS_THEIRS_MAX; i++) {

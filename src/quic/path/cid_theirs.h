@@ -40,13 +40,17 @@ struct kith_cid_theirs {
 
 /** No id at all (a path id other than 0 before the first PATH_NEW_CONNECTION_ID). */
 void kith__cid_theirs_init(struct kith_cid_theirs *theirs);
-/** Sequence 0 of path 0, from the handshake: becomes active. Called again when a Retry or the first Initial changes it. */
+/**
+ * Sequence 0 of path 0, from the handshake: becomes active. Called again when a Retry or the first Initial changes
+ * it.
+ */
 void kith__cid_theirs_set_first(struct kith_cid_theirs *theirs, const struct kith_cid *cid);
 /** The reset token of sequence 0, from the server's transport parameters. */
 void kith__cid_theirs_set_first_token(struct kith_cid_theirs *theirs, const uint8_t token[KITH_RESET_TOKEN_SIZE]);
 
 /**
- * A (PATH_)NEW_CONNECTION_ID frame, untrusted; cid.size is 1..20 (the decoder refused others). *active_changed tells that
+ * A (PATH_)NEW_CONNECTION_ID frame, untrusted; cid.size is 1..20 (the decoder refused others). *active_changed tells
+ * that
  * packets must go to another id now. Returns 0 or a wire code:
  *   PROTOCOL_VIOLATION         retire_prior_to > sequence; a known sequence with other content; a known id with another
  *                              sequence; we send to a zero-length id

@@ -48,7 +48,10 @@ static void drop_previous(struct kith_path *path)
     path->previous = NULL;
 }
 
-/** What was measured belongs to the old way, unless only a NAT changed a port. The packet size is searched again always. */
+/**
+ * What was measured belongs to the old way, unless only a NAT changed a port. The packet size is searched again
+ * always.
+ */
 static void renew_measures(struct kith_path *path, bool keep, uint64_t now_ns)
 {
     struct kith_path_measures old = path->now;

@@ -26,11 +26,15 @@ struct kith_migrate_packet {
     bool any_packet_moves; /* multipath without NAT traversal: probing packets move it too (spec/01, 1.17) */
 };
 
-/** Pure. Servers follow; a client drops packets from other remotes, but accepts another local address once confirmed. */
+/**
+ * Pure. Servers follow; a client drops packets from other remotes, but accepts another local address once confirmed.
+ */
 enum kith_migrate_verdict kith__migrate_judge(const struct kith_path *path, const struct kith_migrate_packet *packet);
 /**
- * The peer is on another 4-tuple now: keeps the old one (if it was proved, or what was kept before), starts to prove the
- * new one and challenges the old one, sets congestion and RTT back unless only the peer's port changed. The amplification limit
+ * The peer is on another 4-tuple now: keeps the old one (if it was proved, or what was kept before), starts to prove
+ * the
+ * new one and challenges the old one, sets congestion and RTT back unless only the peer's port changed. The
+ * amplification limit
  * holds for the new address from `datagram_size` received bytes on.
  *   is_known      the 4-tuple is proved by another path: no challenge
  *   delay_max_ns  the peer's max_ack_delay
@@ -54,7 +58,8 @@ enum kith_migrate_event {
 };
 
 /**
- * A PATH_RESPONSE arrived on this path id from `tuple`; untrusted. With a first response on a path without sample, the round
+ * A PATH_RESPONSE arrived on this path id from `tuple`; untrusted. With a first response on a path without sample,
+ * the round
  * trip is taken as one.
  */
 enum kith_migrate_event kith__migrate_on_response(struct kith_path *path, const struct kith_tuple *tuple,
@@ -69,7 +74,10 @@ struct kith_migrate_challenge {
     struct kith_tuple tuple;
     bool is_old; /* to the address before the move: off-path, not to be marked or counted for the new one */
 };
-/** True if a challenge is due: draw a random value, send it in a datagram of 1200 bytes (as far as allowed), tell on_challenge_sent. */
+/**
+ * True if a challenge is due: draw a random value, send it in a datagram of 1200 bytes (as far as allowed), tell
+ * on_challenge_sent.
+ */
 bool kith__migrate_challenge_is_due(const struct kith_path *path, uint64_t now_ns, struct kith_migrate_challenge *out);
 void kith__migrate_on_challenge_sent(struct kith_path *path, bool is_old, const uint8_t value[KITH_CHALLENGE_SIZE],
                                      bool is_padded, uint64_t delay_max_ns, uint64_t now_ns);

@@ -94,9 +94,8 @@ struct kith_path {
     uint64_t last_received_ns;
     uint64_t idle_from_ns; /* idle timeout counts from here */
     uint64_t keep_alive_from_ns;
-    bool
-        sent_since_received; /* the first ack-eliciting packet after a receive restarts the idle time, later ones do not */
-    bool ping_wanted;        /* keep-alive or the user asks for a PING on this path */
+    bool sent_since_received; /* only the first ack-eliciting packet after a receive restarts the idle time */
+    bool ping_wanted;         /* keep-alive or the user asks for a PING on this path */
     uint64_t migrations;
     struct kith_path_stats stats;
     struct kith_path_options options;
@@ -115,7 +114,10 @@ void kith__path_dispose(struct kith_path *path);
 
 /** The first packet on it: PROBING. Path 0 is proved by the handshake; others start a challenge with `challenge`. */
 void kith__path_start(struct kith_path *path, bool challenge, uint64_t now_ns);
-/** The peer is proved to be there (handshake, token, response, another path with the same 4-tuple): OPEN. Fine when open. */
+/**
+ * The peer is proved to be there (handshake, token, response, another path with the same 4-tuple): OPEN. Fine when
+ * open.
+ */
 void kith__path_on_proved(struct kith_path *path, uint64_t now_ns);
 /** Abandoned: CLOSING. Intents are dropped, peer ids and tokens forgotten. Fine twice. */
 void kith__path_close(struct kith_path *path, uint64_t now_ns);
@@ -133,7 +135,9 @@ static inline bool kith__path_is_live(const struct kith_path *path)
 
 /* ---- Datagrams and packets ---- */
 
-/** A datagram of `size` bytes that belongs to this path arrived from its remote address (whether or not it decrypts). */
+/**
+ * A datagram of `size` bytes that belongs to this path arrived from its remote address (whether or not it decrypts).
+ */
 void kith__path_on_datagram(struct kith_path *path, size_t size);
 /** An authenticated packet arrived: idle and keep-alive time start again. */
 void kith__path_on_packet(struct kith_path *path, uint64_t now_ns);
@@ -142,7 +146,8 @@ size_t kith__path_allowance(const struct kith_path *path);
 /** A datagram left for tuple.remote. */
 void kith__path_on_datagram_sent(struct kith_path *path, size_t size);
 /**
- * Prepares an entry of a sent log (this path's, or one of the handshake spaces of path 0) for a packet on this path: sets
+ * Prepares an entry of a sent log (this path's, or one of the handshake spaces of path 0) for a packet on this path:
+ * sets
  * the epoch. Call between kith__sent_begin and kith__sent_commit.
  */
 void kith__path_stamp(const struct kith_path *path, struct kith_sent *packet);
@@ -167,7 +172,10 @@ struct kith_path_ack {
 };
 
 void kith__path_ack_begin(const struct kith_path *path, const struct kith_sent_log *log, struct kith_path_ack *ack);
-/** One packet from kith__sent_ack_next of `log`: sums, congestion window, MTU, spurious losses. Returns true if the MTU grew. */
+/**
+ * One packet from kith__sent_ack_next of `log`: sums, congestion window, MTU, spurious losses. Returns true if the
+ * MTU grew.
+ */
 bool kith__path_ack_packet(struct kith_path *path, const struct kith_sent_log *log, const struct kith_sent *packet,
                            struct kith_path_ack *ack, uint64_t now_ns);
 /**
@@ -181,13 +189,15 @@ void kith__path_ack_end(struct kith_path *path, enum kith_space space, const str
                         const struct kith_path_ack *ack, uint64_t delay_ns, uint64_t delay_max_ns,
                         const struct kith_ecn_counts *counts, bool may_reset, uint64_t now_ns);
 /**
- * The next packet of `log` that is lost now, after it was taken out of all sums, reported to congestion control, ECN and
+ * The next packet of `log` that is lost now, after it was taken out of all sums, reported to congestion control, ECN
+ * and
  * MTU; NULL at the end. The caller reports its frames as lost. *mtu_fell is set (never cleared) on a black hole.
  */
 const struct kith_sent *kith__path_take_lost(struct kith_path *path, enum kith_space space, struct kith_sent_log *log,
                                              uint64_t delay_max_ns, bool *mtu_fell, uint64_t now_ns);
 /**
- * The next packet of `log` in flight, taken out of all sums without any effect on congestion: for a space whose keys are
+ * The next packet of `log` in flight, taken out of all sums without any effect on congestion: for a space whose keys
+ * are
  * discarded (before kith__sent_dispose), Retry, rejected 0-RTT. NULL at the end.
  */
 const struct kith_sent *kith__path_take_dropped(struct kith_path *path, struct kith_sent_log *log);
@@ -196,7 +206,10 @@ const struct kith_sent *kith__path_take_dropped(struct kith_path *path, struct k
 
 /** When the path is idle for too long: idle_from + max(timeout, 3 PTO); KITH_NEVER without timeout. */
 uint64_t kith__path_idle_deadline(const struct kith_path *path, uint64_t timeout_ns, uint64_t pto_ns);
-/** When a keep-alive PING is due; KITH_NEVER if off or not open. On time set ping_wanted with kith__path_on_keep_alive. */
+/**
+ * When a keep-alive PING is due; KITH_NEVER if off or not open. On time set ping_wanted with
+ * kith__path_on_keep_alive.
+ */
 uint64_t kith__path_keep_alive_deadline(const struct kith_path *path);
 /** A PING is wanted; the time starts again. */
 void kith__path_on_keep_alive(struct kith_path *path, uint64_t now_ns);

@@ -43,10 +43,14 @@ static inline bool kith__prove_is_due(const struct kith_prove *prove, uint64_t n
  */
 void kith__prove_on_sent(struct kith_prove *prove, const uint8_t value[KITH_CHALLENGE_SIZE], bool is_padded,
                          uint64_t pto_ns, uint64_t cap_ns, uint64_t now_ns);
-/** A round trip is known now: the interval starts from its (smaller) probe timeout again, counted from the last challenge. */
+/**
+ * A round trip is known now: the interval starts from its (smaller) probe timeout again, counted from the last
+ * challenge.
+ */
 void kith__prove_on_rtt(struct kith_prove *prove, uint64_t pto_ns, uint64_t now_ns);
 /**
- * A PATH_RESPONSE, untrusted. True if its value is out: the attempt is over, *rtt_ns tells its round trip, *is_padded that
+ * A PATH_RESPONSE, untrusted. True if its value is out: the attempt is over, *rtt_ns tells its round trip,
+ * *is_padded that
  * the size is proved.
  */
 bool kith__prove_on_response(struct kith_prove *prove, const uint8_t value[KITH_CHALLENGE_SIZE], uint64_t now_ns,
@@ -76,7 +80,8 @@ void kith__responses_dispose(struct kith_responses *responses);
 /** A PATH_CHALLENGE came: the newest of a source address wins. A drop (queue full, no memory) is counted. */
 void kith__responses_on_challenge(struct kith_responses *responses, const struct kith_response *response);
 /**
- * Takes the oldest answer: for this remote address (on-path), or for any other one (off-path). remote NULL: any. False if
+ * Takes the oldest answer: for this remote address (on-path), or for any other one (off-path). remote NULL: any.
+ * False if
  * there is none. An answer is sent once: the peer asks again if it is lost.
  */
 bool kith__responses_take(struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path,

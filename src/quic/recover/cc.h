@@ -1,6 +1,7 @@
 /**
  * Congestion control of one path: how many bytes may be in flight. Two controllers behind one set of verbs. The caller
- * keeps the bytes in flight (struct kith_path). Owner: the path, by value. Source: RFC 9002, 7 (NewReno); RFC 9438 (CUBIC).
+ * keeps the bytes in flight (struct kith_path). Owner: the path, by value. Source: RFC 9002, 7 (NewReno); RFC 9438
+ * (CUBIC).
  */
 #ifndef KITH_QUIC_RECOVER_CC_H
 #define KITH_QUIC_RECOVER_CC_H
@@ -55,7 +56,10 @@ void kith__cc_set_udp_size(struct kith_cc *cc, uint16_t udp_size);
  */
 void kith__cc_on_acked(struct kith_cc *cc, uint64_t size, uint64_t sent_ns, bool app_limited,
                        const struct kith_rtt *rtt, uint64_t now_ns);
-/** A packet in flight, sent at sent_ns, was lost (not an MTU probe). The first of a round trip makes a congestion event. */
+/**
+ * A packet in flight, sent at sent_ns, was lost (not an MTU probe). The first of a round trip makes a congestion
+ * event.
+ */
 void kith__cc_on_lost(struct kith_cc *cc, uint64_t sent_ns, uint64_t now_ns);
 /** The peer saw CE; sent_ns is the time of the largest newly acknowledged packet. */
 void kith__cc_on_ce(struct kith_cc *cc, uint64_t sent_ns, uint64_t now_ns);

@@ -1,6 +1,8 @@
 /*
- * CUBIC, RFC 9438: after an event the window is 0.7 of what it was, and returns to it on a cubic curve of the time since,
- * or as NewReno would if that is faster. Integers only (milliseconds, bytes): a simulation gives the same on any machine.
+ * CUBIC, RFC 9438: after an event the window is 0.7 of what it was, and returns to it on a cubic curve of the time
+ * since,
+ * or as NewReno would if that is faster. Integers only (milliseconds, bytes): a simulation gives the same on any
+ * machine.
  */
 #include "quic/recover/cc.h"
 

@@ -111,7 +111,10 @@ KITH_TEST(cc_newreno_adds_one_packet_a_round_trip)
     }
 }
 
-/** RFC 9438: from 0.7 W the old W is reached after K = cbrt(0.3 W / 0.4), the plateau is there, and it is passed after. */
+/**
+ * RFC 9438: from 0.7 W the old W is reached after K = cbrt(0.3 W / 0.4), the plateau is there, and it is passed
+ * after.
+ */
 KITH_TEST(cc_cubic_follows_its_curve)
 {
     struct kith_cc cc;

@@ -1,6 +1,7 @@
 /*
  * Losses are found by number and by time; both thresholds start as RFC 9002 says and grow when a loss turns out to be
- * reordering. Since numbers and send times grow together, the oldest packet in flight decides: if it is not lost, no other is.
+ * reordering. Since numbers and send times grow together, the oldest packet in flight decides: if it is not lost, no
+ * other is.
  */
 #include "quic/recover/loss.h"
 

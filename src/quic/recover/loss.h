@@ -12,7 +12,7 @@
 #include "quic/recover/sent.h"
 #include "quic/recover/space.h"
 
-#define KITH_PTO_CAP_NS        (2 * KITH_NS_PER_S) /* growth of the backoff from one probe to the next (spec/01, 1.10) */
+#define KITH_PTO_CAP_NS        (2 * KITH_NS_PER_S) /* growth from one probe to the next, spec/01, 1.10 */
 #define KITH_PTO_CAP_SHORT_NS  (1 * KITH_NS_PER_S) /* if the idle timeout is at most 25 s */
 #define KITH_PTO_SHORT_IDLE_NS (25 * KITH_NS_PER_S)
 enum {
@@ -58,14 +58,21 @@ struct kith_loss_timer {
 };
 
 void kith__loss_init(struct kith_loss *loss);
-/** An ACK acknowledged something new. may_reset: false for a client whose address may not be validated (RFC 9002, 6.2.1). */
+/**
+ * An ACK acknowledged something new. may_reset: false for a client whose address may not be validated (RFC 9002,
+ * 6.2.1).
+ */
 void kith__loss_on_ack(struct kith_loss *loss, bool may_reset, uint64_t now_ns);
 /**
- * The next packet of a space that is lost now; NULL: no more (then the space's timer is set). The packet is LOST in the log.
+ * The next packet of a space that is lost now; NULL: no more (then the space's timer is set). The packet is LOST in
+ * the log.
  */
 const struct kith_sent *kith__loss_take(struct kith_loss *loss, enum kith_space space, struct kith_sent_log *log,
                                         const struct kith_rtt *rtt, uint64_t now_ns);
-/** After a batch of takes in the data space: were losses spread over three PTOs with nothing acknowledged between? Asked once. */
+/**
+ * After a batch of takes in the data space: were losses spread over three PTOs with nothing acknowledged between?
+ * Asked once.
+ */
 bool kith__loss_is_persistent(struct kith_loss *loss, const struct kith_rtt *rtt, uint64_t delay_max_ns);
 /** A packet declared lost was acknowledged: `behind` = largest acknowledged number minus its own. Thresholds adapt. */
 void kith__loss_on_spurious(struct kith_loss *loss, const struct kith_sent *packet, uint64_t behind,
@@ -81,7 +88,8 @@ uint64_t kith__loss_backoff_ns(uint64_t pto_ns, uint32_t count, uint64_t cap_ns)
 /** Cap for that: 2 s, 1 s, or 1.5 round trips. */
 uint64_t kith__loss_cap_ns(const struct kith_rtt *rtt, uint64_t idle_timeout_ns);
 /**
- * The timer's deadline passed: the same as kith__loss_timer, with the backoff advanced if it is a PROBE. BY_TIME: take the
+ * The timer's deadline passed: the same as kith__loss_timer, with the backoff advanced if it is a PROBE. BY_TIME:
+ * take the
  * lost packets of that space. NONE if nothing was due.
  */
 struct kith_loss_timer kith__loss_on_timer(struct kith_loss *loss, const struct kith_loss_view *view, uint64_t now_ns);

@@ -1,7 +1,9 @@
 /**
  * Path MTU discovery of one path by probe packets, and what to do when big packets vanish later. Sizes are UDP payload
- * bytes. A path that stops carrying big packets acknowledges nothing, so nothing is declared lost either: from the second
- * probe timeout in a row on, the caller keeps probes at KITH_MTU_BASE. Owner: the path, by value. Source: RFC 9000, 14.3; RFC 8899; spec/01, 1.8.
+ * bytes. A path that stops carrying big packets acknowledges nothing, so nothing is declared lost either: from the
+ * second
+ * probe timeout in a row on, the caller keeps probes at KITH_MTU_BASE. Owner: the path, by value. Source: RFC 9000,
+ * 14.3; RFC 8899; spec/01, 1.8.
  */
 #ifndef KITH_QUIC_RECOVER_MTU_H
 #define KITH_QUIC_RECOVER_MTU_H
@@ -39,7 +41,10 @@ struct kith_mtu {
 void kith__mtu_init(struct kith_mtu *mtu, bool on, uint16_t initial, uint16_t max);
 /** The peer's max_udp_payload_size (>= 1200, untrusted otherwise). Lowers max and, if it must, size. */
 void kith__mtu_set_peer_max(struct kith_mtu *mtu, uint64_t max);
-/** The size of the probe to send now, 0: none. The caller sends PING, IMMEDIATE_ACK if allowed, PADDING; not congestion-controlled. */
+/**
+ * The size of the probe to send now, 0: none. The caller sends PING, IMMEDIATE_ACK if allowed, PADDING; not
+ * congestion-controlled.
+ */
 uint16_t kith__mtu_probe_size(struct kith_mtu *mtu, uint64_t now_ns);
 /** When probe_size becomes interesting again by itself; KITH_NEVER. */
 uint64_t kith__mtu_deadline(const struct kith_mtu *mtu);

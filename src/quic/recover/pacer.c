@@ -11,7 +11,10 @@ void kith__pacer_init(struct kith_pacer *pacer, bool on, uint64_t now_ns)
     pacer->tokens = pacer->capacity;
 }
 
-/** capacity <= 2^24 (256 packets of 64 KiB), so that capacity * 10^9 fits. Whole bytes are added; the rest of the time stays. */
+/**
+ * capacity <= 2^24 (256 packets of 64 KiB), so that capacity * 10^9 fits. Whole bytes are added; the rest of the
+ * time stays.
+ */
 static void refill(struct kith_pacer *pacer, uint64_t now_ns)
 {
     uint64_t elapsed_ns = now_ns - KITH_MIN(now_ns, pacer->last_ns), added;
@@ -41,7 +44,7 @@ void kith__pacer_update(struct kith_pacer *pacer, uint64_t window, uint64_t smoo
     refill(pacer, now_ns);
     window = KITH_MIN(window, UINT64_MAX / KITH_NS_PER_S / 2);
     smoothed_ns = KITH_MAX(smoothed_ns, 1000u);
-    /* 5/4 window a round trip; divided before the last multiplication, as window * 5 * 10^9 would not fit above 3.6 GB. */
+    /* 5/4 window a round trip; the window is bounded above so that the product fits. */
     pacer->rate = KITH_MAX(window * KITH_NS_PER_S / smoothed_ns / 4 * 5, 1u);
     burst = pacer->rate / (KITH_NS_PER_S / KITH_PACER_BURST_NS);
     burst = KITH_MAX(burst, KITH_PACER_BURST_PACKETS_MIN * (uint64_t)udp_size);

@@ -1,6 +1,8 @@
 /**
- * Spreads packets over the round trip: a bucket of bytes that fills with 1.25 x window / smoothed RTT and holds what that
- * rate sends in 2 ms, at least 10 and at most 256 packets, so that bursts fit UDP segmentation. Owner: the path, by value.
+ * Spreads packets over the round trip: a bucket of bytes that fills with 1.25 x window / smoothed RTT and holds what
+ * that
+ * rate sends in 2 ms, at least 10 and at most 256 packets, so that bursts fit UDP segmentation. Owner: the path, by
+ * value.
  * Source: RFC 9002, 7.7; spec/01, 1.10.
  */
 #ifndef KITH_QUIC_RECOVER_PACER_H
@@ -22,13 +24,17 @@ void kith__pacer_init(struct kith_pacer *pacer, bool on, uint64_t now_ns);
 void kith__pacer_update(struct kith_pacer *pacer, uint64_t window, uint64_t smoothed_ns, uint16_t udp_size,
                         uint64_t now_ns);
 /**
- * How many bytes may leave now. Unpaced: SIZE_MAX. A sender that builds bursts asks once for each; a packet may leave if at
+ * How many bytes may leave now. Unpaced: SIZE_MAX. A sender that builds bursts asks once for each; a packet may
+ * leave if at
  * least its own size is allowed.
  */
 size_t kith__pacer_allowed(struct kith_pacer *pacer, uint64_t now_ns);
 /** Bytes that count as in flight left (also those that were not paced: probes). */
 void kith__pacer_on_sent(struct kith_pacer *pacer, size_t size);
-/** After allowed() said less than `size`: when to ask again. Waits for half a bucket, so that the next burst is worth it. */
+/**
+ * After allowed() said less than `size`: when to ask again. Waits for half a bucket, so that the next burst is worth
+ * it.
+ */
 uint64_t kith__pacer_deadline(const struct kith_pacer *pacer, size_t size);
 
 #endif

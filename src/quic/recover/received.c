@@ -62,7 +62,8 @@ static uint64_t first_missing(const struct kith_received *received, uint64_t fro
 }
 
 /**
- * Does this ack-eliciting packet, already in `seen`, show a gap that the sender should hear of at once? With a threshold of
+ * Does this ack-eliciting packet, already in `seen`, show a gap that the sender should hear of at once? With a
+ * threshold of
  * one: RFC 9000, 13.2.1; above: section 6.2 of the ACK frequency draft.
  */
 static bool shows_reordering(const struct kith_received *received, uint64_t number, uint64_t eliciting_end,

@@ -19,7 +19,8 @@ void kith__rtt_init(struct kith_rtt *rtt, uint64_t initial_ns);
 /**
  * Takes one sample.
  *   sample_ns     now minus the send time of the largest newly acknowledged packet; 0 counts as 1
- *   ack_delay_ns  from the peer's ACK, untrusted: cut to delay_max_ns, ignored where subtracting it would go below min_ns
+ *   ack_delay_ns  from the peer's ACK, untrusted: cut to delay_max_ns, ignored where subtracting it would go below
+ * min_ns
  *   delay_max_ns  the peer's max_ack_delay; UINT64_MAX before the handshake is confirmed
  * Cannot fail. Source: RFC 9002, 5.3.
  */
@@ -29,7 +30,10 @@ static inline bool kith__rtt_has_sample(const struct kith_rtt *rtt)
 {
     return rtt->min_ns != UINT64_MAX;
 }
-/** The probe timeout without backoff: smoothed + max(4 var, 1 ms) + the peer's max_ack_delay (0 for Initial and Handshake). */
+/**
+ * The probe timeout without backoff: smoothed + max(4 var, 1 ms) + the peer's max_ack_delay (0 for Initial and
+ * Handshake).
+ */
 uint64_t kith__rtt_pto_ns(const struct kith_rtt *rtt, uint64_t delay_max_ns);
 
 #endif

@@ -3,7 +3,8 @@
  * knows the frames in it as short records that say what an ACK or a loss means; the first is inside the entry, further
  * ones are in a second ring. Owner: the space, by value; both rings grow on demand and shrink when the space is idle.
  *
- * Sending:  kith__sent_begin -> number; kith__sent_add_frame while the packet is written; kith__sent_commit or _abandon.
+ * Sending:  kith__sent_begin -> number; kith__sent_add_frame while the packet is written; kith__sent_commit or
+ * _abandon.
  * An ACK:   for each range: kith__sent_ack_begin, then kith__sent_ack_next until NULL; after all: kith__sent_forget.
  * Loss:     kith__sent_take_lost until NULL (the thresholds come from loss.h).
  * Pointers to entries are valid until the next begin, forget or dispose. Source: RFC 9002, A.1; RFC 9000, 13.3.
@@ -100,12 +101,14 @@ void kith__sent_dispose(struct kith_sent_log *log);
 /* ---- Sending ---- */
 
 /**
- * Starts a packet. *number is what it must carry. Errors: KITH_ERR_NOMEM, KITH_ERR_LIMIT; nothing changed then. Two begins
+ * Starts a packet. *number is what it must carry. Errors: KITH_ERR_NOMEM, KITH_ERR_LIMIT; nothing changed then. Two
+ * begins
  * without commit or abandon between them are a bug.
  */
 KITH_MUST_USE int kith__sent_begin(struct kith_sent_log *log, uint64_t *number);
 /**
- * Records a frame of the packet begun. Call before its bytes are written. KITH_ERR_NOMEM or KITH_ERR_LIMIT: leave the frame
+ * Records a frame of the packet begun. Call before its bytes are written. KITH_ERR_NOMEM or KITH_ERR_LIMIT: leave
+ * the frame
  * for another packet. A STREAM frame that follows another one of the same stream without a gap stays its own record.
  */
 KITH_MUST_USE int kith__sent_add_frame(struct kith_sent_log *log, const struct kith_sent_frame *frame);
@@ -140,26 +143,33 @@ struct kith_sent_walk {
 KITH_MUST_USE int kith__sent_ack_begin(struct kith_sent_log *log, uint64_t first, uint64_t last,
                                        struct kith_sent_walk *walk);
 /**
- * The next packet of the range that was not acknowledged before, in ascending order, now ACKED and out of the sums; NULL
+ * The next packet of the range that was not acknowledged before, in ascending order, now ACKED and out of the sums;
+ * NULL
  * at the end. flags has WAS_LOST if it was declared lost (then it was out of the sums already, and its frames were
  * reported lost: report them acknowledged as well).
  */
 const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct kith_sent_walk *walk);
 /**
  * The oldest packet in flight if it is lost: below the largest acknowledged one, and number < below or
- * sent_ns < sent_before_ns. It is now LOST and out of the sums. NULL: no (more) lost packet. Packets that are not COUNTED
+ * sent_ns < sent_before_ns. It is now LOST and out of the sums. NULL: no (more) lost packet. Packets that are not
+ * COUNTED
  * come as well (they carry ACKs only); skip those without frames.
  */
 const struct kith_sent *kith__sent_take_lost(struct kith_sent_log *log, uint64_t below, uint64_t sent_before_ns);
-/** The oldest packet in flight, acknowledged numbers or not, taken as lost: after Retry, a rejected 0-RTT, or on a dead path. */
+/**
+ * The oldest packet in flight, acknowledged numbers or not, taken as lost: after Retry, a rejected 0-RTT, or on a
+ * dead path.
+ */
 const struct kith_sent *kith__sent_take_oldest(struct kith_sent_log *log);
 /** The first ack-eliciting packet in flight with number >= from, or NULL: what a probe sends again. Changes nothing. */
 const struct kith_sent *kith__sent_find_eliciting(const struct kith_sent_log *log, uint64_t from);
 /** The entry of a number; NULL if it is not in the ring (any more). */
 const struct kith_sent *kith__sent_find(const struct kith_sent_log *log, uint64_t number);
 /**
- * Frees the oldest entries that nobody needs: acknowledged and skipped ones, lost ones sent before lost_before_ns (a late
- * ACK cannot be known as spurious then), and ACK-only ones beyond KITH_SENT_QUIET_MAX. Cheap; call after each ACK and loss.
+ * Frees the oldest entries that nobody needs: acknowledged and skipped ones, lost ones sent before lost_before_ns (a
+ * late
+ * ACK cannot be known as spurious then), and ACK-only ones beyond KITH_SENT_QUIET_MAX. Cheap; call after each ACK
+ * and loss.
  */
 void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns);
 /** Test builds: aborts if the sums or cursors do not match the entries. */
