@@ -1,6 +1,6 @@
 /*
- * Packet protection on one thread: nanoseconds a packet and GB/s for every cipher and implementation of this machine, in
- * place, with a fresh nonce each time, and header protection masks. The best of several short runs counts.
+ * Packet protection on one thread: nanoseconds a packet and GB/s for every cipher and implementation of this machine,
+ * in place, with a fresh nonce each time, and header protection masks. The best of several short runs counts.
  * Usage: aead_bench [PAYLOAD_SIZE]   (default 1452: a UDP payload with a 12-byte header and a 16-byte tag)
  */
 #include "crypto/aead.h"

@@ -1,6 +1,7 @@
 /**
- * Authenticated encryption for packets, tickets and tokens: AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305, all with a 12-byte
- * nonce and a 16-byte tag. One table of functions for each cipher, chosen once a process by CPU (src/crypto/cpu.h):
+ * Authenticated encryption for packets, tickets and tokens: AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305, all with a
+ * 12-byte nonce and a 16-byte tag. One table of functions for each cipher, chosen once a process by CPU
+ * (src/crypto/cpu.h):
  *   AES-GCM            ipsec-mb where kith is built with it and the CPU has AES instructions, else GnuTLS
  *   ChaCha20-Poly1305  ipsec-mb with AVX-512, else libsodium
  * All implementations give the same bytes. A key may be used by one thread at a time; different keys by any threads.
@@ -51,14 +52,17 @@ struct kith_aead_key {
 };
 
 /**
- * Makes a key of kith__cipher_key_size(cipher) bytes at secret, which is not kept. `key` needs no value before; written on
- * success only. Errors: NOMEM; UNSUPPORTED for an unknown cipher; CRYPTO if the library refuses (a system-wide GnuTLS
- * configuration can forbid algorithms).
+ * Makes a key of kith__cipher_key_size(cipher) bytes at secret, which is not kept. `key` needs no value before; written
+ * on success only. Errors: NOMEM; UNSUPPORTED for an unknown cipher; CRYPTO if the library refuses (a system-wide
+ * GnuTLS configuration can forbid algorithms).
  */
 KITH_MUST_USE int kith__aead_init(struct kith_aead_key *key, const struct kith_mem *mem, enum kith_cipher cipher,
                                   const uint8_t *secret);
 
-/** As kith__aead_init, with a given implementation: for tests and benchmarks. UNSUPPORTED if it does not know the cipher. */
+/**
+ * As kith__aead_init, with a given implementation: for tests and benchmarks. UNSUPPORTED if it does not know the
+ * cipher.
+ */
 KITH_MUST_USE int kith__aead_init_with(struct kith_aead_key *key, const struct kith_mem *mem,
                                        const struct kith_aead_ops *ops, enum kith_cipher cipher, const uint8_t *secret);
 
@@ -71,10 +75,10 @@ static inline bool kith__aead_is_set(const struct kith_aead_key *key)
 }
 
 /**
- * Encrypts size bytes at in to out and writes the tag after them: size + KITH_AEAD_TAG_SIZE bytes in all. out may equal in,
- * else they must not overlap. size and aad_size may be 0. A nonce (12 bytes) must never be used twice with one key: that is
- * the caller's work. Returns 0, or KITH_ERR_CRYPTO if the library below failed, which right arguments never cause; out is
- * undefined then.
+ * Encrypts size bytes at in to out and writes the tag after them: size + KITH_AEAD_TAG_SIZE bytes in all. out may equal
+ * in, else they must not overlap. size and aad_size may be 0. A nonce (12 bytes) must never be used twice with one key:
+ * that is the caller's work. Returns 0, or KITH_ERR_CRYPTO if the library below failed, which right arguments never
+ * cause; out is undefined then.
  */
 KITH_MUST_USE static inline int kith__aead_seal(const struct kith_aead_key *key, const uint8_t *nonce,
                                                 const uint8_t *aad, size_t aad_size, const uint8_t *in, size_t size,
@@ -84,9 +88,9 @@ KITH_MUST_USE static inline int kith__aead_seal(const struct kith_aead_key *key,
 }
 
 /**
- * Decrypts size bytes at in (untrusted; ciphertext, then tag) to out, size - KITH_AEAD_TAG_SIZE bytes. out may equal in,
- * else they must not overlap. Tags are compared in constant time. Returns 0, or KITH_ERR_CRYPTO if the tag is wrong or
- * size < KITH_AEAD_TAG_SIZE; the bytes at out are undefined then and must not be used.
+ * Decrypts size bytes at in (untrusted; ciphertext, then tag) to out, size - KITH_AEAD_TAG_SIZE bytes. out may equal
+ * in, else they must not overlap. Tags are compared in constant time. Returns 0, or KITH_ERR_CRYPTO if the tag is wrong
+ * or size < KITH_AEAD_TAG_SIZE; the bytes at out are undefined then and must not be used.
  */
 KITH_MUST_USE static inline int kith__aead_open(const struct kith_aead_key *key, const uint8_t *nonce,
                                                 const uint8_t *aad, size_t aad_size, const uint8_t *in, size_t size,
@@ -99,8 +103,9 @@ KITH_MUST_USE static inline int kith__aead_open(const struct kith_aead_key *key,
 const char *kith__aead_name(enum kith_cipher cipher);
 
 /**
- * The implementations themselves, in any build and on any machine: NULL where it is not built in or the CPU cannot run it
- * or KITH_CPU=portable (ipsec-mb only). gnutls knows all three ciphers, ipsec-mb too, libsodium ChaCha20-Poly1305 only.
+ * The implementations themselves, in any build and on any machine: NULL where it is not built in or the CPU cannot run
+ * it or KITH_CPU=portable (ipsec-mb only). gnutls knows all three ciphers, ipsec-mb too, libsodium ChaCha20-Poly1305
+ * only.
  */
 const struct kith_aead_ops *kith__aead_ops_gnutls(void);
 const struct kith_aead_ops *kith__aead_ops_ipsec_mb(void);

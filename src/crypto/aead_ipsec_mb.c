@@ -1,7 +1,7 @@
 /*
- * AEAD through Intel ipsec-mb, by its direct functions: they take the expanded key and a context of the call and never see
- * the manager, so that one manager serves all threads; it is written only while it is made. (The job functions of the same
- * library queue inside the manager and are not used.) Only what versions 1.3 and 2.0 both have is used.
+ * AEAD through Intel ipsec-mb, by its direct functions: they take the expanded key and a context of the call and never
+ * see the manager, so that one manager serves all threads; it is written only while it is made. (The job functions of
+ * the same library queue inside the manager and are not used.) Only what versions 1.3 and 2.0 both have is used.
  */
 #if KITH_HAVE_IPSEC_MB
 #include "crypto/aead.h"
@@ -14,8 +14,9 @@
 #include <pthread.h>
 
 /**
- * An expanded key. The library loads the GCM tables with instructions that want 64-byte alignment, which the allocator hook
- * does not promise (and the library's header asks for only if LINUX is defined): the object is placed in a larger block.
+ * An expanded key. The library loads the GCM tables with instructions that want 64-byte alignment, which the allocator
+ * hook does not promise (and the library's header asks for only if LINUX is defined): the object is placed in a larger
+ * block.
  */
 struct mb_key {
     aes_gcm_enc_dec_t seal, open; /* NULL: ChaCha20-Poly1305 */

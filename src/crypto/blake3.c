@@ -7,8 +7,8 @@
 #include <string.h>
 
 /**
- * Chunks whose cvs are made in one go before any parent: enough that nearly all parents fill 16 lanes too (256, 128, 64,
- * 32, 16 of them), few enough that the cvs (16 KiB of stack) stay in the first cache. Measured: 256 is 2 % slower.
+ * Chunks whose cvs are made in one go before any parent: enough that nearly all parents fill 16 lanes too (256, 128,
+ * 64, 32, 16 of them), few enough that the cvs (16 KiB of stack) stay in the first cache. Measured: 256 is 2 % slower.
  */
 enum { SPAN_CHUNKS = 512 };
 
@@ -86,8 +86,8 @@ static void parent_cv(const struct kith_blake3_impl *impl, const uint32_t *key, 
 }
 
 /**
- * From `count` cvs that lie side by side to `goal`, level by level in place. A last one without a partner goes up as it is:
- * that is the same tree as "the left side takes the largest power of two".
+ * From `count` cvs that lie side by side to `goal`, level by level in place. A last one without a partner goes up as it
+ * is: that is the same tree as "the left side takes the largest power of two".
  */
 static void cvs_reduce(const struct kith_blake3_impl *impl, const uint32_t *key, uint32_t flags, uint8_t *cvs,
                        size_t count, size_t goal)
@@ -237,8 +237,8 @@ void kith__blake3_init_keyed(struct kith_blake3 *hasher, const uint8_t *key)
 }
 
 /**
- * Adds the cv of the next `width` chunks, a power of two that divides chunk_count, and joins finished subtrees. More bytes
- * are known to follow, so that no node joined here can be the root.
+ * Adds the cv of the next `width` chunks, a power of two that divides chunk_count, and joins finished subtrees. More
+ * bytes are known to follow, so that no node joined here can be the root.
  */
 static void push(struct kith_blake3 *hasher, const struct kith_blake3_impl *impl, uint8_t cv[KITH_BLAKE3_CV_SIZE],
                  uint64_t width)

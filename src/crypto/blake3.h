@@ -1,10 +1,10 @@
 /**
- * BLAKE3, hash and keyed hash, with the chaining values of subtrees that verified streaming needs. The instruction set is
- * chosen once a process (src/crypto/cpu.h): portable, SSE4.1, AVX2, AVX-512, NEON. All give the same bytes.
+ * BLAKE3, hash and keyed hash, with the chaining values of subtrees that verified streaming needs. The instruction set
+ * is chosen once a process (src/crypto/cpu.h): portable, SSE4.1, AVX2, AVX-512, NEON. All give the same bytes.
  * No allocation, cannot fail. Pure: any thread at any time; a hasher is used by one thread at a time.
  *
- * A chaining value (cv) names a node of the tree: 32 bytes. The hash of a blob is the cv of its topmost node in root form;
- * every other node has the non-root form, also where its bytes are the same. Source: spec/05, section 1.
+ * A chaining value (cv) names a node of the tree: 32 bytes. The hash of a blob is the cv of its topmost node in root
+ * form; every other node has the non-root form, also where its bytes are the same. Source: spec/05, section 1.
  */
 #ifndef KITH_CRYPTO_BLAKE3_H
 #define KITH_CRYPTO_BLAKE3_H
@@ -44,14 +44,17 @@ void kith__blake3_final(const struct kith_blake3 *hasher, uint8_t out[KITH_HASH_
 /** The hash of size bytes in one call: the root cv of a whole blob. */
 void kith__blake3(const void *bytes, size_t size, uint8_t out[KITH_HASH_SIZE]);
 
-/** Keyed hash (a message authentication code, a keyed pseudo-random function) with KITH_BLAKE3_KEY_SIZE bytes at key. */
+/**
+ * Keyed hash (a message authentication code, a keyed pseudo-random function) with KITH_BLAKE3_KEY_SIZE bytes at
+ * key.
+ */
 void kith__blake3_keyed(const uint8_t *key, const void *bytes, size_t size, uint8_t out[KITH_HASH_SIZE]);
 
 /**
- * The cv of the subtree over bytes that begin at chunk start_chunk of a blob. size 0 only with start_chunk 0. start_chunk
- * must be a multiple of the subtree's width, that is the number of its chunks rounded up to a power of two; only the
- * subtree at the right edge of a blob may be shorter than its width. Both are asserted. is_root: the bytes are the whole
- * blob (then start_chunk is 0).
+ * The cv of the subtree over bytes that begin at chunk start_chunk of a blob. size 0 only with start_chunk 0.
+ * start_chunk must be a multiple of the subtree's width, that is the number of its chunks rounded up to a power of two;
+ * only the subtree at the right edge of a blob may be shorter than its width. Both are asserted. is_root: the bytes are
+ * the whole blob (then start_chunk is 0).
  */
 void kith__blake3_subtree_cv(uint64_t start_chunk, const void *bytes, size_t size, bool is_root,
                              uint8_t out[KITH_BLAKE3_CV_SIZE]);
@@ -61,15 +64,15 @@ void kith__blake3_parent_cv(const uint8_t left[KITH_BLAKE3_CV_SIZE], const uint8
                             bool is_root, uint8_t out[KITH_BLAKE3_CV_SIZE]);
 
 /**
- * The non-root cvs of group_count whole chunk groups that follow each other from chunk start_chunk (a multiple of 16), so
- * that all lanes work: group_count * KITH_BLAKE3_GROUP_SIZE bytes in, group_count * KITH_BLAKE3_CV_SIZE bytes at out. The
- * fastest way to make an outboard; 16 groups at a time are enough.
+ * The non-root cvs of group_count whole chunk groups that follow each other from chunk start_chunk (a multiple of 16),
+ * so that all lanes work: group_count * KITH_BLAKE3_GROUP_SIZE bytes in, group_count * KITH_BLAKE3_CV_SIZE bytes at
+ * out. The fastest way to make an outboard; 16 groups at a time are enough.
  */
 void kith__blake3_groups(uint64_t start_chunk, const void *bytes, size_t group_count, uint8_t *out);
 
 /**
- * The non-root cvs of pair_count parents, whose left and right cvs lie one after the other: pair_count * 64 bytes at pairs,
- * pair_count * 32 bytes at out, which may equal pairs.
+ * The non-root cvs of pair_count parents, whose left and right cvs lie one after the other: pair_count * 64 bytes at
+ * pairs, pair_count * 32 bytes at out, which may equal pairs.
  */
 void kith__blake3_parents(const uint8_t *pairs, size_t pair_count, uint8_t *out);
 

@@ -1,6 +1,6 @@
 /**
- * What an instruction set must bring to hash with BLAKE3: three kernels. Everything about trees is in blake3.c. Shared by
- * the blake3_*.c files, the tests and the benchmark only. Source: spec/05, 1.1 and 1.2.
+ * What an instruction set must bring to hash with BLAKE3: three kernels. Everything about trees is in blake3.c. Shared
+ * by the blake3_*.c files, the tests and the benchmark only. Source: spec/05, 1.1 and 1.2.
  */
 #ifndef KITH_CRYPTO_BLAKE3_IMPL_H
 #define KITH_CRYPTO_BLAKE3_IMPL_H
@@ -35,9 +35,9 @@ static const uint8_t kith__blake3_schedule[KITH_BLAKE3_ROUNDS][16] = {
  */
 struct kith_blake3_impl {
     const char *name;
-    /** One compression; cv in and out. size: bytes of the block that count, 0..64; all 64 are read, the rest must be 0. */
+    /** One compression; cv in and out. size: bytes of the block that count, 0..64; all 64 are read, the rest is 0. */
     void (*compress)(uint32_t cv[8], const uint8_t *block, uint64_t counter, uint32_t size, uint32_t flags);
-    /** The cvs of count whole chunks that follow each other; the first has number `counter`. count * 32 bytes at out. */
+    /** The cvs of count whole chunks that follow each other; the first is number `counter`. count * 32 bytes at out. */
     void (*chunks)(const uint32_t *key, uint32_t flags, const uint8_t *bytes, uint64_t counter, size_t count,
                    uint8_t *out);
     /** The cvs of count parents: count * 64 bytes at pairs, count * 32 bytes at out, which may equal pairs. */

@@ -1,4 +1,4 @@
-/* BLAKE3, 4 lanes with NEON, by the vector extension of the compilers: shifts and shuffles become the fitting instructions. */
+/* BLAKE3, 4 lanes with NEON, by the vector extension of the compilers: it picks the instructions. */
 #if defined(__ARM_NEON) && defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #include <stdint.h>
 #include <string.h>

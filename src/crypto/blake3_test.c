@@ -1,4 +1,4 @@
-/* BLAKE3: published vectors, the tree values of spec/05 1.7, and every implementation of this machine against portable. */
+/* BLAKE3: published vectors, the tree values of spec/05 1.7, and every implementation against portable. */
 #include "base/test.h"
 #include "crypto/blake3.h"
 #include "crypto/blake3_impl.h"

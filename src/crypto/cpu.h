@@ -2,8 +2,8 @@
  * What the processor can do, asked once a process. The environment is read once too, before the first use:
  *   KITH_CPU=portable|sse41|avx2|avx512   the best instruction set that kith may use; never more than there is
  *   KITH_AEAD=gnutls|ipsec-mb             which library does AES-GCM (src/crypto/aead.h)
- * Other values are ignored. Both exist so that every implementation can be tested and compared on one machine. They bind
- * kith's own code and its use of ipsec-mb; GnuTLS, nettle and libsodium make their own choice.
+ * Other values are ignored. Both exist so that every implementation can be tested and compared on one machine. They
+ * bind kith's own code and its use of ipsec-mb; GnuTLS, nettle and libsodium make their own choice.
  * Thread rule: any thread at any time.
  */
 #ifndef KITH_CRYPTO_CPU_H

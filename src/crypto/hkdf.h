@@ -1,6 +1,6 @@
 /**
- * HMAC and HKDF over SHA-256 and SHA-384, and HKDF-Expand-Label of TLS 1.3. No allocation, cannot fail; the caller wipes
- * what it gets. Sources: RFC 2104, RFC 5869, RFC 8446 section 7.1; RFC 9001 5.1 for the QUIC labels.
+ * HMAC and HKDF over SHA-256 and SHA-384, and HKDF-Expand-Label of TLS 1.3. No allocation, cannot fail; the caller
+ * wipes what it gets. Sources: RFC 2104, RFC 5869, RFC 8446 section 7.1; RFC 9001 5.1 for the QUIC labels.
  */
 #ifndef KITH_CRYPTO_HKDF_H
 #define KITH_CRYPTO_HKDF_H
@@ -38,9 +38,9 @@ void kith__hkdf_expand(enum kith_digest digest, const uint8_t *prk, struct kith_
                        size_t out_size);
 
 /**
- * HKDF-Expand-Label(secret, label, context, out_size). secret: kith__digest_size bytes; label: without its "tls13 " prefix,
- * e.g. "quic key", "quic iv", "quic hp", "quic ku", "client in" and "server in"; context: up to KITH_HKDF_CONTEXT_SIZE_MAX bytes, most
- * often empty. Limits are asserted: labels and contexts are ours.
+ * HKDF-Expand-Label(secret, label, context, out_size). secret: kith__digest_size bytes; label: without its "tls13 "
+ * prefix, e.g. "quic key", "quic iv", "quic hp", "quic ku", "client in" and "server in"; context: up to
+ * KITH_HKDF_CONTEXT_SIZE_MAX bytes, most often empty. Limits are asserted: labels and contexts are ours.
  */
 void kith__hkdf_expand_label(enum kith_digest digest, const uint8_t *secret, const char *label,
                              struct kith_slice context, uint8_t *out, size_t out_size);

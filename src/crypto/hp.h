@@ -1,6 +1,6 @@
 /**
- * QUIC header protection: a 5-byte mask from a 16-byte sample of the ciphertext. AES through nettle (which uses the CPU's
- * AES instructions), ChaCha20 through libsodium. Pure; a key may be used by any number of threads.
+ * QUIC header protection: a 5-byte mask from a 16-byte sample of the ciphertext. AES through nettle (which uses the
+ * CPU's AES instructions), ChaCha20 through libsodium. Pure; a key may be used by any number of threads.
  * Source: RFC 9001, 5.4.3 and 5.4.4.
  */
 #ifndef KITH_CRYPTO_HP_H
@@ -11,7 +11,10 @@
 
 enum { KITH_HP_SAMPLE_SIZE = 16, KITH_HP_MASK_SIZE = 5 };
 
-/** A header protection key, by value in its owner (about 250 bytes); cipher 0 means "none". No pointers: may be copied. */
+/**
+ * A header protection key, by value in its owner (about 250 bytes); cipher 0 means "none". No pointers: may be
+ * copied.
+ */
 struct kith_hp_key {
     union {
         struct aes128_ctx aes128;
