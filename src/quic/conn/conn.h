@@ -9,6 +9,7 @@
 #ifndef KITH_QUIC_CONN_CONN_H
 #define KITH_QUIC_CONN_CONN_H
 
+#include "base/buf.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "quic/conn/close.h"

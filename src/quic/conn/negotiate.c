@@ -173,7 +173,7 @@ static int on_secret(struct kith_quic_conn *conn, const struct kith_tls_output *
         keys = &conn->early->zero_rtt;
     else if (out->level == KITH_TLS_HANDSHAKE)
         keys = &conn->early->spaces[KITH_SPACE_HANDSHAKE].keys;
-    err = kith__keys_install(keys, &conn->mem.mem, (enum kith_cipher)out->suite, out->is_write,
+    err = kith__keys_install(keys, &conn->mem.mem, (enum kith_cipher)out->cipher, out->is_write,
                              out->level == KITH_TLS_APPLICATION, out->bytes.ptr);
     if (err != 0)
         return kith__conn_fail_with(conn, err, 0, "packet keys");

@@ -20,6 +20,15 @@ uint64_t kith__conn_idle_timeout(const struct kith_quic_conn *conn)
     return ours == 0 ? theirs : theirs == 0 ? ours : KITH_MIN(ours, theirs);
 }
 
+/**
+ * A time at which something may be sent. Once it has come it is no deadline any more: the connection was then put where the
+ * host looks for datagrams, and if it still could not send, time is not what it waits for.
+ */
+static uint64_t send_time(const struct kith_quic_conn *conn, uint64_t at_ns)
+{
+    return at_ns > conn->now_ns ? at_ns : KITH_NEVER;
+}
+
 static uint64_t idle_deadline(const struct kith_quic_conn *conn)
 {
     return kith__path_idle_deadline(&conn->path0, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
@@ -70,6 +79,19 @@ static uint64_t pacing_deadline(const struct kith_quic_conn *conn)
     return kith__pacer_deadline(&path->now.pacer, path->now.mtu.size);
 }
 
+static uint64_t prove_deadline(const struct kith_quic_conn *conn, const struct kith_prove *prove)
+{
+    return prove->is_active ? earlier(send_time(conn, prove->next_ns), prove->give_up_ns) : KITH_NEVER;
+}
+
+static uint64_t migrate_deadline(const struct kith_quic_conn *conn)
+{
+    const struct kith_path *path = &conn->path0;
+    uint64_t at = prove_deadline(conn, &path->prove);
+
+    return path->previous != NULL ? earlier(at, prove_deadline(conn, &path->previous->prove)) : at;
+}
+
 uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
 {
     struct kith_loss_view view;
@@ -81,15 +103,15 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
         return conn->close.deadline_ns;
     view = loss_view(conn);
     at = earlier(idle_deadline(conn), kith__loss_timer(&conn->path0.loss, &view).deadline_ns);
-    at = earlier(at, ack_deadline(conn));
-    at = earlier(at, pacing_deadline(conn));
+    at = earlier(at, send_time(conn, ack_deadline(conn)));
+    at = earlier(at, send_time(conn, pacing_deadline(conn)));
     at = earlier(at, conn->keys_drop_ns);
     if (kith__phase_is_established(conn->phase)) {
         at = earlier(at, kith__path_keep_alive_deadline(&conn->path0));
-        at = earlier(at, kith__migrate_deadline(&conn->path0));
+        at = earlier(at, migrate_deadline(conn));
     }
     if (conn->phase == KITH_PHASE_CONFIRMED)
-        at = earlier(at, kith__mtu_deadline(&conn->path0.now.mtu));
+        at = earlier(at, send_time(conn, kith__mtu_deadline(&conn->path0.now.mtu)));
     return at;
 }
 
@@ -152,7 +174,6 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
     if (kith__phase_is_established(conn->phase)) {
         if (kith__path_keep_alive_deadline(&conn->path0) <= now_ns)
             kith__path_on_keep_alive(&conn->path0, now_ns);
-        if (kith__migrate_deadline(&conn->path0) <= now_ns)
-            on_migrate_timer(conn);
+        on_migrate_timer(conn);
     }
 }
