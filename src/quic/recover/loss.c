@@ -167,7 +167,8 @@ static struct kith_loss_timer probe_timer(const struct kith_loss *loss, const st
         if (log == NULL || log->eliciting == 0 || (space == KITH_SPACE_DATA && !view->is_confirmed))
             continue;
         handshake_out |= space != KITH_SPACE_DATA;
-        at_ns = log->eliciting_sent_ns + kith__loss_backoff_ns(pto_ns, loss->pto_count, cap_ns);
+        at_ns = KITH_MAX(log->eliciting_sent_ns, loss->probed_ns) +
+                kith__loss_backoff_ns(pto_ns, loss->pto_count, cap_ns);
         if (at_ns < timer.deadline_ns)
             timer = (struct kith_loss_timer) { at_ns, KITH_LOSS_PROBE, (uint8_t)space, 2 };
     }
@@ -202,7 +203,7 @@ struct kith_loss_timer kith__loss_on_timer(struct kith_loss *loss, const struct 
     if (timer.kind == KITH_LOSS_PROBE) {
         loss->pto_count++;
         loss->probe_timeouts++;
-        loss->progress_ns = now_ns;
+        loss->progress_ns = loss->probed_ns = now_ns;
     }
     return timer;
 }

@@ -25,6 +25,7 @@ enum {
 struct kith_loss {
     uint64_t loss_at_ns[KITH_SPACE_COUNT]; /* when the oldest packet of the space will be lost by time; KITH_NEVER */
     uint64_t progress_ns;    /* last ACK of something new, or probe: origin of the timer when nothing is in flight */
+    uint64_t probed_ns;      /* last probe timeout: the next counts from it if nothing could be sent then */
     uint32_t pto_count;      /* probe timeouts in a row */
     uint32_t packets;        /* packet threshold now */
     uint32_t time_eighths;   /* time threshold now: this / 8 round trips; 9 at first, at most 16 */

@@ -132,6 +132,7 @@ KITH_TEST(loss_probe_counts_from_the_last_packet_and_backs_off)
     KITH_CHECK(timer.kind == KITH_LOSS_PROBE && timer.probes == 2 && timer.space == KITH_SPACE_DATA);
     KITH_CHECK_EQ(timer.deadline_ns, MS(20) + pto_ns);
     KITH_CHECK_EQ(kith__loss_on_timer(&s.loss, &s.view, timer.deadline_ns).kind, KITH_LOSS_PROBE);
+    KITH_CHECK_EQ(kith__loss_timer(&s.loss, &s.view).deadline_ns, timer.deadline_ns + 2 * pto_ns); /* nothing sent */
     send(&s, KITH_SPACE_DATA, MS(200));
     KITH_CHECK_EQ(kith__loss_timer(&s.loss, &s.view).deadline_ns, MS(200) + 2 * pto_ns);
     kith__loss_on_ack(&s.loss, false, MS(210));
