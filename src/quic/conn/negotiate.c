@@ -231,6 +231,7 @@ static void on_session(struct kith_quic_conn *conn, struct kith_slice bytes)
         kith__conn_note(conn, KITH_QUIC_SESSION);
     else
         kith__host_drop(conn->host, KITH_DROP_no_memory);
+    conn->tickets++;
 }
 
 static void on_key_log(struct kith_quic_conn *conn, struct kith_slice bytes)
@@ -290,6 +291,8 @@ int kith__conn_run_handshake(struct kith_quic_conn *conn)
         kith__tls_shed(conn->handshake.tls);
         kith__conn_on_confirmed(conn);
     }
+    if (conn->is_client && conn->tickets >= TICKETS_SENT)
+        kith__tls_shed(conn->handshake.tls);
     return 0;
 }
 

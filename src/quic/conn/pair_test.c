@@ -2,6 +2,8 @@
 #include "quic/conn/pair.h"
 
 #include "base/test.h"
+#include "quic/conn/conn.h"
+#include "quic/host/host.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,6 +293,18 @@ static bool send_all(struct kith_pair *pair, int index)
     return any;
 }
 
+/** All connections of a side keep their invariants. Large sets of streams are walked now and then only: it is slow. */
+static void check_conns(struct kith_pair *pair, int index)
+{
+    KITH_LIST_EACH(node, &pair->sides[index].host->conns)
+    {
+        const struct kith_quic_conn *conn = KITH_CONTAINER(node, struct kith_quic_conn, host_node);
+
+        if (conn->streams.count < 100 || pair->order % 512 == 0)
+            kith__conn_check(conn);
+    }
+}
+
 void kith__pair_flush(struct kith_pair *pair)
 {
     bool any = true;
@@ -301,6 +315,7 @@ void kith__pair_flush(struct kith_pair *pair)
         for (int i = 0; i < 2; i++) {
             any |= take_events(pair, i);
             any |= send_all(pair, i);
+            check_conns(pair, i);
         }
     }
 }

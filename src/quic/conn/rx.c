@@ -201,9 +201,12 @@ static void learn_remote_cid(struct kith_quic_conn *conn, const struct kith_pack
     kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->first_remote_cid);
 }
 
-static void on_key_update_followed(struct kith_quic_conn *conn)
+/** The peer uses new keys: it began, or it followed us (then our own keys changed before). */
+static void on_key_update(struct kith_quic_conn *conn, uint32_t write_generation)
 {
     conn->keys_drop_ns = conn->now_ns + 3 * kith__conn_pto_max(conn);
+    if (conn->keys.write_generation == write_generation)
+        return;
     conn->is_phase_acked = false;
     conn->stats.key_updates++;
 }
@@ -267,8 +270,6 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
         return;
     }
     received_end = kith__received_end(received);
-    if (opened->followed)
-        on_key_update_followed(conn);
     on_authentic(conn, arrived);
     kith__qlog_packet_begin(&conn->qlog, false, (enum kith_qlog_packet_type)qlog_types[rx.type], 0, opened->pn,
                             arrived->packet.size, conn->now_ns);
@@ -285,6 +286,7 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
 {
     const struct kith_packet *packet = &arrived->packet;
     struct kith_keys *keys = keys_of(conn, packet->type);
+    uint32_t write_generation = conn->keys.write_generation;
     struct kith_opened opened;
     int result;
 
@@ -305,6 +307,8 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     }
     result = kith__packet_open(keys, open_space_of(conn, packet->type), arrived->bytes, packet->pn_offset, packet->size,
                                &opened);
+    if (result == 0 && opened.followed)
+        on_key_update(conn, write_generation);
     if (result == 0)
         on_opened(conn, arrived, &opened, datagram_size);
     else if (result > 0)

@@ -172,8 +172,10 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
         conn->keys_drop_ns = KITH_NEVER;
     }
     if (kith__phase_is_established(conn->phase)) {
-        if (kith__path_keep_alive_deadline(&conn->path0) <= now_ns)
+        if (kith__path_keep_alive_deadline(&conn->path0) <= now_ns) {
             kith__path_on_keep_alive(&conn->path0, now_ns);
+            kith__tls_shed(conn->handshake.tls); /* tickets do not come that late */
+        }
         on_migrate_timer(conn);
     }
 }
