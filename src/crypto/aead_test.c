@@ -2,6 +2,7 @@
 #include "base/test.h"
 #include "crypto/aead.h"
 #include "crypto/cpu.h"
+#include <pthread.h>
 #include <sodium/utils.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,45 @@ KITH_TEST(aead_keys_work_at_any_address_of_the_allocator)
         kith__aead_dispose(&keys[i]);
         free(gaps[i]);
     }
+}
+
+enum { THREADS = 4, THREAD_PACKETS = 3000, THREAD_SIZE = 1400 };
+
+/** Seals and opens with an own key of each cipher; what went wrong is counted in *arg. */
+static void *seal_and_open_much(void *arg)
+{
+    uint8_t secret[32] = { 5 }, nonce[12] = { 0 }, text[THREAD_SIZE] = { 6 }, work[THREAD_SIZE + KITH_AEAD_TAG_SIZE];
+    size_t *bad_count = arg;
+
+    for (size_t c = 0; c < KITH_COUNT(all_ciphers); c++) {
+        struct kith_aead_key key;
+
+        if (kith__aead_init(&key, kith_mem_default(), all_ciphers[c], secret) != 0) {
+            ++*bad_count;
+            continue;
+        }
+        for (size_t i = 0; i < THREAD_PACKETS; i++) {
+            nonce[i % 12]++;
+            *bad_count += kith__aead_seal(&key, nonce, secret, 20, text, sizeof text, work) != 0;
+            *bad_count += kith__aead_open(&key, nonce, secret, 20, work, sizeof work, work) != 0;
+            *bad_count += memcmp(work, text, sizeof text) != 0;
+        }
+        kith__aead_dispose(&key);
+    }
+    return NULL;
+}
+
+KITH_TEST(aead_keys_of_several_threads_do_not_meet)
+{
+    pthread_t threads[THREADS];
+    size_t bad_counts[THREADS] = { 0 };
+
+    for (size_t i = 0; i < THREADS; i++)
+        KITH_CHECK_EQ(pthread_create(&threads[i], NULL, seal_and_open_much, &bad_counts[i]), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < THREADS; i++)
+        KITH_CHECK_EQ(bad_counts[i], 0);
 }
 
 KITH_TEST(aead_knows_its_ciphers_only)
