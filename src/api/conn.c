@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include <inttypes.h>
 
-struct kith_conn *kith__conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic)
+struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic)
 {
     struct kith_conn *conn = kith__alloc_zero(endpoint->context->mem, sizeof *conn);
 
@@ -33,7 +33,7 @@ struct kith_conn *kith__conn_new(struct kith_endpoint *endpoint, struct kith_qui
     return conn;
 }
 
-void kith__conn_release_if_done(struct kith_conn *conn)
+void kith__api_conn_release_if_done(struct kith_conn *conn)
 {
     if (conn->is_held || conn->quic != NULL || conn->is_accepting || !kith__list_is_empty(&conn->streams) ||
         kith__list_is_linked(&conn->accepted_node))
@@ -45,7 +45,7 @@ void kith__conn_release_if_done(struct kith_conn *conn)
     kith__free(conn->endpoint->context->mem, conn);
 }
 
-int kith__conn_failure(const struct kith_conn *conn)
+int kith__api_conn_failure(const struct kith_conn *conn)
 {
     if (conn->is_closed)
         return kith__fail_with(&conn->error);
@@ -78,20 +78,20 @@ static void finish_handshake_ops(struct kith_conn *conn)
     }
 }
 
-void kith__conn_on_connected(struct kith_conn *conn, bool early_accepted)
+void kith__api_conn_on_connected(struct kith_conn *conn, bool early_accepted)
 {
     conn->is_connected = true;
     conn->was_early_accepted = early_accepted;
     remember_identity(conn);
     if (conn->is_accepting) {
         conn->is_accepting = false;
-        kith__endpoint_offer_accepted(conn);
+        kith__api_endpoint_offer_accepted(conn);
         return;
     }
     finish_handshake_ops(conn);
 }
 
-void kith__conn_on_early(struct kith_conn *conn)
+void kith__api_conn_on_early(struct kith_conn *conn)
 {
     struct kith_op *op = kith__op_first(&conn->handshake_ops);
 
@@ -118,11 +118,11 @@ static void conn_end(struct kith_conn *conn)
     while ((op = kith__op_first(&conn->closed_ops)) != NULL)
         kith__op_done(op, 0);
     KITH_LIST_EACH(node, &conn->streams)
-    kith__stream_on_conn_closed(KITH_CONTAINER(node, struct kith_stream, node));
+    kith__api_stream_on_conn_closed(KITH_CONTAINER(node, struct kith_stream, node));
     kith__context_changed(conn->endpoint->context);
 }
 
-void kith__conn_on_closed(struct kith_conn *conn)
+void kith__api_conn_on_closed(struct kith_conn *conn)
 {
     if (conn->is_closed)
         return;
@@ -156,19 +156,19 @@ static void drop_unheld_streams(struct kith_conn *conn)
     }
 }
 
-void kith__conn_on_drained(struct kith_conn *conn)
+void kith__api_conn_on_drained(struct kith_conn *conn)
 {
-    kith__conn_on_closed(conn);
+    kith__api_conn_on_closed(conn);
     drop_unheld_streams(conn);
     kith_quic_conn_free(conn->quic);
     conn->quic = NULL;
     kith__context_changed(conn->endpoint->context);
-    kith__conn_release_if_done(conn);
+    kith__api_conn_release_if_done(conn);
 }
 
 static void on_stream_opened(struct kith_conn *conn, const struct kith_quic_event *event)
 {
-    struct kith_stream *stream = kith__stream_new(conn, event->stream, event->bidi, false);
+    struct kith_stream *stream = kith__api_stream_new(conn, event->stream, event->bidi, false);
 
     if (stream == NULL) {
         kith__log(&conn->endpoint->context->log, KITH_LOG_ERROR, "endpoint",
@@ -177,7 +177,7 @@ static void on_stream_opened(struct kith_conn *conn, const struct kith_quic_even
         return;
     }
     kith__list_push_back(&conn->opened[event->bidi], &stream->opened_node);
-    kith__conn_pump_streams(conn, event->bidi);
+    kith__api_conn_pump_streams(conn, event->bidi);
 }
 
 /* Tickets and tokens are kept per peer, so that the next connection to the same key can use them. */
@@ -190,7 +190,7 @@ static void keep_session(struct kith_conn *conn, bool is_token)
     int err = is_token ? kith_quic_conn_take_token(conn->quic, bytes, sizeof bytes, &size)
                        : kith_quic_conn_take_session(conn->quic, bytes, sizeof bytes, &size);
 
-    if (err != 0 || (peer = kith__endpoint_peer(conn->endpoint, &conn->remote_id, true)) == NULL)
+    if (err != 0 || (peer = kith__api_endpoint_peer(conn->endpoint, &conn->remote_id, true)) == NULL)
         return;
     if (is_token) {
         slot = &peer->token;
@@ -208,17 +208,17 @@ static void keep_session(struct kith_conn *conn, bool is_token)
         peer->session_count--;
 }
 
-void kith__conn_cancel_connect(struct kith_op *op)
+void kith__api_conn_cancel_connect(struct kith_op *op)
 {
     struct kith_conn *conn = op->on_conn;
 
     if (conn == NULL || conn->is_closed || conn->quic == NULL)
         return;
     kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 }, kith__context_now(op->context));
-    kith__endpoint_touch(conn->endpoint);
+    kith__api_endpoint_touch(conn->endpoint);
 }
 
-void kith__conn_destroy(struct kith_conn *conn)
+void kith__api_conn_destroy(struct kith_conn *conn)
 {
     const struct kith_mem *mem = conn->endpoint->context->mem;
 
@@ -239,46 +239,46 @@ void kith__conn_destroy(struct kith_conn *conn)
     kith_quic_conn_free(conn->quic);
     conn->quic = NULL;
     conn->is_held = false;
-    kith__conn_release_if_done(conn);
+    kith__api_conn_release_if_done(conn);
 }
 
-void kith__conn_on_event(struct kith_conn *conn, const struct kith_quic_event *event)
+void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_event *event)
 {
     struct kith_stream *stream;
 
     switch (event->kind) {
     case KITH_QUIC_EARLY_READY:
-        kith__conn_on_early(conn);
+        kith__api_conn_on_early(conn);
         break;
     case KITH_QUIC_CONNECTED:
-        kith__conn_on_connected(conn, event->early_accepted);
+        kith__api_conn_on_connected(conn, event->early_accepted);
         break;
     case KITH_QUIC_STREAM_OPENED:
         on_stream_opened(conn, event);
         break;
     case KITH_QUIC_STREAMS_AVAILABLE:
-        kith__conn_pump_streams(conn, event->bidi);
+        kith__api_conn_pump_streams(conn, event->bidi);
         break;
     case KITH_QUIC_STREAM_READABLE:
     case KITH_QUIC_STREAM_WRITABLE:
     case KITH_QUIC_STREAM_SENT:
     case KITH_QUIC_STREAM_STOPPED:
         if ((stream = kith_quic_stream_user(conn->quic, event->stream)) != NULL)
-            kith__stream_on_event(stream, event);
+            kith__api_stream_on_event(stream, event);
         break;
     case KITH_QUIC_DATAGRAM_READABLE:
     case KITH_QUIC_DATAGRAM_WRITABLE:
-        kith__conn_pump_datagrams(conn);
+        kith__api_conn_pump_datagrams(conn);
         break;
     case KITH_QUIC_SESSION:
     case KITH_QUIC_TOKEN:
         keep_session(conn, event->kind == KITH_QUIC_TOKEN);
         break;
     case KITH_QUIC_CLOSED:
-        kith__conn_on_closed(conn);
+        kith__api_conn_on_closed(conn);
         break;
     case KITH_QUIC_DRAINED:
-        kith__conn_on_drained(conn);
+        kith__api_conn_on_drained(conn);
         break;
     default: /* CONFIRMED and PATH_CHANGED: nothing waits for them */
         break;
@@ -372,7 +372,7 @@ int kith_conn_update_keys(struct kith_conn *conn)
     kith__context_enter(conn->endpoint->context);
     if (conn->quic != NULL && !conn->is_closed)
         err = kith_quic_conn_update_keys(conn->quic, kith__context_now(conn->endpoint->context));
-    kith__endpoint_touch(conn->endpoint);
+    kith__api_endpoint_touch(conn->endpoint);
     kith__context_leave(conn->endpoint->context);
     return err == 0 ? 0 : kith__fail(err, 0, "the keys cannot be updated now: %s", kith_strerror(err));
 }
@@ -384,7 +384,7 @@ static int handshake_op_start(struct kith_conn *conn, struct kith_op **out)
     struct kith_op *op;
 
     if (conn->is_closed)
-        return kith__conn_failure(conn);
+        return kith__api_conn_failure(conn);
     if ((op = kith__op_new(conn->endpoint->context, KITH_OP_HANDSHAKE, &conn->handshake_ops)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     if (conn->is_connected)
@@ -395,7 +395,7 @@ static int handshake_op_start(struct kith_conn *conn, struct kith_op **out)
 
 int kith_conn_handshake(struct kith_conn *conn, uint64_t limit_ns)
 {
-    struct kith_op *op;
+    struct kith_op *op = NULL;
     int err;
 
     kith__context_enter(conn->endpoint->context);
@@ -415,7 +415,7 @@ void kith_conn_close(struct kith_conn *conn, uint64_t code, const void *reason, 
     if (conn->quic != NULL && !conn->is_closed) {
         kith_quic_conn_close(conn->quic, code, (struct kith_slice) { reason, reason_size },
                              kith__context_now(conn->endpoint->context));
-        kith__endpoint_touch(conn->endpoint);
+        kith__api_endpoint_touch(conn->endpoint);
     }
     kith__context_leave(conn->endpoint->context);
 }
@@ -488,8 +488,8 @@ void kith_conn_free(struct kith_conn *conn)
     conn->is_held = false;
     if (conn->quic != NULL && !conn->is_closed)
         kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 }, kith__context_now(context));
-    kith__endpoint_touch(conn->endpoint);
-    kith__conn_release_if_done(conn);
+    kith__api_endpoint_touch(conn->endpoint);
+    kith__api_conn_release_if_done(conn);
     kith__context_leave(context);
 }
 
@@ -503,7 +503,7 @@ static int try_send_datagram(struct kith_conn *conn, struct kith_op *op)
         return err;
     op->size = err == 0 ? op->wanted : 0;
     kith__op_done(op, err);
-    kith__endpoint_touch(conn->endpoint);
+    kith__api_endpoint_touch(conn->endpoint);
     return 0;
 }
 
@@ -517,7 +517,7 @@ static int try_receive_datagram(struct kith_conn *conn, struct kith_op *op)
     return 0;
 }
 
-void kith__conn_pump_datagrams(struct kith_conn *conn)
+void kith__api_conn_pump_datagrams(struct kith_conn *conn)
 {
     struct kith_op *op;
 
@@ -555,11 +555,11 @@ int kith_datagram_send(struct kith_conn *conn, const void *bytes, size_t size)
 
     kith__context_enter(conn->endpoint->context);
     if (conn->is_closed || conn->quic == NULL) {
-        err = kith__conn_failure(conn);
+        err = kith__api_conn_failure(conn);
     } else {
         err = datagram_failure(conn, kith_quic_datagram_send(conn->quic, (struct kith_slice) { bytes, size }, true),
                                size);
-        kith__endpoint_touch(conn->endpoint);
+        kith__api_endpoint_touch(conn->endpoint);
     }
     kith__context_leave(conn->endpoint->context);
     return err;
@@ -571,7 +571,7 @@ static int datagram_op_start(struct kith_conn *conn, bool sending, struct kith_o
     struct kith_op *op;
 
     if (conn->is_closed || conn->quic == NULL)
-        return kith__conn_failure(conn);
+        return kith__api_conn_failure(conn);
     op = kith__op_new(conn->endpoint->context, sending ? KITH_OP_DATAGRAM_SEND : KITH_OP_DATAGRAM_RECEIVE, list);
     if (op == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
@@ -589,7 +589,7 @@ int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t si
     if ((err = datagram_op_start(conn, true, &op)) == 0) {
         op->bytes = bytes;
         op->wanted = size;
-        kith__conn_pump_datagrams(conn);
+        kith__api_conn_pump_datagrams(conn);
         err = kith__op_wait_locked(op, limit_ns);
         if (err == KITH_ERR_TIMEOUT && !op->is_done)
             err = kith__fail(err, 0, "no room for the datagram in time");
@@ -610,7 +610,7 @@ int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity,
     if ((err = datagram_op_start(conn, false, &op)) == 0) {
         op->buffer = buffer;
         op->wanted = capacity;
-        kith__conn_pump_datagrams(conn);
+        kith__api_conn_pump_datagrams(conn);
         err = kith__op_wait_locked(op, limit_ns);
         if (err == KITH_ERR_TIMEOUT && !op->is_done)
             err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "no datagram came in time");
@@ -630,7 +630,7 @@ int kith_datagram_receive_start(struct kith_conn *conn, void *buffer, size_t cap
     if ((err = datagram_op_start(conn, false, out)) == 0) {
         (*out)->buffer = buffer;
         (*out)->wanted = capacity;
-        kith__conn_pump_datagrams(conn);
+        kith__api_conn_pump_datagrams(conn);
     }
     kith__context_leave(conn->endpoint->context);
     return err;

@@ -224,7 +224,7 @@ void kith_context_free(struct kith_context *context)
         return;
     stop_thread(context);
     while ((node = kith__list_first(&context->endpoints)) != NULL)
-        kith__endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
+        kith__api_endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
     if (context->rt != NULL)
         kith__rt_timer_dispose(&context->limit_timer);
     kith__rt_free(context->rt);

@@ -19,7 +19,7 @@ static void forget_peer(struct kith_endpoint *endpoint, struct kith_peer_memory 
     kith__free(endpoint->context->mem, peer);
 }
 
-struct kith_peer_memory *kith__endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make)
+struct kith_peer_memory *kith__api_endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make)
 {
     const struct kith_mem *mem = endpoint->context->mem;
     struct kith_peer_memory *peer = kith__map_get(&endpoint->peer_map, id->bytes, KITH_ID_SIZE);
@@ -45,7 +45,7 @@ struct kith_peer_memory *kith__endpoint_peer(struct kith_endpoint *endpoint, con
     return peer;
 }
 
-void kith__endpoint_forget_peers(struct kith_endpoint *endpoint)
+void kith__api_endpoint_forget_peers(struct kith_endpoint *endpoint)
 {
     while (!kith__list_is_empty(&endpoint->peers))
         forget_peer(endpoint, KITH_CONTAINER(endpoint->peers.prev, struct kith_peer_memory, node));
@@ -53,7 +53,7 @@ void kith__endpoint_forget_peers(struct kith_endpoint *endpoint)
 
 /* ---- Events ---- */
 
-void kith__endpoint_touch(struct kith_endpoint *endpoint)
+void kith__api_endpoint_touch(struct kith_endpoint *endpoint)
 {
     if (!kith__list_is_linked(&endpoint->dirty_node))
         kith__list_push_back(&endpoint->context->dirty, &endpoint->dirty_node);
@@ -68,9 +68,9 @@ static int accept_quic(struct kith_endpoint *endpoint, struct kith_quic_incoming
 
     if (err != 0)
         return err;
-    if ((conn = kith__conn_new(endpoint, quic)) == NULL)
+    if ((conn = kith__api_conn_new(endpoint, quic)) == NULL)
         return KITH_ERR_NOMEM;
-    kith__endpoint_touch(endpoint);
+    kith__api_endpoint_touch(endpoint);
     *out = conn;
     return 0;
 }
@@ -81,7 +81,7 @@ static void incoming_free(struct kith_incoming *incoming)
     kith__free(incoming->endpoint->context->mem, incoming);
 }
 
-void kith__endpoint_pump_incoming(struct kith_endpoint *endpoint)
+void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint)
 {
     struct kith_list *node;
     struct kith_op *op;
@@ -104,7 +104,7 @@ void kith__endpoint_pump_incoming(struct kith_endpoint *endpoint)
     }
 }
 
-void kith__endpoint_offer_accepted(struct kith_conn *conn)
+void kith__api_endpoint_offer_accepted(struct kith_conn *conn)
 {
     struct kith_endpoint *endpoint = conn->endpoint;
     struct kith_op *op = kith__op_first(&endpoint->accept_ops);
@@ -131,10 +131,10 @@ static void on_incoming(struct kith_endpoint *endpoint, struct kith_quic_incomin
     incoming->endpoint = endpoint;
     incoming->quic = quic;
     kith__list_push_back(&endpoint->incoming, &incoming->node);
-    kith__endpoint_pump_incoming(endpoint);
+    kith__api_endpoint_pump_incoming(endpoint);
 }
 
-void kith__endpoint_on_event(void *ctx, const struct kith_quic_event *event)
+void kith__api_endpoint_on_event(void *ctx, const struct kith_quic_event *event)
 {
     struct kith_endpoint *endpoint = ctx;
     struct kith_conn *conn;
@@ -144,7 +144,7 @@ void kith__endpoint_on_event(void *ctx, const struct kith_quic_event *event)
         return;
     }
     if ((conn = kith_quic_conn_user(event->conn)) != NULL)
-        kith__conn_on_event(conn, event);
+        kith__api_conn_on_event(conn, event);
     else if (event->kind == KITH_QUIC_DRAINED)
         kith_quic_conn_free(event->conn);
 }
@@ -202,7 +202,7 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
     struct kith_context *context = endpoint->context;
     struct kith_quic_host_options host;
     struct kith_driver_options driver = { context->mem,   context->rt,         &host,
-                                          options->binds, options->bind_count, kith__endpoint_on_event,
+                                          options->binds, options->bind_count, kith__api_endpoint_on_event,
                                           endpoint };
     struct kith_slice *alpns = NULL;
     int err;
@@ -225,7 +225,7 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
     return err;
 }
 
-void kith__endpoint_destroy(struct kith_endpoint *endpoint)
+void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
 {
     struct kith_context *context = endpoint->context;
     struct kith_error error;
@@ -236,10 +236,10 @@ void kith__endpoint_destroy(struct kith_endpoint *endpoint)
     while (!kith__list_is_empty(&endpoint->incoming))
         incoming_free(KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node));
     KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
-    kith__conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
+    kith__api_conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
     kith__driver_free(endpoint->driver);
     kith__endpoint_logs_free(endpoint->logs);
-    kith__endpoint_forget_peers(endpoint);
+    kith__api_endpoint_forget_peers(endpoint);
     kith__map_dispose(&endpoint->peer_map);
     kith__list_remove(&endpoint->dirty_node);
     kith__list_remove(&endpoint->node);
@@ -256,7 +256,7 @@ static int bind_in(struct kith_context *context, const struct kith_endpoint_opti
     if (endpoint == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     if ((err = endpoint_open(endpoint, options)) != 0) {
-        kith__endpoint_destroy(endpoint);
+        kith__api_endpoint_destroy(endpoint);
         if (err == KITH_ERR_ADDRESS_IN_USE)
             return kith__fail(err, 0, "%s is in use by another program: choose another port, or 0 for any",
                               options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text)
@@ -383,7 +383,7 @@ static void close_all(struct kith_endpoint *endpoint)
         if (conn->quic != NULL && !conn->is_closed)
             kith_quic_conn_close(conn->quic, 0, none, kith__context_now(endpoint->context));
     }
-    kith__endpoint_touch(endpoint);
+    kith__api_endpoint_touch(endpoint);
 }
 
 int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
@@ -408,7 +408,7 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
         kith__context_leave(context);
         kith_context_free(context); /* with the endpoint in it */
     } else {
-        kith__endpoint_destroy(endpoint);
+        kith__api_endpoint_destroy(endpoint);
         kith__context_leave(context);
     }
     return in_time ? 0 : kith__fail(KITH_ERR_TIMEOUT, 0, "the endpoint was closed before everything was acknowledged");
@@ -419,7 +419,7 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
 /* The newest ticket of a peer, moved out: each is used once. */
 static struct kith_buf take_session(struct kith_endpoint *endpoint, const struct kith_id *id)
 {
-    struct kith_peer_memory *peer = kith__endpoint_peer(endpoint, id, false);
+    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, id, false);
     struct kith_buf none;
 
     kith__buf_init(&none, endpoint->context->mem);
@@ -437,7 +437,7 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
                                               .alpn_count = options->alpn_count,
                                               .transport = options->transport,
                                               .early_data = options->early_data };
-    struct kith_peer_memory *peer = kith__endpoint_peer(endpoint, &addr->id, false);
+    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, &addr->id, false);
     struct kith_quic_conn *quic_conn;
     struct kith_buf session;
     struct kith_conn *conn;
@@ -465,17 +465,17 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
         return kith__fail(err, 0, "this is the endpoint's own id: an endpoint cannot connect to itself");
     if (err != 0)
         return kith__fail(err, 0, NULL);
-    if ((conn = kith__conn_new(endpoint, quic_conn)) == NULL)
+    if ((conn = kith__api_conn_new(endpoint, quic_conn)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     conn->remote_id = addr->id;
     conn->is_early = options->early_data;
     if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
-        kith__conn_destroy(conn);
+        kith__api_conn_destroy(conn);
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     }
     (*out)->on_conn = conn;
-    (*out)->cancel = kith__conn_cancel_connect;
-    kith__endpoint_touch(endpoint);
+    (*out)->cancel = kith__api_conn_cancel_connect;
+    kith__api_endpoint_touch(endpoint);
     return 0;
 }
 
@@ -525,8 +525,8 @@ static int endpoint_op_start(struct kith_endpoint *endpoint, enum kith_op_kind k
     if ((*out = kith__op_new(endpoint->context, kind, list)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     if (kind == KITH_OP_ACCEPT && (ready = kith__list_first(&endpoint->accepted)) != NULL)
-        kith__endpoint_offer_accepted(KITH_CONTAINER(ready, struct kith_conn, accepted_node));
-    kith__endpoint_pump_incoming(endpoint);
+        kith__api_endpoint_offer_accepted(KITH_CONTAINER(ready, struct kith_conn, accepted_node));
+    kith__api_endpoint_pump_incoming(endpoint);
     return 0;
 }
 
@@ -604,11 +604,11 @@ int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **
     if (err != 0) {
         kith__fail(err, 0, "the client could not be accepted: %s", kith_strerror(err));
     } else if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
-        kith__conn_destroy(conn);
+        kith__api_conn_destroy(conn);
         err = kith__fail(KITH_ERR_NOMEM, 0, NULL);
     } else {
         (*out)->on_conn = conn;
-        (*out)->cancel = kith__conn_cancel_connect;
+        (*out)->cancel = kith__api_conn_cancel_connect;
     }
     kith__context_leave(endpoint->context);
     return err;
@@ -639,7 +639,7 @@ static void answer(struct kith_incoming *incoming, bool refuse)
     else
         kith_quic_incoming_ignore(incoming->quic);
     incoming_free(incoming);
-    kith__endpoint_touch(endpoint);
+    kith__api_endpoint_touch(endpoint);
     kith__context_leave(endpoint->context);
 }
 
@@ -663,7 +663,7 @@ int kith_incoming_retry(struct kith_incoming *incoming)
     if (err != 0)
         kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
     incoming_free(incoming);
-    kith__endpoint_touch(endpoint);
+    kith__api_endpoint_touch(endpoint);
     kith__context_leave(endpoint->context);
     return err == 0 ? 0 : kith__fail(err, 0, "the client has proved its address already; it was refused");
 }

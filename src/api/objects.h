@@ -87,45 +87,45 @@ struct kith_stream {
 };
 
 /** The engine's events for an endpoint arrive here (context `endpoint`). */
-void kith__endpoint_on_event(void *endpoint, const struct kith_quic_event *event);
+void kith__api_endpoint_on_event(void *endpoint, const struct kith_quic_event *event);
 /** Lock held (or no thread left): ends everything at once and frees the endpoint. Handles of it are invalid afterwards. */
-void kith__endpoint_destroy(struct kith_endpoint *endpoint);
+void kith__api_endpoint_destroy(struct kith_endpoint *endpoint);
 /** Marks the endpoint as having something to send. */
-void kith__endpoint_touch(struct kith_endpoint *endpoint);
+void kith__api_endpoint_touch(struct kith_endpoint *endpoint);
 /** Tickets of a peer: the memory, made if need be (NULL without memory). */
-struct kith_peer_memory *kith__endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make);
-void kith__endpoint_forget_peers(struct kith_endpoint *endpoint);
+struct kith_peer_memory *kith__api_endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make);
+void kith__api_endpoint_forget_peers(struct kith_endpoint *endpoint);
 
 /** A connection object around an engine connection, not yet held. NULL without memory (the engine's is then freed). */
-struct kith_conn *kith__conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic);
+struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic);
 /** Takes the connection out of everything at once, without sending; frees it. */
-void kith__conn_destroy(struct kith_conn *conn);
+void kith__api_conn_destroy(struct kith_conn *conn);
 /** The cancel function of an operation that waits for a handshake: closes the connection behind it. */
-void kith__conn_cancel_connect(struct kith_op *op);
-void kith__conn_on_connected(struct kith_conn *conn, bool early_accepted);
-void kith__conn_on_early(struct kith_conn *conn);
-void kith__conn_on_closed(struct kith_conn *conn);
-void kith__conn_on_drained(struct kith_conn *conn);
-void kith__conn_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
+void kith__api_conn_cancel_connect(struct kith_op *op);
+void kith__api_conn_on_connected(struct kith_conn *conn, bool early_accepted);
+void kith__api_conn_on_early(struct kith_conn *conn);
+void kith__api_conn_on_closed(struct kith_conn *conn);
+void kith__api_conn_on_drained(struct kith_conn *conn);
+void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
 /** Frees the object if neither user nor engine needs it. */
-void kith__conn_release_if_done(struct kith_conn *conn);
+void kith__api_conn_release_if_done(struct kith_conn *conn);
 /** Gives a connected client to an accept that waits, or queues it. */
-void kith__endpoint_offer_accepted(struct kith_conn *conn);
+void kith__api_endpoint_offer_accepted(struct kith_conn *conn);
 /** Starts accepting every client that waits, if an accept waits too. */
-void kith__endpoint_pump_incoming(struct kith_endpoint *endpoint);
+void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint);
 
 /** Error of an operation on a connection that has ended (or on none). */
-int kith__conn_failure(const struct kith_conn *conn);
+int kith__api_conn_failure(const struct kith_conn *conn);
 
-struct kith_stream *kith__stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local);
-void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event);
+struct kith_stream *kith__api_stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local);
+void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event);
 /** The connection ended: every operation fails; the object goes when the user gives it back. */
-void kith__stream_on_conn_closed(struct kith_stream *stream);
-void kith__stream_release_if_done(struct kith_stream *stream);
+void kith__api_stream_on_conn_closed(struct kith_stream *stream);
+void kith__api_stream_release_if_done(struct kith_stream *stream);
 
 /** Gives waiting open and accept operations their streams. */
-void kith__conn_pump_streams(struct kith_conn *conn, bool bidi);
+void kith__api_conn_pump_streams(struct kith_conn *conn, bool bidi);
 /** Moves what can be moved for waiting datagram operations. */
-void kith__conn_pump_datagrams(struct kith_conn *conn);
+void kith__api_conn_pump_datagrams(struct kith_conn *conn);
 
 #endif

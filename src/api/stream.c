@@ -15,7 +15,7 @@ static bool has_receive_half(const struct kith_stream *stream)
     return stream->bidi || !stream->is_local;
 }
 
-struct kith_stream *kith__stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local)
+struct kith_stream *kith__api_stream_new(struct kith_conn *conn, uint64_t id, bool bidi, bool is_local)
 {
     struct kith_stream *stream = kith__alloc_zero(conn->endpoint->context->mem, sizeof *stream);
 
@@ -35,7 +35,7 @@ struct kith_stream *kith__stream_new(struct kith_conn *conn, uint64_t id, bool b
     return stream;
 }
 
-void kith__stream_release_if_done(struct kith_stream *stream)
+void kith__api_stream_release_if_done(struct kith_stream *stream)
 {
     struct kith_conn *conn = stream->conn;
 
@@ -49,7 +49,7 @@ void kith__stream_release_if_done(struct kith_stream *stream)
     }
     kith__list_remove(&stream->node);
     kith__free(conn->endpoint->context->mem, stream);
-    kith__conn_release_if_done(conn);
+    kith__api_conn_release_if_done(conn);
 }
 
 /* One place where the sending half changes, so that the count of unsent streams is right. */
@@ -93,7 +93,7 @@ static int try_read(struct kith_stream *stream, struct kith_op *op)
     } else {
         kith__op_done(op, err);
     }
-    kith__endpoint_touch(stream->conn->endpoint); /* credit goes back */
+    kith__api_endpoint_touch(stream->conn->endpoint); /* credit goes back */
     return 0;
 }
 
@@ -106,7 +106,7 @@ static int try_write(struct kith_stream *stream, struct kith_op *op)
 
     if (err == 0 || written > 0) {
         op->size += written;
-        kith__endpoint_touch(stream->conn->endpoint);
+        kith__api_endpoint_touch(stream->conn->endpoint);
     }
     if (err == KITH_ERR_AGAIN || (err == 0 && op->size < op->wanted))
         return KITH_ERR_AGAIN;
@@ -132,7 +132,7 @@ static void pump(struct kith_list *ops, struct kith_stream *stream,
             return;
 }
 
-void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event)
+void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event)
 {
     struct kith_error error;
 
@@ -151,7 +151,7 @@ void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_ev
         kith__op_fail_all(&stream->sent_ops, &error);
         if (stream->sending != KITH_SENDING_ACKED)
             sending_enter(stream, KITH_SENDING_RESET);
-        kith__stream_release_if_done(stream);
+        kith__api_stream_release_if_done(stream);
         break;
     case KITH_QUIC_STREAM_SENT: {
         struct kith_op *op;
@@ -160,7 +160,7 @@ void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_ev
             sending_enter(stream, KITH_SENDING_ACKED);
         while ((op = kith__op_first(&stream->sent_ops)) != NULL)
             kith__op_done(op, 0);
-        kith__stream_release_if_done(stream);
+        kith__api_stream_release_if_done(stream);
         break;
     }
     default:
@@ -168,7 +168,7 @@ void kith__stream_on_event(struct kith_stream *stream, const struct kith_quic_ev
     }
 }
 
-void kith__stream_on_conn_closed(struct kith_stream *stream)
+void kith__api_stream_on_conn_closed(struct kith_stream *stream)
 {
     kith__op_fail_all(&stream->read_ops, &stream->conn->error);
     kith__op_fail_all(&stream->write_ops, &stream->conn->error);
@@ -185,7 +185,7 @@ static int try_open(struct kith_conn *conn, bool bidi, struct kith_stream **out)
 
     if (err != 0)
         return err;
-    if ((stream = kith__stream_new(conn, id, bidi, true)) == NULL) {
+    if ((stream = kith__api_stream_new(conn, id, bidi, true)) == NULL) {
         kith_quic_stream_release(conn->quic, id);
         return KITH_ERR_NOMEM;
     }
@@ -214,7 +214,7 @@ static int try_stream_op(struct kith_conn *conn, struct kith_op *op)
     return err;
 }
 
-void kith__conn_pump_streams(struct kith_conn *conn, bool bidi)
+void kith__api_conn_pump_streams(struct kith_conn *conn, bool bidi)
 {
     struct kith_list *lists[2] = { &conn->open_ops[bidi], &conn->accept_ops[bidi] };
     struct kith_op *op;
@@ -232,7 +232,7 @@ static int stream_op_start(struct kith_conn *conn, enum kith_op_kind kind, bool 
     struct kith_op *op;
 
     if (conn->is_closed || conn->quic == NULL)
-        return kith__conn_failure(conn);
+        return kith__api_conn_failure(conn);
     if ((op = kith__op_new(context, kind, list)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     op->bidi = bidi;
@@ -331,7 +331,7 @@ static int check_half(const struct kith_stream *stream, bool sending)
     if (sending && stream->sending != KITH_SENDING_OPEN)
         return kith__fail(KITH_ERR_STATE, 0, "the sending half was finished or reset already");
     if (stream->conn->is_closed || stream->conn->quic == NULL)
-        return kith__conn_failure(stream->conn);
+        return kith__api_conn_failure(stream->conn);
     return 0;
 }
 
@@ -399,7 +399,7 @@ static int read_now(struct kith_stream *stream, void *buffer, size_t size, size_
     err = kith_quic_stream_read(stream->conn->quic, stream->id, buffer, size, got, &code);
     if (err == KITH_ERR_AGAIN)
         return err;
-    kith__endpoint_touch(stream->conn->endpoint);
+    kith__api_endpoint_touch(stream->conn->endpoint);
     stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
     if (err == KITH_ERR_RESET)
         return kith__fail(err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
@@ -508,7 +508,7 @@ int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint6
     if ((err = check_half(stream, true)) == 0 && kith__list_is_empty(&stream->write_ops)) {
         err = kith_quic_stream_write(stream->conn->quic, stream->id, bytes, size, false, &moved);
         if (err == 0)
-            kith__endpoint_touch(stream->conn->endpoint);
+            kith__api_endpoint_touch(stream->conn->endpoint);
     } else if (err == 0) {
         err = KITH_ERR_AGAIN;
     }
@@ -520,7 +520,7 @@ int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint6
         if (size > 1 && kith_quic_stream_write(stream->conn->quic, stream->id, (const uint8_t *)bytes + 1, size - 1,
                                                false, &more) == 0)
             moved += more;
-        kith__endpoint_touch(stream->conn->endpoint);
+        kith__api_endpoint_touch(stream->conn->endpoint);
     }
     if (written != NULL)
         *written = moved;
@@ -574,7 +574,7 @@ static int sent_op_start(struct kith_stream *stream, struct kith_op **out)
     if (stream->is_stopped)
         return check_half(stream, true);
     if (stream->conn->is_closed && stream->sending == KITH_SENDING_FINISHED)
-        return kith__conn_failure(stream->conn);
+        return kith__api_conn_failure(stream->conn);
     if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_SENT, &stream->sent_ops)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     op->on_stream = stream;
@@ -619,13 +619,13 @@ int kith_reset(struct kith_stream *stream, uint64_t code)
     if (!has_send_half(stream) || stream->sending == KITH_SENDING_ACKED) {
         err = kith__fail(KITH_ERR_STATE, 0, "there is nothing to reset");
     } else if (stream->conn->is_closed || stream->conn->quic == NULL) {
-        err = kith__conn_failure(stream->conn);
+        err = kith__api_conn_failure(stream->conn);
     } else if ((err = kith_quic_stream_reset(stream->conn->quic, stream->id, code)) == 0) {
         sending_enter(stream, KITH_SENDING_RESET);
         kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was reset");
         kith__op_fail_all(&stream->write_ops, &error);
         kith__op_fail_all(&stream->sent_ops, &error);
-        kith__endpoint_touch(stream->conn->endpoint);
+        kith__api_endpoint_touch(stream->conn->endpoint);
     } else {
         err = kith__fail(err, 0, NULL);
     }
@@ -644,7 +644,7 @@ int kith_stop(struct kith_stream *stream, uint64_t code)
         stream->has_read_all = true;
         kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was stopped");
         kith__op_fail_all(&stream->read_ops, &error);
-        kith__endpoint_touch(stream->conn->endpoint);
+        kith__api_endpoint_touch(stream->conn->endpoint);
     }
     kith__context_leave(stream->conn->endpoint->context);
     return err;
@@ -682,8 +682,8 @@ void kith_stream_free(struct kith_stream *stream)
         if (has_receive_half(stream) && !stream->has_read_all &&
             kith_quic_stream_stop(stream->conn->quic, stream->id, 0) == 0)
             stream->has_read_all = true;
-        kith__endpoint_touch(stream->conn->endpoint);
+        kith__api_endpoint_touch(stream->conn->endpoint);
     }
-    kith__stream_release_if_done(stream);
+    kith__api_stream_release_if_done(stream);
     kith__context_leave(context);
 }

@@ -40,6 +40,13 @@ static void random_fill(void *ctx, uint8_t *out, size_t size)
     randombytes_buf(out, size);
 }
 
+const struct kith_random *kith__rt_system_random(void)
+{
+    static const struct kith_random random = { random_fill, NULL };
+
+    return &random;
+}
+
 static void uv_rt_timers_changed(struct kith_rt *rt)
 {
     (void)rt; /* the deadline is asked for before each wait */
