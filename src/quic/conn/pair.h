@@ -68,6 +68,7 @@ struct kith_pair {
     uint64_t now_ns, order, random;
     uint64_t gro; /* largest burst handed over as one buffer; 0 or 1 = single datagrams */
     uint64_t lost, delivered;
+    uint64_t user_flag; /* for taps */
 };
 
 /** 30 ms round trip, no faults, iroh's defaults, ALPN "test" on both sides, accept. */

@@ -48,7 +48,7 @@ static int on_crypto(struct kith_rx *rx, const struct kith_frame *frame)
                                            frame->crypto.offset, frame->crypto.data, &reason);
 
     if (result != 0)
-        return fail(rx, result, frame, reason);
+        return fail(rx, result, frame, reason != NULL ? reason : "CRYPTO"); /* without memory there is no reason */
     return kith__conn_run_handshake(rx->conn);
 }
 
