@@ -3,6 +3,9 @@
 
 #include "quic/wire/frame.h"
 
+static const uint8_t levels[KITH_HANDSHAKE_STREAMS] = { KITH_TLS_INITIAL, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION };
+static const char out_of_memory[] = "out of memory";
+
 static size_t index_of(enum kith_tls_level level)
 {
     KITH_ASSERT(level == KITH_TLS_INITIAL || level == KITH_TLS_HANDSHAKE || level == KITH_TLS_APPLICATION);
@@ -32,8 +35,6 @@ void kith__handshake_dispose(struct kith_handshake *handshake)
     kith__tls_free(handshake->tls);
     *handshake = (struct kith_handshake) { 0 };
 }
-
-static const uint8_t levels[KITH_HANDSHAKE_STREAMS] = { KITH_TLS_INITIAL, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION };
 
 /*
  * Gives everything that is in order to TLS. Bytes of a level that TLS has not reached yet wait: packets of several levels
@@ -78,10 +79,12 @@ int kith__handshake_on_crypto(struct kith_handshake *handshake, enum kith_tls_le
         return KITH_WIRE_PROTOCOL_VIOLATION;
     }
     if ((err = kith__inbuf_on_data(&stream->in, offset, data.ptr, data.size, false)) != 0) {
-        *reason = err > 0 ? "too many holes in CRYPTO bytes" : NULL;
+        *reason = err > 0 ? "too many holes in CRYPTO bytes" : out_of_memory;
         return err;
     }
-    return feed(handshake);
+    if ((err = feed(handshake)) != 0)
+        *reason = out_of_memory;
+    return err;
 }
 
 int kith__handshake_next(struct kith_handshake *handshake, struct kith_tls_output *out)

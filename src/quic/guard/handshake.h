@@ -47,11 +47,11 @@ void kith__handshake_dispose(struct kith_handshake *handshake);
 
 /**
  * Takes in a CRYPTO frame (untrusted) of level INITIAL, HANDSHAKE or APPLICATION; level EARLY has none. Returns 0 (also
- * when TLS failed: see the outputs), or, with *reason set,
+ * when TLS failed: see the outputs), or, always with *reason set,
  *   CRYPTO_BUFFER_EXCEEDED  too far ahead of what is in order
  *   PROTOCOL_VIOLATION      new bytes at a level that is over
  *   INTERNAL_ERROR          more than 1,024 holes
- * or KITH_ERR_NOMEM.
+ *   KITH_ERR_NOMEM          to be closed with INTERNAL_ERROR
  */
 KITH_MUST_USE int kith__handshake_on_crypto(struct kith_handshake *handshake, enum kith_tls_level level,
                                             uint64_t offset, struct kith_slice data, const char **reason);

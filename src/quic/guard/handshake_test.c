@@ -74,6 +74,7 @@ static int deliver(int to, const struct flying *frame)
     KITH_CHECK_EQ(kith__reader_left(&r), 0);
     err = kith__handshake_on_crypto(&ends.handshakes[to], frame->level, decoded.crypto.offset, decoded.crypto.data,
                                     &reason);
+    KITH_CHECK_EQ(reason != NULL, err != 0);
     pull(to);
     return err;
 }

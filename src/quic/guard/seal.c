@@ -90,7 +90,8 @@ static int accept(struct kith_keys *keys, uint8_t first, int relative, struct ki
     if (relative <= 0)
         return 0;
     if ((err = kith__keys_follow(keys)) != 0) {
-        out->reason = err > 0 ? "key update before the last one was answered" : NULL;
+        out->reason = err > 0 ? "key update before the last one was answered"
+                              : "keys of the next generation cannot be made";
         return err;
     }
     out->followed = true;

@@ -29,7 +29,7 @@ struct kith_opened {
     size_t size;
     uint32_t generation; /* of the keys that opened it */
     bool followed;       /* it announced a key update, which the keys have followed: arm the timer for drop_previous */
-    const char *reason;  /* if a wire code is returned: text for CONNECTION_CLOSE; else NULL */
+    const char *reason;  /* with a wire code or NOMEM: text for CONNECTION_CLOSE; else NULL */
 };
 
 /**
@@ -52,7 +52,7 @@ KITH_MUST_USE int kith__packet_seal(struct kith_keys *keys, uint8_t *packet, siz
  *   PROTOCOL_VIOLATION    reserved bits set, or no payload
  *   KEY_UPDATE_ERROR      see kith__keys_follow
  *   AEAD_LIMIT_REACHED    too many packets have failed
- * with wire codes also out->reason. Duplicates are not noticed here.
+ * with wire codes and NOMEM also out->reason. Duplicates are not noticed here.
  */
 KITH_MUST_USE int kith__packet_open(struct kith_keys *keys, struct kith_open_space *space, uint8_t *packet,
                                     size_t pn_offset, size_t size, struct kith_opened *out);

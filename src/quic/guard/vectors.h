@@ -11,8 +11,7 @@ static const char vector_client_payload[] =
     "00ffff07048000ffff0801100104800075300901100f088394c8f03e51570806048000ffff";
 
 /* A.2: header before protection. */
-static const char vector_client_header[] =
-    "c300000001088394c8f03e5157080000449e00000002";
+static const char vector_client_header[] = "c300000001088394c8f03e5157080000449e00000002";
 
 /* A.2: the protected packet. */
 static const char vector_client_packet[] =
@@ -47,8 +46,7 @@ static const char vector_server_payload[] =
     "2e00330024001d00209d3c940d89690b84d08a60993c144eca684d1081287c834d5311bcf32bb9da1a002b00020304";
 
 /* A.3: header before protection. */
-static const char vector_server_header[] =
-    "c1000000010008f067a5502a4262b50040750001";
+static const char vector_server_header[] = "c1000000010008f067a5502a4262b50040750001";
 
 /* A.3: the protected packet. */
 static const char vector_server_packet[] =
@@ -57,8 +55,7 @@ static const char vector_server_packet[] =
     "d77d06edbb7aaf2f58891850abbdca3d20398c276456cbc42158407dd074ee";
 
 /* A.4: Retry. */
-static const char vector_retry_packet[] =
-    "ff000000010008f067a5502a4262b5746f6b656e04a265ba2eff4d829058fb3f0f2496ba";
+static const char vector_retry_packet[] = "ff000000010008f067a5502a4262b5746f6b656e04a265ba2eff4d829058fb3f0f2496ba";
 
 /* The first datagram of a real client: one Initial packet, 1,200 bytes. */
 static const char vector_real_datagram[] =
