@@ -1,0 +1,114 @@
+/**
+ * What all commands have in common: their options, the identity, the endpoint, errors and exit codes.
+ */
+#ifndef APPS_CLI_H
+#define APPS_CLI_H
+
+#include "loop.h"
+#include "options.h"
+#include "output.h"
+#include <kith/kith.h>
+
+/** Exit codes; the table of the manual page. */
+enum cli_exit {
+    CLI_EXIT_OK = 0,
+    CLI_EXIT_FAILED = 1,
+    CLI_EXIT_USAGE = 2,
+    CLI_EXIT_UNREACHABLE = 3, /* no answer in time, refused, another key, no protocol in common */
+    CLI_EXIT_VERIFY = 4,      /* what arrived is not what was asked for */
+    CLI_EXIT_FILES = 5,       /* exists already, permission, no space, not found */
+    CLI_EXIT_INTERRUPTED = 130
+};
+enum { CLI_GO_ON = -1 }; /* of cli_parse: the command shall run */
+
+enum { CLI_BINDS_MAX = 16, CLI_PATH_SIZE = 4096, CLI_ALPN_SIZE_MAX = 255 };
+
+struct cli;
+/** One command, as the list in main.c has it. */
+struct cli_command {
+    const char *name, *alias; /* alias: NULL or another name for it */
+    const char *arguments;    /* for the usage line */
+    const char *summary;      /* one line, for the list */
+    const char *details;      /* paragraphs for --help; NULL: none */
+    int (*run)(struct cli *cli, int argc, char **argv);
+};
+
+struct cli {
+    const struct cli_command *command;
+    bool json, quiet, wants_help;
+    int verbose;
+    const char *key_file;
+    const char *qlog_directory;
+    struct kith_sockaddr binds[CLI_BINDS_MAX];
+    size_t bind_count;
+    uint64_t timeout_ns; /* for reaching the other side */
+    struct option_args args;
+    struct loop loop;
+    bool has_loop;
+    struct kith_endpoint *endpoint;
+};
+
+/**
+ * Reads options and arguments (between args_min and args_max of them). Prints help or an error where that is due.
+ * Returns CLI_GO_ON, or the exit code.
+ */
+int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **argv, size_t args_min, size_t args_max);
+/** Adds "ADDR:PORT" to cli->binds: the `take` of an option; target is the struct cli. */
+const char *cli_take_bind(void *target, const char *text);
+/** The addresses of dumbpipe's --ipv4-addr and --ipv6-addr: that family there, the other one anywhere. */
+const char *cli_take_ipv4(void *target, const char *text);
+const char *cli_take_ipv6(void *target, const char *text);
+
+/** Tells what is wrong with the command line. Returns CLI_EXIT_USAGE. */
+int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/** Tells "kith COMMAND: what: why" with the words of kith_error_last. Returns the exit code of `err`. */
+int cli_fail(struct cli *cli, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** The same with the error of an operation. */
+int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/** The same with words of ours. */
+int cli_fail_text(struct cli *cli, int err, const char *why, const char *format, ...) __attribute__((format(printf, 4, 5)));
+/** What an error code means for the shell. */
+int cli_exit_of(int err);
+/** Ends the program when there is no memory: what a command line tool can do. */
+void *cli_alloc(size_t size);
+
+/** Path of the key file: --key, else the default. path holds CLI_PATH_SIZE bytes. False if there is no home directory. */
+bool cli_key_path(const struct cli *cli, char *path);
+/** $XDG_CACHE_HOME/kith or ~/.cache/kith. False if there is no home directory. */
+bool cli_cache_path(char *path);
+/** The identity of a command that dials or serves: --key, IROH_SECRET, or a new one. 0 or the exit code; wipe it afterwards. */
+int cli_secret(struct cli *cli, struct kith_secret *secret);
+/** Makes the loop and an endpoint with these protocols. 0, or the exit code after telling why. */
+int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count);
+/** Closes the endpoint gracefully, at most so long, and ends the loop. Fine when nothing is open. */
+void cli_close(struct cli *cli, uint64_t limit_ns);
+/** The addresses of the endpoint; waits for nothing. */
+void cli_addr(struct cli *cli, struct kith_addr *addr);
+
+/** The other side of a command that dials. */
+struct cli_remote {
+    struct kith_addr addr;
+    char name[KITH_ID_SHORT_SIZE];
+};
+/** A ticket or an id, with the addresses given by --addr added. 0, or the exit code after telling why. */
+int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockaddr *extra, size_t extra_count,
+                     struct cli_remote *out);
+/** Dials and waits for the handshake. 0, or the exit code after telling why. */
+int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_slice alpn, struct kith_conn **out);
+/** Prints address, round trip and packet size of a connection's paths on stderr. */
+void cli_note_paths(struct kith_conn *conn);
+
+/** A list of socket addresses from a repeated option. */
+struct cli_addrs {
+    struct kith_sockaddr items[KITH_ADDR_IPS_MAX];
+    size_t count;
+};
+/** The `take` of --addr; target is a struct cli_addrs. */
+const char *cli_take_addr(void *target, const char *text);
+
+static inline struct kith_slice cli_slice(const char *text)
+{
+    return (struct kith_slice) { (const uint8_t *)text, __builtin_strlen(text) };
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* What all commands have in common that go on the network: identity, endpoint, dialling. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void write_log(void *ctx, int level, const char *part, const char *text)
+{
+    static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
+
+    (void)ctx;
+    output_note("%s: %s: %s", names[level < 0 || level > 4 ? 4 : level], part, text);
+}
+
+int cli_secret(struct cli *cli, struct kith_secret *secret)
+{
+    const char *variable = getenv("IROH_SECRET");
+    int err;
+
+    if (cli->key_file != NULL) {
+        if ((err = kith_secret_load(cli->key_file, secret)) == KITH_ERR_NOT_FOUND)
+            return cli_fail_text(cli, err, "there is no such file; 'kith key new --key FILE' makes one", "%s", cli->key_file);
+        return err != 0 ? cli_fail(cli, err, "cannot use the key file %s", cli->key_file) : 0;
+    }
+    if (variable != NULL && *variable != 0) {
+        err = kith_secret_parse(variable, secret);
+        return err != 0 ? cli_fail(cli, err, "cannot use the key in IROH_SECRET") : 0;
+    }
+    kith_secret_generate(secret);
+    return 0;
+}
+
+int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
+{
+    /* Errors of the library come back from its calls; its log is for those who ask. */
+    int level = cli->verbose > 4 ? 4 : cli->verbose;
+    struct kith_endpoint_options options = { KITH_OPTIONS_INIT,
+                                             .alpns_raw = alpns,
+                                             .alpns_raw_count = alpn_count,
+                                             .binds = cli->binds,
+                                             .bind_count = cli->bind_count,
+                                             .qlog_directory = cli->qlog_directory,
+                                             .key_log_file = getenv("SSLKEYLOGFILE") };
+    struct kith_secret secret;
+    int err;
+
+    if ((err = cli_secret(cli, &secret)) != 0)
+        return err;
+    if ((err = loop_init(&cli->loop, level > 0 ? write_log : NULL, level)) != 0) {
+        kith_secret_wipe(&secret);
+        return cli_fail(cli, err, "cannot start");
+    }
+    cli->has_loop = true;
+    options.context = cli->loop.context;
+    options.secret = &secret;
+    err = kith_endpoint_bind(&options, &cli->endpoint);
+    kith_secret_wipe(&secret);
+    return err != 0 ? cli_fail(cli, err, "cannot bind") : 0;
+}
+
+void cli_close(struct cli *cli, uint64_t limit_ns)
+{
+    if (cli->endpoint != NULL)
+        (void)kith_endpoint_close(cli->endpoint, limit_ns); /* TIMEOUT: cut short, which is what the limit asks for */
+    cli->endpoint = NULL;
+    if (cli->has_loop)
+        loop_dispose(&cli->loop);
+    cli->has_loop = false;
+}
+
+void cli_addr(struct cli *cli, struct kith_addr *addr)
+{
+    kith_endpoint_addr(cli->endpoint, addr);
+}
+
+int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockaddr *extra, size_t extra_count,
+                     struct cli_remote *out)
+{
+    int err;
+
+    if (kith_addr_parse(text, &out->addr) != 0) {
+        cli_fail(cli, KITH_ERR_PARSE, "cannot tell whom to reach");
+        return CLI_EXIT_USAGE;
+    }
+    kith_id_format_short(&out->addr.id, out->name);
+    for (size_t i = 0; i < extra_count; i++) {
+        if ((err = kith_addr_add_ip(&out->addr, &extra[i])) != 0)
+            return cli_fail(cli, err, "cannot use the addresses");
+    }
+    if (out->addr.ip_count == 0)
+        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS,
+                             out->addr.relay_count > 0 ? "the ticket names only a relay, and this version has no relays yet; "
+                                                         "add --addr IP:PORT, or ask for a ticket with addresses"
+                                                       : "only its id is known; add --addr IP:PORT, or use a ticket",
+                             "cannot reach %s", out->name);
+    return 0;
+}
+
+int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_slice alpn, struct kith_conn **out)
+{
+    struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpn, .alpn_count = 1 };
+    struct kith_op *op;
+    int err;
+
+    if ((err = kith_connect_start(cli->endpoint, &remote->addr, &options, &op)) != 0)
+        return cli_fail(cli, err, "cannot reach %s", remote->name);
+    kith_op_set_limit(op, cli->timeout_ns);
+    if ((err = loop_wait(&cli->loop, op)) == 0)
+        *out = kith_op_take_conn(op);
+    else if (err == KITH_ERR_TIMEOUT)
+        err = cli_fail_text(cli, err, "no answer in time; is the other side still running, and can its addresses be reached from here?",
+                            "cannot reach %s", remote->name);
+    else
+        err = cli_fail_op(cli, op, "cannot reach %s", remote->name);
+    kith_op_free(op);
+    return err;
+}
+
+void cli_note_paths(struct kith_conn *conn)
+{
+    struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX];
+    size_t count = kith_conn_paths(conn, paths, KITH_QUIC_PATHS_MAX);
+
+    for (size_t i = 0; i < count && i < KITH_QUIC_PATHS_MAX; i++) {
+        char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE], rtt[OUTPUT_NUMBER_SIZE];
+
+        output_note("path: direct, %s to %s, round trip %s, packets of %u bytes, %llu lost",
+                    kith_sockaddr_format(&paths[i].local, local), kith_sockaddr_format(&paths[i].remote, remote),
+                    output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
+    }
+}

@@ -1,0 +1,46 @@
+/**
+ * Piping sessions: one connection with one bidirectional stream in it, joined to standard input and output or to one
+ * socket. Both roles of the pipe protocol (doc/protocols.md), any number at once.
+ */
+#ifndef APPS_SESSION_H
+#define APPS_SESSION_H
+
+#include "cli.h"
+#include "pump.h"
+
+enum { SESSIONS_MAX = 1024, SESSION_GREETING_SIZE = 5, SESSION_WHY_SIZE = 320 };
+#define SESSION_ALPN "DUMBPIPEV0"
+#define SESSION_GREETING "hello"
+
+struct session;
+
+/** What listen and connect have in common. */
+struct sessions {
+    struct cli *cli;
+    uint8_t alpn_bytes[CLI_ALPN_SIZE_MAX];
+    struct kith_slice alpn;
+    const char *custom_alpn;            /* as given; NULL: the usual one, with a greeting */
+    bool receive_only;
+    const struct socket_target *target; /* serving: where to connect to; NULL: standard input and output */
+    const struct cli_remote *remote;    /* dialling: whom */
+    struct session *first;
+    size_t count;
+    bool stdio_is_taken;
+    /* What became of the last session, for commands that have only one. */
+    bool stdio_is_over;
+    int err;
+    char why[SESSION_WHY_SIZE];
+};
+
+/** "utf8:TEXT" or hex digits: the `take` of --custom-alpn; target is a struct sessions. */
+const char *sessions_take_alpn(void *target, const char *text);
+/** Prepares: the usual protocol unless --custom-alpn was given. */
+void sessions_init(struct sessions *sessions, struct cli *cli);
+/** Aborts and frees all. */
+void sessions_dispose(struct sessions *sessions);
+/** Serves an accepted connection (taken over). */
+void sessions_serve(struct sessions *sessions, struct kith_conn *conn);
+/** Dials, and joins the stream to the ends (taken over). */
+void sessions_dial(struct sessions *sessions, struct pipe_end in, struct pipe_end out);
+
+#endif
