@@ -53,28 +53,45 @@ static int take_size(struct kith_blob_decoder *decoder, struct kith_slice *bytes
     return 0;
 }
 
+void kith__blob_decoder_set_room(struct kith_blob_decoder *decoder, uint8_t *room)
+{
+    if (decoder->held_size == 0)
+        decoder->room = room;
+}
+
+/* Where an item that comes in pieces is put together. */
+static uint8_t *collecting_place(struct kith_blob_decoder *decoder)
+{
+    if (decoder->room != NULL)
+        return decoder->room;
+    if (decoder->held == NULL)
+        decoder->held = kith__alloc(decoder->mem, KITH_GROUP_SIZE);
+    return decoder->held;
+}
+
 /* The item's bytes in one piece: straight from the input if it is all there, else collected. */
 static int take_item(struct kith_blob_decoder *decoder, size_t size, struct kith_slice *bytes, const uint8_t **out)
 {
-    size_t part = size - decoder->held_size;
+    size_t part = size - decoder->held_size < bytes->size ? size - decoder->held_size : bytes->size;
+    uint8_t *place;
 
-    if (decoder->held_size == 0 && bytes->size >= size) {
-        *out = bytes->ptr;
+    if (decoder->held_size == 0 && part == size) {
+        *out = size > 0 ? bytes->ptr : decoder->head; /* the empty blob has a leaf of no bytes */
     } else {
-        if (decoder->held == NULL && (decoder->held = kith__alloc(decoder->mem, KITH_GROUP_SIZE)) == NULL)
+        if ((place = collecting_place(decoder)) == NULL)
             return KITH_ERR_NOMEM;
-        if (part > bytes->size)
-            part = bytes->size;
         if (part > 0)
-            memcpy(decoder->held + decoder->held_size, bytes->ptr, part);
+            memcpy(place + decoder->held_size, bytes->ptr, part);
         decoder->held_size += part;
-        *out = decoder->held;
+        *out = place;
     }
     if (part > 0) {
         bytes->ptr += part;
         bytes->size -= part;
     }
-    if (*out == decoder->held && decoder->held != NULL && decoder->held_size < size)
+    if (decoder->held_size > 0 && decoder->held_size < size)
+        return KITH_ERR_AGAIN;
+    if (part == 0 && size > 0 && decoder->held_size == 0)
         return KITH_ERR_AGAIN;
     decoder->held_size = 0;
     return 0;

@@ -26,6 +26,7 @@ struct kith_blob_decoder {
     struct kith_tree_item item;
     uint8_t *held; /* the part of an item that has arrived; KITH_GROUP_SIZE bytes, allocated when an item is cut */
     size_t held_size;
+    uint8_t *room; /* borrowed: where cut items are put together instead of in `held`; NULL: none given */
     uint8_t head[8];
 };
 
@@ -39,6 +40,11 @@ void kith__blob_decoder_dispose(struct kith_blob_decoder *decoder);
  * failed_chunk (sticky). NOMEM (sticky).
  */
 int kith__blob_decoder_step(struct kith_blob_decoder *decoder, struct kith_slice *bytes, struct kith_blob_found *found);
+/**
+ * Gives room for KITH_GROUP_SIZE bytes, in which the next items that arrive in pieces are put together: saves the owner a
+ * copy. Borrowed until the next call or the next items. Between items only (else it is ignored until then).
+ */
+void kith__blob_decoder_set_room(struct kith_blob_decoder *decoder, uint8_t *room);
 /** True if nothing, not even the size, has arrived: the sender does not have the blob. */
 bool kith__blob_decoder_is_untouched(const struct kith_blob_decoder *decoder);
 

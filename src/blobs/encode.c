@@ -37,8 +37,12 @@ static int window_bytes(struct kith_blob_encoder *encoder, uint64_t offset, size
     int err;
 
     KITH_ASSERT(size <= KITH_GROUP_SIZE && size <= left);
-    if (encoder->window == NULL && (encoder->window = kith__alloc(encoder->mem, KITH_ENCODE_WINDOW_SIZE)) == NULL)
-        return KITH_ERR_NOMEM;
+    if (encoder->window == NULL) { /* no larger than the blob */
+        uint64_t most = encoder->size < KITH_ENCODE_WINDOW_SIZE ? encoder->size : (uint64_t)KITH_ENCODE_WINDOW_SIZE;
+
+        if ((encoder->window = kith__alloc(encoder->mem, most > 0 ? (size_t)most : 1)) == NULL)
+            return KITH_ERR_NOMEM;
+    }
     if (offset < encoder->window_offset || offset + size > encoder->window_offset + encoder->window_size) {
         /* Read ahead only as far as the request goes on without a hole: a range request reads little. */
         uint64_t first = offset / KITH_CHUNK_SIZE;

@@ -98,6 +98,14 @@ bool kith__tree_walk_next(struct kith_tree_walk *walk, struct kith_tree_item *it
     return true;
 }
 
+void kith__tree_walk_skip(struct kith_tree_walk *walk, const struct kith_tree_item *item)
+{
+    unsigned below = (unsigned)item->left_wanted + (unsigned)item->right_wanted;
+
+    KITH_ASSERT(!item->is_leaf && below <= walk->depth);
+    walk->depth -= below;
+}
+
 uint64_t kith__tree_encoded_size(uint64_t size, const struct kith_chunk_set *ranges)
 {
     struct kith_tree_walk walk;
@@ -136,6 +144,12 @@ int kith__tree_check_parent(struct kith_tree_check *check, const struct kith_tre
     if (item->left_wanted)
         memcpy(check->expected[check->depth++], pair, KITH_HASH_SIZE);
     return 0;
+}
+
+void kith__tree_check_drop(struct kith_tree_check *check)
+{
+    KITH_ASSERT(check->depth > 0);
+    check->depth--;
 }
 
 int kith__tree_check_leaf(struct kith_tree_check *check, const struct kith_tree_item *item, const uint8_t *bytes)
@@ -186,29 +200,45 @@ static void builder_join(struct kith_tree_builder *builder, uint64_t begin, uint
     builder->depth--;
 }
 
-static void builder_add_group(struct kith_tree_builder *builder, const uint8_t *bytes, size_t size)
+/* Puts the value of the next group on the stack. Like carries of a binary counter: each trailing zero of the count is a
+ * complete pair of equal subtrees. */
+static void builder_push(struct kith_tree_builder *builder, const uint8_t cv[KITH_HASH_SIZE], size_t size)
 {
-    uint64_t group = builder->hashed / KITH_GROUP_SIZE, count = group + 1;
+    uint64_t count = builder->hashed / KITH_GROUP_SIZE + 1;
 
     KITH_ASSERT(builder->depth < KITH_TREE_DEPTH_MAX);
-    kith__blake3_subtree_cv(group * KITH_GROUP_CHUNKS, bytes, size, kith__group_count(builder->size) == 1,
-                            builder->stack[builder->depth++]);
+    memcpy(builder->stack[builder->depth++], cv, KITH_HASH_SIZE);
     builder->hashed += size;
-    /* Like carries of a binary counter: each trailing zero of the count is a complete pair of equal subtrees. */
     for (uint64_t width = 2; (count & (width - 1)) == 0 && width <= count; width *= 2)
         builder_join(builder, count - width, count);
 }
 
+/* One group that is the last, shorter one, or the whole blob. */
+static void builder_add_last(struct kith_tree_builder *builder, const uint8_t *bytes, size_t size)
+{
+    uint8_t cv[KITH_HASH_SIZE];
+
+    kith__blake3_subtree_cv(builder->hashed / KITH_CHUNK_SIZE, bytes, size, kith__group_count(builder->size) == 1, cv);
+    builder_push(builder, cv, size);
+}
+
 void kith__tree_builder_update(struct kith_tree_builder *builder, const uint8_t *bytes, size_t size)
 {
-    KITH_ASSERT(size <= builder->size - builder->hashed && builder->hashed % KITH_GROUP_SIZE == 0);
-    while (size > 0) {
-        size_t part = size < KITH_GROUP_SIZE ? size : KITH_GROUP_SIZE;
+    enum { BATCH = 16 }; /* groups hashed together, so that every lane works */
+    uint8_t cvs[BATCH * KITH_HASH_SIZE];
 
-        builder_add_group(builder, bytes, part);
-        bytes += part;
-        size -= part;
+    KITH_ASSERT(size <= builder->size - builder->hashed && builder->hashed % KITH_GROUP_SIZE == 0);
+    while (size >= KITH_GROUP_SIZE && kith__group_count(builder->size) > 1) {
+        size_t count = size / KITH_GROUP_SIZE < BATCH ? size / KITH_GROUP_SIZE : (size_t)BATCH;
+
+        kith__blake3_groups(builder->hashed / KITH_CHUNK_SIZE, bytes, count, cvs);
+        for (size_t i = 0; i < count; i++)
+            builder_push(builder, cvs + i * KITH_HASH_SIZE, KITH_GROUP_SIZE);
+        bytes += count * KITH_GROUP_SIZE;
+        size -= count * KITH_GROUP_SIZE;
     }
+    if (size > 0)
+        builder_add_last(builder, bytes, size);
 }
 
 void kith__tree_builder_final(struct kith_tree_builder *builder, struct kith_hash *out)
@@ -217,7 +247,7 @@ void kith__tree_builder_final(struct kith_tree_builder *builder, struct kith_has
 
     KITH_ASSERT(builder->hashed == builder->size);
     if (builder->size == 0)
-        builder_add_group(builder, (const uint8_t *)"", 0);
+        builder_add_last(builder, (const uint8_t *)"", 0);
     /* What is left on the stack are the subtrees of the set bits of the count: join them from the right. */
     for (uint64_t begin = groups; builder->depth > 1;) {
         uint64_t lowest = begin & -begin;

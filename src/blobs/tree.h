@@ -39,6 +39,9 @@ void kith__tree_walk_init(struct kith_tree_walk *walk, uint64_t size, const stru
 /** The next item in pre-order; false at the end. */
 bool kith__tree_walk_next(struct kith_tree_walk *walk, struct kith_tree_item *item);
 
+/** Leaves out what lies below `item`, the parent that came last. */
+void kith__tree_walk_skip(struct kith_tree_walk *walk, const struct kith_tree_item *item);
+
 /** Groups of 16 KiB: max(1, ceil(size / 16384)); the outboard has one pair less. */
 static inline uint64_t kith__group_count(uint64_t size)
 {
@@ -62,6 +65,8 @@ void kith__tree_check_init(struct kith_tree_check *check, const struct kith_hash
 /** Checks a parent's pair (left cv, right cv) against what is expected. HASH if it differs. */
 KITH_MUST_USE int kith__tree_check_parent(struct kith_tree_check *check, const struct kith_tree_item *item,
                                           const uint8_t pair[KITH_PAIR_SIZE]);
+/** After a check failed: takes out what was expected of that item; go on with kith__tree_walk_skip if it was a parent. */
+void kith__tree_check_drop(struct kith_tree_check *check);
 /** Checks a leaf's bytes. HASH if they differ. */
 KITH_MUST_USE int kith__tree_check_leaf(struct kith_tree_check *check, const struct kith_tree_item *item,
                                         const uint8_t *bytes);
