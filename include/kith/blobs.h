@@ -76,6 +76,7 @@ struct kith_blobs_added {
     uint8_t format;
     uint64_t file_count, size;
 };
+/** What a finished add made. STATE before it is done, or for another operation. */
 KITH_API KITH_MUST_USE int kith_blobs_added(const struct kith_op *op, struct kith_blobs_added *out);
 
 /** Serves an accepted connection with the ALPN KITH_BLOBS_ALPN until it ends; takes the handle over. NOMEM, INVALID. */

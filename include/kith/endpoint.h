@@ -71,6 +71,7 @@ KITH_API KITH_MUST_USE int kith_id_parse(const char *text, struct kith_id *out);
 KITH_API const char *kith_id_format(const struct kith_id *id, char *text);
 /** The first 10 hex digits, for people; text holds KITH_ID_SHORT_SIZE bytes. Returns text. */
 KITH_API const char *kith_id_format_short(const struct kith_id *id, char *text);
+/** True if both are the same 32 bytes. Any thread. */
 KITH_API bool kith_id_equal(const struct kith_id *a, const struct kith_id *b);
 /** Signs (RFC 8032, Ed25519). */
 KITH_API void kith_sign(const struct kith_secret *secret, struct kith_slice message, uint8_t signature[KITH_SIGNATURE_SIZE]);
@@ -160,7 +161,9 @@ KITH_API const struct kith_error *kith_op_error(const struct kith_op *op);
 KITH_API size_t kith_op_size(const struct kith_op *op);
 /** What the operation made; each can be taken once (NULL after that). Not taken, it is closed by kith_op_free. */
 KITH_API struct kith_conn *kith_op_take_conn(struct kith_op *op);
+/** The stream that an open or accept made; NULL if there is none or it was taken. */
 KITH_API struct kith_stream *kith_op_take_stream(struct kith_op *op);
+/** The client that kith_incoming_next_start got; NULL if there is none or it was taken. */
 KITH_API struct kith_incoming *kith_op_take_incoming(struct kith_op *op);
 /** Frees it, cancelling it first if need be; its callback does not run any more. NULL is fine. */
 KITH_API void kith_op_free(struct kith_op *op);
@@ -184,11 +187,16 @@ struct kith_endpoint_options {
 
 /** Binds. ADDRESS_IN_USE, PERMISSION, IO, NOMEM, INVALID. Blocks only for system calls. */
 KITH_API KITH_MUST_USE int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_endpoint **out);
+/** The public key that this endpoint is known by. Any time until it is closed. */
 KITH_API struct kith_id kith_endpoint_id(const struct kith_endpoint *endpoint);
 /** Id and the addresses others may try: every interface address with the bound port (spec/03). */
 KITH_API void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out);
 /** The bound sockets themselves. Returns how many there are; fills up to `capacity`. */
 KITH_API size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_sockaddr *out, size_t capacity);
+/**
+ * Replaces the protocols that later clients may ask for; 1 to 255 bytes each, copied. INVALID, NOMEM: the old list
+ * stays.
+ */
 KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns, size_t count);
 /** Counters of the engine: drops by reason, bytes, connections. */
 KITH_API void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out);
@@ -220,36 +228,58 @@ KITH_API KITH_MUST_USE int kith_connect_start(struct kith_endpoint *endpoint, co
 
 /** Waits for the next client, accepts it, waits for its handshake. Clients that fail on the way are skipped (and logged). */
 KITH_API KITH_MUST_USE int kith_accept(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_conn **out);
+/** The same as an operation: kith_op_take_conn gives the connection. CLOSED, NOMEM. */
 KITH_API KITH_MUST_USE int kith_accept_start(struct kith_endpoint *endpoint, struct kith_op **out);
 /** Waits for the next client and leaves the decision to the caller (kith_op_take_incoming). */
 KITH_API KITH_MUST_USE int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_incoming **out);
+/** The same as an operation: kith_op_take_incoming gives the client. CLOSED, NOMEM. */
 KITH_API KITH_MUST_USE int kith_incoming_next_start(struct kith_endpoint *endpoint, struct kith_op **out);
+/** Where the client's first packet came from. Unproven unless kith_incoming_is_validated says so. */
 KITH_API struct kith_sockaddr kith_incoming_remote(const struct kith_incoming *incoming);
+/** True if the client has proved its address (by Retry, or with a token of an earlier connection). */
 KITH_API bool kith_incoming_is_validated(const struct kith_incoming *incoming);
 /** The four answers; each consumes the incoming. accept: an operation that ends when the handshake does. */
 KITH_API KITH_MUST_USE int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns, struct kith_conn **out);
+/**
+ * The same as an operation: kith_op_take_conn gives the connection. The incoming is consumed in every case. NOMEM,
+ * TLS.
+ */
 KITH_API KITH_MUST_USE int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **out);
+/** Refuses: the client fails at once with KITH_ERR_REFUSED. Consumes the incoming. */
 KITH_API void kith_incoming_refuse(struct kith_incoming *incoming);
 /** Retry: the client must prove its address. STATE if it has already (the incoming is then refused). */
 KITH_API int kith_incoming_retry(struct kith_incoming *incoming);
+/** Sends nothing, now or later: the client runs into its time limit. Consumes the incoming. */
 KITH_API void kith_incoming_ignore(struct kith_incoming *incoming);
 
 /* ---- Connections ---- */
 
+/** The proven id of the other side (of an early connection: the one that was dialled). Valid after the end too. */
 KITH_API struct kith_id kith_conn_remote_id(const struct kith_conn *conn);
 /** Borrowed from the connection. */
 KITH_API struct kith_slice kith_conn_alpn(const struct kith_conn *conn);
+/** True if this side dialled. */
 KITH_API bool kith_conn_is_client(const struct kith_conn *conn);
 /** Whether 0-RTT was used and accepted; false until the handshake tells. */
 KITH_API bool kith_conn_early_accepted(const struct kith_conn *conn);
 /** Waits for the handshake of a connection that was given out early (0-RTT). 0 at once for all others. */
 KITH_API KITH_MUST_USE int kith_conn_handshake(struct kith_conn *conn, uint64_t limit_ns);
+/**
+ * The paths of a connection in order of their ids: fills up to `capacity`, returns how many there are; 0 after the
+ * end.
+ */
 KITH_API size_t kith_conn_paths(struct kith_conn *conn, struct kith_quic_path_info *out, size_t capacity);
+/** Counters of the connection; all zero once it was forgotten by the engine. */
 KITH_API void kith_conn_stats(struct kith_conn *conn, struct kith_quic_conn_stats *out);
 /** Smoothed round-trip time of the path in use, ns. */
 KITH_API uint64_t kith_conn_rtt(struct kith_conn *conn);
+/**
+ * Exported keying material (RFC 8446, 7.5): the same bytes on both sides for equal label and context. STATE before
+ * the handshake is done; size at most 8,160.
+ */
 KITH_API KITH_MUST_USE int kith_conn_export(struct kith_conn *conn, struct kith_slice label, struct kith_slice context,
                                             uint8_t *out, size_t size);
+/** Starts a key update (RFC 9001, 6). STATE while one is under way or before the handshake is confirmed. */
 KITH_API KITH_MUST_USE int kith_conn_update_keys(struct kith_conn *conn);
 /** Starts closing: code and reason go to the other side at once; unsent stream bytes are dropped. Twice is fine. */
 KITH_API void kith_conn_close(struct kith_conn *conn, uint64_t code, const void *reason, size_t reason_size);
@@ -257,20 +287,35 @@ KITH_API void kith_conn_close(struct kith_conn *conn, uint64_t code, const void 
 KITH_API KITH_MUST_USE int kith_conn_close_info(struct kith_conn *conn, struct kith_quic_close_info *out);
 /** Waits until the connection has ended for whatever reason. */
 KITH_API int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns);
+/** The same as an operation, which ends with 0. NOMEM. */
 KITH_API KITH_MUST_USE int kith_conn_closed_start(struct kith_conn *conn, struct kith_op **out);
 /** Gives the handle back; an open connection is closed with code 0. Streams of it must not be used any more. NULL is fine. */
 KITH_API void kith_conn_free(struct kith_conn *conn);
 
 /* ---- Streams ---- */
 
+/**
+ * Opens a bidirectional stream, waiting while the other side allows no more. It learns of the stream with the first
+ * byte written. TIMEOUT, AGAIN (limit 0), or how the connection ended.
+ */
 KITH_API KITH_MUST_USE int kith_open_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+/** Opens a stream on which only this side sends. Otherwise as kith_open_bi. */
 KITH_API KITH_MUST_USE int kith_open_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+/** The same as an operation: kith_op_take_stream gives the stream. */
 KITH_API KITH_MUST_USE int kith_open_start(struct kith_conn *conn, bool bidi, struct kith_op **out);
+/**
+ * Waits for the next bidirectional stream of the other side, in order of their ids. TIMEOUT, AGAIN (limit 0), or how
+ * the connection ended.
+ */
 KITH_API KITH_MUST_USE int kith_accept_bi(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+/** Waits for the next stream on which only the other side sends. Otherwise as kith_accept_bi. */
 KITH_API KITH_MUST_USE int kith_accept_uni(struct kith_conn *conn, uint64_t limit_ns, struct kith_stream **out);
+/** The same as an operation: kith_op_take_stream gives the stream. */
 KITH_API KITH_MUST_USE int kith_accept_stream_start(struct kith_conn *conn, bool bidi, struct kith_op **out);
 
+/** The number of the stream in its connection (RFC 9000, 2.1). */
 KITH_API uint64_t kith_stream_id(const struct kith_stream *stream);
+/** The connection that the stream belongs to; borrowed. */
 KITH_API struct kith_conn *kith_stream_conn(const struct kith_stream *stream);
 
 enum kith_write_flags { KITH_FIN = 1 }; /* end the stream after these bytes */
@@ -285,6 +330,7 @@ KITH_API KITH_MUST_USE int kith_write_start(struct kith_stream *stream, const vo
 KITH_API KITH_MUST_USE int kith_finish(struct kith_stream *stream);
 /** Waits until everything written, and the end, was acknowledged. STOPPED with the code in kith_error_last()->cause. */
 KITH_API KITH_MUST_USE int kith_sent(struct kith_stream *stream, uint64_t limit_ns);
+/** The same as an operation. STATE before the stream was finished. */
 KITH_API KITH_MUST_USE int kith_sent_start(struct kith_stream *stream, struct kith_op **out);
 /** Abandons the sending half with a code. */
 KITH_API int kith_reset(struct kith_stream *stream, uint64_t code);
@@ -301,18 +347,25 @@ KITH_API KITH_MUST_USE int kith_read_chunk(struct kith_stream *stream, void *buf
                                            uint64_t *offset, size_t *got);
 /** Tells the other side to stop sending, with a code. */
 KITH_API int kith_stop(struct kith_stream *stream, uint64_t code);
+/**
+ * Streams with a higher priority send first; equal ones share. 0 at first. Local: the other side does not learn of
+ * it. STATE if there is no sending half.
+ */
 KITH_API int kith_set_priority(struct kith_stream *stream, int32_t priority);
 /** Gives the handle back: an unfinished sending half is reset with code 0, an unread receiving half is stopped with code 0. */
 KITH_API void kith_stream_free(struct kith_stream *stream);
 
 /* ---- Datagrams ---- */
 
+/** The largest datagram that fits now (it follows the path's MTU); 0 if the other side takes none. */
 KITH_API size_t kith_datagram_size_max(struct kith_conn *conn);
 /** Queues one; when the buffer is full the oldest is dropped (counted in the stats). */
 KITH_API KITH_MUST_USE int kith_datagram_send(struct kith_conn *conn, const void *bytes, size_t size);
 /** Waits for room instead of dropping. */
 KITH_API KITH_MUST_USE int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t size, uint64_t limit_ns);
+/** Waits for the next datagram and copies it. TOO_LARGE if it does not fit (it stays), TIMEOUT, AGAIN (limit 0). */
 KITH_API KITH_MUST_USE int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity, uint64_t limit_ns, size_t *size);
+/** The same as an operation; buffer stays valid until it is done or cancelled; kith_op_size tells the size. */
 KITH_API KITH_MUST_USE int kith_datagram_receive_start(struct kith_conn *conn, void *buffer, size_t capacity, struct kith_op **out);
 
 #ifdef __cplusplus

@@ -171,6 +171,7 @@ struct kith_quic_host_stats {
     KITH_QUIC_DROPS(KITH_QUIC_DROP_FIELD)
 #undef KITH_QUIC_DROP_FIELD
 };
+/** Copies the host's counters. */
 KITH_API void kith_quic_host_stats(const struct kith_quic_host *host, struct kith_quic_host_stats *out);
 
 /* ---- Events ---- */
@@ -228,6 +229,7 @@ struct kith_quic_connect_options {
 KITH_API KITH_MUST_USE int kith_quic_connect(struct kith_quic_host *host, const struct kith_quic_connect_options *options,
                                              uint64_t now_ns, struct kith_quic_conn **out);
 
+/** Where the first Initial came from; unproven unless validated. */
 KITH_API struct kith_sockaddr kith_quic_incoming_remote(const struct kith_quic_incoming *incoming);
 /** True if the client proved its address already (Retry or NEW_TOKEN token). Retry is then not possible any more. */
 KITH_API bool kith_quic_incoming_is_validated(const struct kith_quic_incoming *incoming);
@@ -235,18 +237,22 @@ KITH_API bool kith_quic_incoming_is_validated(const struct kith_quic_incoming *i
 KITH_API KITH_MUST_USE int kith_quic_incoming_accept(struct kith_quic_incoming *incoming,
                                                      const struct kith_quic_transport *transport, uint64_t now_ns,
                                                      struct kith_quic_conn **out);
+/** Sends CONNECTION_REFUSED. */
 KITH_API void kith_quic_incoming_refuse(struct kith_quic_incoming *incoming, uint64_t now_ns);
 /** Errors: STATE if it is validated already (not consumed then). */
 KITH_API KITH_MUST_USE int kith_quic_incoming_retry(struct kith_quic_incoming *incoming, uint64_t now_ns);
+/** Sends nothing; later packets of this attempt are dropped and counted. */
 KITH_API void kith_quic_incoming_ignore(struct kith_quic_incoming *incoming);
 
 /* ---- Connections ---- */
 
 /** A pointer of the user's, NULL at first. The engine never looks at it. */
 KITH_API void kith_quic_conn_set_user(struct kith_quic_conn *conn, void *user);
+/** The pointer that kith_quic_conn_set_user set; NULL before. */
 KITH_API void *kith_quic_conn_user(const struct kith_quic_conn *conn);
 /** A number unique in this process run of the host. */
 KITH_API uint64_t kith_quic_conn_serial(const struct kith_quic_conn *conn);
+/** True if this side dialled. */
 KITH_API bool kith_quic_conn_is_client(const struct kith_quic_conn *conn);
 /** True once connected (and until closed). */
 KITH_API bool kith_quic_conn_is_established(const struct kith_quic_conn *conn);
@@ -287,6 +293,7 @@ KITH_API void kith_quic_conn_set_streams_max(struct kith_quic_conn *conn, bool b
 
 /** Moves the newest ticket (or token) out: up to `capacity` bytes to `out`. AGAIN if there is none, TOO_LARGE. */
 KITH_API KITH_MUST_USE int kith_quic_conn_take_session(struct kith_quic_conn *conn, uint8_t *out, size_t capacity, size_t *size);
+/** Moves the newest address token out; errors as for kith_quic_conn_take_session. */
 KITH_API KITH_MUST_USE int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t capacity, size_t *size);
 
 enum kith_quic_path_state { KITH_QUIC_PATH_PROBING, KITH_QUIC_PATH_OPEN, KITH_QUIC_PATH_CLOSING };
@@ -315,6 +322,7 @@ struct kith_quic_conn_stats {
     uint64_t migrations, frames_ignored, packets_dropped;
     size_t memory_size; /* bytes allocated through the hook for this connection, now */
 };
+/** Copies the connection's counters. */
 KITH_API void kith_quic_conn_stats(const struct kith_quic_conn *conn, struct kith_quic_conn_stats *out);
 
 /* ---- Streams (RFC 9000, 2 to 4) ---- */
@@ -327,6 +335,7 @@ KITH_API KITH_MUST_USE int kith_quic_stream_open(struct kith_quic_conn *conn, bo
  */
 KITH_API KITH_MUST_USE int kith_quic_stream_write(struct kith_quic_conn *conn, uint64_t stream, const void *bytes, size_t size,
                                                   bool fin, size_t *written);
+/** Ends our sending half after what was written. STATE after finish or reset, STOPPED, NOT_FOUND, CLOSED. */
 KITH_API KITH_MUST_USE int kith_quic_stream_finish(struct kith_quic_conn *conn, uint64_t stream);
 /** Abandons our sending half. */
 KITH_API KITH_MUST_USE int kith_quic_stream_reset(struct kith_quic_conn *conn, uint64_t stream, uint64_t code);
@@ -354,6 +363,7 @@ KITH_API KITH_MUST_USE int kith_quic_stream_read_chunk(struct kith_quic_conn *co
 KITH_API void kith_quic_stream_release(struct kith_quic_conn *conn, uint64_t stream);
 /** A pointer of the user's for a stream; NULL if none or gone. */
 KITH_API void kith_quic_stream_set_user(struct kith_quic_conn *conn, uint64_t stream, void *user);
+/** The pointer that kith_quic_stream_set_user set; NULL if none, or if the stream is gone. */
 KITH_API void *kith_quic_stream_user(const struct kith_quic_conn *conn, uint64_t stream);
 
 /* ---- Datagrams (RFC 9221) ---- */

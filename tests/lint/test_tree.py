@@ -12,11 +12,11 @@ LAYERS = {
     "base": [], "codec": ["base"], "crypto": ["base"], "tls": ["base", "codec", "crypto"],
     "quic": ["base", "codec", "crypto", "tls"], "rt": ["base"],
     "endpoint": ["base", "codec", "crypto", "tls", "quic", "rt"],
-    "blobs": ["base", "codec", "crypto", "endpoint"],
+    "blobs": ["base", "codec", "crypto", "rt", "endpoint"],
     "api": ["base", "codec", "crypto", "tls", "quic", "rt", "endpoint", "blobs"],
 }
 # Inside src/quic nothing below conn/ sees a connection.
-QUIC_PARTS = {"wire": [], "guard": ["wire"], "recover": ["wire"], "stream": ["wire"], "path": ["wire", "recover"],
+QUIC_PARTS = {"wire": [], "guard": ["wire", "stream"], "recover": ["wire"], "stream": ["wire"], "path": ["wire", "recover"],
               "qlog": ["wire"]}
 SEAM = re.compile(r"\b(clock_gettime|gettimeofday|time\s*\(\s*NULL|nanosleep|usleep|socket\s*\(|sendmsg|recvmsg|sendto|"
                   r"recvfrom|pthread_create|getrandom|randombytes_buf|rand\s*\(|uv_\w+)\b")
