@@ -92,17 +92,30 @@ static uint64_t migrate_deadline(const struct kith_quic_conn *conn)
     return path->previous != NULL ? earlier(at, prove_deadline(conn, &path->previous->prove)) : at;
 }
 
+static bool has_probes(const struct kith_quic_conn *conn)
+{
+    return conn->probes != 0 ||
+           (conn->early != NULL && (conn->early->spaces[0].probes != 0 || conn->early->spaces[1].probes != 0));
+}
+
+/** The backoff counts from the last packet sent: until the probe is on its way, its next time may lie in the past. */
+static uint64_t loss_deadline(const struct kith_quic_conn *conn)
+{
+    struct kith_loss_view view = loss_view(conn);
+    struct kith_loss_timer timer = kith__loss_timer(&conn->path0.loss, &view);
+
+    return timer.kind == KITH_LOSS_PROBE && has_probes(conn) ? send_time(conn, timer.deadline_ns) : timer.deadline_ns;
+}
+
 uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
 {
-    struct kith_loss_view view;
     uint64_t at;
 
     if (conn->phase == KITH_PHASE_DRAINED)
         return KITH_NEVER;
     if (!kith__phase_is_open(conn->phase))
         return conn->close.deadline_ns;
-    view = loss_view(conn);
-    at = earlier(idle_deadline(conn), kith__loss_timer(&conn->path0.loss, &view).deadline_ns);
+    at = earlier(idle_deadline(conn), loss_deadline(conn));
     at = earlier(at, send_time(conn, ack_deadline(conn)));
     at = earlier(at, send_time(conn, pacing_deadline(conn)));
     at = earlier(at, conn->keys_drop_ns);
@@ -124,15 +137,21 @@ static void on_probe(struct kith_quic_conn *conn, const struct kith_loss_timer *
     kith__fate_resend_for_probe(conn, timer->space, timer->probes);
 }
 
+/** After a late call several may be due: losses by time in each space, then one probe. */
 static void on_loss_timer(struct kith_quic_conn *conn)
 {
-    struct kith_loss_view view = loss_view(conn);
-    struct kith_loss_timer timer = kith__loss_on_timer(&conn->path0.loss, &view, conn->now_ns);
+    uint8_t kind = KITH_LOSS_BY_TIME;
 
-    if (timer.kind == KITH_LOSS_BY_TIME)
-        kith__fate_detect_lost(conn, timer.space);
-    else if (timer.kind == KITH_LOSS_PROBE)
-        on_probe(conn, &timer);
+    for (int i = 0; kind == KITH_LOSS_BY_TIME && i <= KITH_SPACE_COUNT && kith__phase_is_open(conn->phase); i++) {
+        struct kith_loss_view view = loss_view(conn);
+        struct kith_loss_timer timer = kith__loss_on_timer(&conn->path0.loss, &view, conn->now_ns);
+
+        kind = timer.kind;
+        if (kind == KITH_LOSS_BY_TIME)
+            kith__fate_detect_lost(conn, timer.space);
+        else if (kind == KITH_LOSS_PROBE)
+            on_probe(conn, &timer);
+    }
 }
 
 static void on_migrate_timer(struct kith_quic_conn *conn)
