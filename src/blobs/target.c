@@ -1,0 +1,391 @@
+/* Files for what is fetched. */
+#include "blobs/target.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+enum { COPY_SIZE = 1 << 20, PART_NAME_SIZE = 2 * KITH_HASH_SIZE + 32 };
+
+/* The two files of a blob that is open. */
+struct target_file {
+    struct kith_rt_file *files[2];
+};
+
+static void part_name(const struct kith_target *target, uint64_t index, const char *ending, char out[PART_NAME_SIZE])
+{
+    if (target->is_collection)
+        snprintf(out, PART_NAME_SIZE, "%08llx.%s", (unsigned long long)index, ending);
+    else
+        snprintf(out, PART_NAME_SIZE, "%s.%s", target->stem, ending);
+}
+
+static const char *data_ending(const struct kith_target *target)
+{
+    return target->is_range ? "range" : "data";
+}
+
+static int copy_text(const struct kith_mem *mem, const char *text, char **out)
+{
+    size_t size = strlen(text) + 1;
+
+    if (size > KITH_RT_PATH_MAX)
+        return KITH_ERR_TOO_LARGE;
+    if ((*out = kith__alloc(mem, size)) == NULL)
+        return KITH_ERR_NOMEM;
+    memcpy(*out, text, size);
+    return 0;
+}
+
+/* Opens the directory of a path of the user's; *last is the name in it. */
+static int open_parent(struct kith_target *target)
+{
+    char *slash = strrchr(target->path, '/');
+    int err;
+
+    target->last = slash != NULL ? slash + 1 : target->path;
+    if (kith__rt_name_check(target->last, strlen(target->last)) != 0)
+        return KITH_ERR_INVALID;
+    if (slash == NULL)
+        return kith__rt_dir_open(target->rt, NULL, ".", 0, &target->root);
+    if (slash == target->path)
+        return kith__rt_dir_open(target->rt, NULL, "/", 0, &target->root);
+    *slash = '\0';
+    err = kith__rt_dir_open(target->rt, NULL, target->path, 0, &target->root);
+    *slash = '/';
+    return err;
+}
+
+static void blame(struct kith_target *target, const void *name, size_t size)
+{
+    size_t most = sizeof target->problem - 1;
+
+    memcpy(target->problem, name, size < most ? size : most);
+    target->problem[size < most ? size : most] = '\0';
+}
+
+/* Whether `last` in dir may be made: EXISTS, or errors of looking. */
+static int check_free(struct kith_target *target, struct kith_rt_dir *dir, const char *last)
+{
+    struct kith_rt_stat stat;
+    int err = kith__rt_stat(target->rt, dir, last, false, &stat);
+
+    if (err == 0)
+        return target->replace && stat.kind != KITH_RT_KIND_DIR ? 0 : KITH_ERR_EXISTS;
+    return err == KITH_ERR_NOT_FOUND ? 0 : err;
+}
+
+static int open_single(struct kith_target *target)
+{
+    int err = open_parent(target);
+
+    if (err == 0)
+        err = check_free(target, target->root, target->last);
+    if (err != 0)
+        return err;
+    return target->partial_path != NULL
+               ? kith__rt_dir_open(target->rt, NULL, target->partial_path, KITH_RT_CREATE, &target->partials)
+               : kith__rt_dir_open(target->rt, target->root, ".", 0, &target->partials);
+}
+
+int kith__target_init(struct kith_target *target, const struct kith_mem *mem, struct kith_rt *rt,
+                      const struct kith_target_options *options, const struct kith_getter_options *get)
+{
+    int err;
+
+    *target = (struct kith_target) { .mem = mem, .rt = rt, .replace = options->replace };
+    target->is_collection = get->format == KITH_BLOB_HASH_SEQ;
+    target->is_range = get->chunk_end > 0;
+    memcpy(target->stem, ".kith-", 6);
+    for (size_t i = 0; i < KITH_HASH_SIZE; i++)
+        snprintf(target->stem + 6 + 2 * i, 3, "%02x", get->hash.bytes[i]);
+    err = copy_text(mem, options->target, &target->path);
+    if (err == 0 && options->partial_directory != NULL)
+        err = copy_text(mem, options->partial_directory, &target->partial_path);
+    if (err == 0 && !target->is_collection)
+        err = open_single(target);
+    if (err != 0) {
+        blame(target, options->target, strlen(options->target));
+        kith__target_dispose(target);
+    }
+    return err;
+}
+
+static void end_copy(struct kith_target *target)
+{
+    kith__rt_replace_abort(target->copy, false);
+    kith__rt_file_close(target->copy_from);
+    kith__free(target->mem, target->copy_buffer);
+    target->copy = NULL;
+    target->copy_from = NULL;
+    target->copy_buffer = NULL;
+    target->copied = 0;
+}
+
+void kith__target_dispose(struct kith_target *target)
+{
+    end_copy(target);
+    kith__rt_dir_close(target->root);
+    kith__rt_dir_close(target->partials);
+    kith__free(target->mem, target->path);
+    kith__free(target->mem, target->partial_path);
+    target->root = target->partials = NULL;
+    target->path = target->partial_path = NULL;
+}
+
+/* ---- Unfinished files ---- */
+
+static int file_read(void *handle, enum kith_partial_part part, uint64_t offset, void *out, size_t size, size_t *got)
+{
+    return kith__rt_file_pread(((struct target_file *)handle)->files[part], out, size, offset, got);
+}
+
+static int file_write(void *handle, enum kith_partial_part part, uint64_t offset, const void *bytes, size_t size)
+{
+    return kith__rt_file_pwrite(((struct target_file *)handle)->files[part], bytes, size, offset);
+}
+
+static int file_cut(void *handle, enum kith_partial_part part, uint64_t size)
+{
+    return kith__rt_file_truncate(((struct target_file *)handle)->files[part], size);
+}
+
+static void file_free(struct kith_target *target, struct target_file *file)
+{
+    kith__rt_file_close(file->files[0]);
+    kith__rt_file_close(file->files[1]);
+    kith__free(target->mem, file);
+}
+
+static int target_open(void *ctx, uint64_t index, bool make, struct kith_partial_io *out)
+{
+    struct kith_target *target = ctx;
+    unsigned flags = KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW | (make ? KITH_RT_CREATE : 0);
+    struct target_file *file = kith__alloc_zero(target->mem, sizeof *file);
+    char name[PART_NAME_SIZE];
+    int err;
+
+    if (file == NULL)
+        return KITH_ERR_NOMEM;
+    part_name(target, index, data_ending(target), name);
+    err = kith__rt_file_open(target->rt, target->partials, name, flags, 0666, &file->files[KITH_PARTIAL_DATA]);
+    part_name(target, index, "tree", name);
+    if (err == 0 && !target->is_range)
+        err = kith__rt_file_open(target->rt, target->partials, name, flags, 0666, &file->files[KITH_PARTIAL_TREE]);
+    if (err != 0) {
+        file_free(target, file);
+        return err;
+    }
+    *out = (struct kith_partial_io) { file_read, file_write, file_cut, file };
+    return 0;
+}
+
+static void target_close(void *ctx, struct kith_partial_io *io)
+{
+    file_free(ctx, io->handle);
+    io->handle = NULL;
+}
+
+/* ---- Names of a collection ---- */
+
+/* Whether one name may be made below the root. */
+static int check_name(struct kith_target *target, const char *name)
+{
+    struct kith_rt_dir *dir;
+    const char *last;
+    int err = kith__rt_dir_walk(target->rt, target->root, name, false, &dir, &last);
+
+    if (err == KITH_ERR_NOT_FOUND) /* its directory is not there yet */
+        return 0;
+    if (err != 0)
+        return err;
+    err = check_free(target, dir, last);
+    kith__rt_dir_close(dir);
+    return err;
+}
+
+/* A name as text: it was checked, so it has no NUL and is not too long. */
+static void name_text(struct kith_slice name, char out[KITH_COLLECTION_NAME_SIZE_MAX + 1])
+{
+    KITH_ASSERT(name.size <= KITH_COLLECTION_NAME_SIZE_MAX);
+    memcpy(out, name.ptr, name.size);
+    out[name.size] = '\0';
+}
+
+static int open_partials_of_collection(struct kith_target *target)
+{
+    struct kith_rt_dir *parent = NULL;
+    int err;
+
+    if (target->partial_path != NULL)
+        err = kith__rt_dir_open(target->rt, NULL, target->partial_path, KITH_RT_CREATE, &parent);
+    else
+        err = kith__rt_dir_open(target->rt, target->root, ".", 0, &parent);
+    if (err != 0)
+        return err;
+    err = kith__rt_dir_open(target->rt, parent, target->stem, KITH_RT_CREATE | KITH_RT_NOFOLLOW, &target->partials);
+    kith__rt_dir_close(parent);
+    return err;
+}
+
+static int target_accept(void *ctx, const struct kith_collection *names)
+{
+    struct kith_target *target = ctx;
+    char name[KITH_COLLECTION_NAME_SIZE_MAX + 1];
+    int err = kith__rt_dir_open(target->rt, NULL, target->path, KITH_RT_CREATE, &target->root);
+
+    if (err != 0)
+        blame(target, target->path, strlen(target->path));
+    for (size_t i = 0; err == 0 && i < names->count; i++) {
+        name_text(names->names[i], name);
+        if ((err = check_name(target, name)) != 0)
+            blame(target, name, names->names[i].size);
+    }
+    return err != 0 ? err : open_partials_of_collection(target);
+}
+
+/* ---- Final names ---- */
+
+/* Data on the disk before its name is. */
+static int sync_data(struct kith_target *target, const char *data)
+{
+    struct kith_rt_file *file;
+    int err = kith__rt_file_open(target->rt, target->partials, data, KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW, 0,
+                                 &file);
+
+    if (err != 0)
+        return err;
+    err = kith__rt_file_sync(file);
+    kith__rt_file_close(file);
+    return err;
+}
+
+static int begin_copy(struct kith_target *target, const char *data, const char *name)
+{
+    struct kith_rt_replace_options options = { .root = target->root, .name = name, .overwrite = target->replace };
+    int err;
+
+    if ((target->copy_buffer = kith__alloc(target->mem, COPY_SIZE)) == NULL)
+        return KITH_ERR_NOMEM;
+    err = kith__rt_file_open(target->rt, target->partials, data, KITH_RT_READ | KITH_RT_NOFOLLOW, 0,
+                             &target->copy_from);
+    if (err == 0)
+        err = kith__rt_replace_begin(target->rt, &options, &target->copy);
+    return err;
+}
+
+/* A slice of the copy to another file system. */
+static int go_on_copying(struct kith_target *target)
+{
+    size_t got;
+    int err = kith__rt_file_pread(target->copy_from, target->copy_buffer, COPY_SIZE, target->copied, &got);
+
+    if (err == 0 && got > 0)
+        err = kith__rt_file_pwrite(kith__rt_replace_file(target->copy), target->copy_buffer, got, target->copied);
+    if (err != 0)
+        return err;
+    target->copied += got;
+    if (got == COPY_SIZE)
+        return KITH_ERR_AGAIN;
+    if ((err = kith__rt_replace_commit(target->copy)) != 0)
+        return err;
+    target->copy = NULL;
+    end_copy(target);
+    return 0;
+}
+
+static int rename_data(struct kith_target *target, const char *data, const char *name)
+{
+    struct kith_rt_dir *dir;
+    const char *last;
+    int err;
+
+    if ((err = sync_data(target, data)) != 0)
+        return err;
+    if ((err = kith__rt_dir_walk(target->rt, target->root, name, true, &dir, &last)) != 0)
+        return err;
+    err = kith__rt_rename(target->rt, target->partials, data, dir, last, target->replace);
+    if (err == 0)
+        err = kith__rt_dir_sync(dir);
+    kith__rt_dir_close(dir);
+    return err;
+}
+
+static void drop_part(struct kith_target *target, uint64_t index, const char *ending)
+{
+    char name[PART_NAME_SIZE];
+    int err;
+
+    part_name(target, index, ending, name);
+    err = kith__rt_unlink(target->rt, target->partials, name);
+    if (err != 0 && err != KITH_ERR_NOT_FOUND)
+        kith__log(&target->rt->log, KITH_LOG_WARN, "blobs", "cannot remove %s: %s", name, kith_strerror(err));
+}
+
+/* True if the two directories cannot be joined by a rename: it is worth a copy then. */
+static bool is_other_file_system(const struct kith_target *target, int err)
+{
+    return target->partial_path != NULL && err != KITH_ERR_EXISTS && err != KITH_ERR_NOT_FOUND &&
+           err != KITH_ERR_NO_SPACE && err != KITH_ERR_NOMEM;
+}
+
+static int target_place(void *ctx, uint64_t index, struct kith_slice name)
+{
+    struct kith_target *target = ctx;
+    char data[PART_NAME_SIZE], text[KITH_COLLECTION_NAME_SIZE_MAX + 1];
+    const char *final = target->last;
+    int err;
+
+    part_name(target, index, data_ending(target), data);
+    if (target->is_collection) {
+        name_text(name, text);
+        final = text;
+    }
+    if (target->copy == NULL) {
+        err = rename_data(target, data, final);
+        if (is_other_file_system(target, err) && err != 0)
+            err = (err = begin_copy(target, data, final)) == 0 ? KITH_ERR_AGAIN : err;
+    } else if ((err = go_on_copying(target)) == 0) {
+        drop_part(target, index, data_ending(target));
+    }
+    if (err == KITH_ERR_AGAIN)
+        return err;
+    if (err != 0) {
+        blame(target, final, strlen(final));
+        return err;
+    }
+    if (!target->is_range)
+        drop_part(target, index, "tree");
+    return 0;
+}
+
+static int target_clean(void *ctx)
+{
+    struct kith_target *target = ctx;
+    struct kith_rt_dir *parent = NULL;
+    int err;
+
+    if (!target->is_collection)
+        return 0;
+    kith__rt_dir_close(target->partials);
+    target->partials = NULL;
+    if (target->partial_path != NULL)
+        err = kith__rt_dir_open(target->rt, NULL, target->partial_path, 0, &parent);
+    else
+        err = kith__rt_dir_open(target->rt, target->root, ".", 0, &parent);
+    if (err == 0) {
+        err = kith__rt_rmdir(target->rt, parent, target->stem);
+        kith__rt_dir_close(parent);
+    }
+    /* All files are in their places: a directory that will not go is no failure. */
+    if (err != 0)
+        kith__log(&target->rt->log, KITH_LOG_WARN, "blobs", "cannot remove the directory %s: %s", target->stem,
+                  kith_strerror(err));
+    return 0;
+}
+
+struct kith_get_store kith__target_store(struct kith_target *target)
+{
+    return (struct kith_get_store) { target_open, target_close, target_accept, target_place, target_clean, target };
+}
