@@ -20,6 +20,7 @@ struct sim_fs_entries { /* sorted by name */
 struct sim_fs_node {
     unsigned references; /* entries, synced entries, open handles */
     bool is_dir;
+    bool is_linked; /* has a name: its bytes count against the space */
     uint32_t mode;
     uint64_t inode, modified_ns;
     struct kith_buf data, synced_data;             /* of a file */
@@ -245,9 +246,11 @@ static int make(struct kith_sim_host *host, struct sim_fs_node *parent, const ch
         return KITH_ERR_NOMEM;
     err = entries_set(host->sim->mem, &parent->entries, name, node);
     node_release(host->sim->mem, node); /* the entry holds it now */
-    if (err == 0)
-        *out = node;
-    return err;
+    if (err != 0)
+        return err;
+    node->is_linked = true;
+    *out = node;
+    return 0;
 }
 
 /* ---- Files ---- */
@@ -267,9 +270,9 @@ static int set_size(struct kith_sim_host *host, struct sim_fs_node *node, size_t
         if (kith__buf_reserve(&node->data, more) != 0)
             return KITH_ERR_NOMEM;
         memset(node->data.ptr + node->data.size, 0, more);
-        host->fs_used += more;
+        host->fs_used += node->is_linked ? more : 0;
     } else {
-        host->fs_used -= node->data.size - size;
+        host->fs_used -= node->is_linked ? node->data.size - size : 0;
     }
     node->data.size = size;
     node->modified_ns = kith__rt_wall_us(&host->rt) * KITH_NS_PER_US;
@@ -317,8 +320,6 @@ static void sim_file_close(struct kith_rt_file *head)
     struct kith_sim_host *host = host_of(head);
 
     host->fs_open_count--;
-    if (file->node->references == 1) /* unlinked meanwhile */
-        host->fs_used -= file->node->data.size;
     node_release(host->sim->mem, file->node);
     kith__free(head->rt->mem, file);
 }
@@ -504,14 +505,11 @@ static int sim_stat(struct kith_rt *rt, struct kith_rt_dir *dir, const char *nam
     return err;
 }
 
-/** A name goes; its file stops counting when nobody else sees it (an entry that is only synced does not count). */
-static void forget(struct kith_sim_host *host, struct sim_fs_node *parent, const char *name)
+/** The last name of a node goes (there are no hard links); open handles keep its bytes, which no longer count. */
+static void unlink_node(struct kith_sim_host *host, struct sim_fs_node *node)
 {
-    struct sim_fs_node *node = entries_get(&parent->entries, name);
-
-    if (entries_get(&parent->synced_entries, name) == node || node->references == 1)
-        host->fs_used -= node->data.size; /* names are unique: there are no hard links */
-    entries_remove(host->sim->mem, &parent->entries, name);
+    host->fs_used -= node->data.size;
+    node->is_linked = false;
 }
 
 static int sim_unlink(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, bool is_dir)
@@ -531,7 +529,8 @@ static int sim_unlink(struct kith_rt *rt, struct kith_rt_dir *dir, const char *n
         return KITH_ERR_EXISTS;
     if ((err = change(host)) != 0)
         return err;
-    forget(host, parent, last);
+    unlink_node(host, node);
+    entries_remove(host->sim->mem, &parent->entries, last);
     return 0;
 }
 
@@ -558,7 +557,7 @@ static int sim_rename(struct kith_rt *rt, struct kith_rt_dir *from_dir, const ch
     if ((err = change(host)) != 0)
         return err;
     if (old != NULL)
-        host->fs_used -= old->data.size;
+        unlink_node(host, old);
     if ((err = entries_set(host->sim->mem, &parent_to->entries, last_to, node)) != 0) {
         KITH_ASSERT(old == NULL); /* replacing allocates nothing */
         return err;
@@ -616,32 +615,42 @@ static bool is_dirty(const struct sim_fs_node *node)
            (node->data.size > 0 && memcmp(node->data.ptr, node->synced_data.ptr, node->data.size) != 0);
 }
 
+/** Makes `to` an equal copy; without memory it stays empty, which a crash may always leave. */
+static void copy_data(const struct kith_buf *from, struct kith_buf *to)
+{
+    to->size = 0;
+    if (from->size > 0 && kith__buf_append(to, from->ptr, from->size) != 0)
+        to->size = 0;
+}
+
 static void crash_file(struct kith_sim_host *host, struct sim_fs_node *node, bool is_torn)
 {
     if (!is_dirty(node))
         return;
     if (is_torn) { /* what the disk took before the end */
         node->data.size = (size_t)kith__random_below(&host->sim->random, node->data.size + 1);
-        return;
+        copy_data(&node->data, &node->synced_data);
+    } else {
+        copy_data(&node->synced_data, &node->data);
     }
-    node->data.size = 0;
-    if (node->synced_data.size > 0 && kith__buf_append(&node->data, node->synced_data.ptr, node->synced_data.size) != 0)
-        node->data.size = 0;
 }
 
 static void crash_node(struct kith_sim_host *host, struct sim_fs_node *node, bool is_torn)
 {
+    bool keeps_new = is_torn && kith__random_below(&host->sim->random, 2) != 0;
     int err;
 
+    node->is_linked = true;
     if (!node->is_dir) {
         crash_file(host, node, is_torn);
         host->fs_used += node->data.size;
         return;
     }
-    if (!is_torn || kith__random_below(&host->sim->random, 2) == 0) {
+    if (keeps_new)
+        err = entries_copy(host->sim->mem, &node->entries, &node->synced_entries);
+    else
         err = entries_copy(host->sim->mem, &node->synced_entries, &node->entries);
-        KITH_ASSERT(err == 0); /* a test that wants both a crash and no memory gets this crash */
-    }
+    KITH_ASSERT(err == 0); /* crashes do not go with an allocator that fails */
     for (size_t i = 0; i < node->entries.count; i++)
         crash_node(host, node->entries.list[i].node, is_torn);
 }
