@@ -1,7 +1,9 @@
 /* Measures kith; the same cases as the real peer's `bench-dial` (tests/interop/rust/src/bench.rs). Prints one JSON object. */
+#define _GNU_SOURCE 1 /* ppoll */
 #include "kith_bench.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +19,20 @@ struct kith_endpoint *bench_bind(const char *const *alpns, struct kith_context *
     options.context = *context;
     MUST(kith_endpoint_bind(&options, &endpoint));
     return endpoint;
+}
+
+bool bench_turn(struct kith_context *context, bool stdin_too)
+{
+    struct pollfd fds[2] = { { kith_context_fd(context), POLLIN, 0 }, { STDIN_FILENO, POLLIN, 0 } };
+    uint64_t timeout = kith_context_timeout(context);
+    struct timespec limit = { (time_t)(timeout / KITH_NS_PER_S), (long)(timeout % KITH_NS_PER_S) };
+    char scratch[64];
+
+    ppoll(fds, stdin_too ? 2 : 1, timeout == KITH_NEVER ? NULL : &limit, NULL);
+    if (fds[1].revents != 0 && read(STDIN_FILENO, scratch, sizeof scratch) <= 0)
+        return false;
+    kith_context_process(context);
+    return true;
 }
 
 struct bench {
@@ -131,16 +147,8 @@ static void move(struct bench *bench, bool up)
         MUST(kith_write_start(movers[i].stream, movers[i].buffer, up ? BLOCK : 8, up ? 0 : KITH_FIN, &op));
         kith_op_on_done(op, on_moved, &movers[i]);
     }
-    while (running > 0) {
-        struct kith_op *tick;
-
-        /* Waiting for the end of the connection runs the loop; callbacks run in process. */
-        MUST(kith_conn_closed_start(conn, &tick));
-        kith_context_process(bench->context);
-        if (running > 0)
-            kith_op_wait(tick, kith_context_timeout(bench->context) == 0 ? 0 : 1000000);
-        kith_op_free(tick);
-    }
+    while (running > 0)
+        bench_turn(bench->context, false);
     print_rate(size, started);
     for (uint64_t i = 0; i < count; i++) {
         kith_stream_free(movers[i].stream);
@@ -209,18 +217,6 @@ static void connector_next(struct connector *connector)
     kith_op_on_done(op, on_connected, connector);
 }
 
-/* Runs the loop until nobody runs any more. */
-static void run(struct bench *bench, const unsigned *running)
-{
-    struct kith_op *tick;
-
-    MUST(kith_incoming_next_start(bench->endpoint, &tick)); /* never comes: something to wait on */
-    while (*running > 0)
-        if (kith_context_process(bench->context) == 0)
-            kith_op_wait(tick, KITH_NS_PER_MS);
-    kith_op_free(tick);
-}
-
 static void connects(struct bench *bench)
 {
     uint64_t count = argument(bench, 0, 500), parallel = argument(bench, 1, 1), started = now_ns();
@@ -233,7 +229,8 @@ static void connects(struct bench *bench)
         connectors[i] = (struct connector) { .bench = bench, .left = count / parallel, .running = &running };
         connector_next(&connectors[i]);
     }
-    run(bench, &running);
+    while (running > 0)
+        bench_turn(bench->context, false);
     printf("{\"connects_per_second\":%.1f}\n",
            (double)(count / parallel * parallel) * 1e9 / (double)(now_ns() - started));
     free(connectors);

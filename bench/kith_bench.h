@@ -3,6 +3,7 @@
 #define KITH_BENCH_H
 
 #include <kith/kith.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,11 @@ enum { BLOCK = 1 << 18 };
 
 /* An endpoint on loopback in a context that the caller drives: one thread does everything, so that one core is one side. */
 struct kith_endpoint *bench_bind(const char *const *alpns, struct kith_context **context);
+
+/* One turn of the caller's loop: sleeps until the context wants to run, runs it. With `stdin_too` the end of standard
+   input ends it as well; false then. The sleep has the clock's resolution: a loop that rounds it to milliseconds
+   stretches every pacing gap. */
+bool bench_turn(struct kith_context *context, bool stdin_too);
 int bench_serve(void);
 
 #endif

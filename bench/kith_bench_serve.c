@@ -1,9 +1,6 @@
 /* The serving side: counts, sends, echoes; any number of connections and streams, in callbacks. */
 #include "kith_bench.h"
 
-#include <poll.h>
-#include <unistd.h>
-
 struct conn {
     struct kith_conn *handle;
     unsigned streams;
@@ -179,14 +176,7 @@ int bench_serve(void)
     printf("READY %s\n", ticket);
     MUST(kith_accept_start(endpoint, &accepting));
     kith_op_on_done(accepting, on_accepted, endpoint);
-    for (;;) {
-        struct pollfd fds[2] = { { kith_context_fd(context), POLLIN, 0 }, { 0, POLLIN, 0 } };
-        uint64_t timeout = kith_context_timeout(context);
-        char scratch[64];
-
-        poll(fds, 2, timeout == KITH_NEVER ? -1 : (int)((timeout + 999999) / 1000000));
-        if (fds[1].revents != 0 && read(0, scratch, sizeof scratch) <= 0)
-            return 0;
-        kith_context_process(context);
-    }
+    while (bench_turn(context, true))
+        continue;
+    return 0;
 }
