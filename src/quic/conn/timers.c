@@ -182,6 +182,8 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
         kith__conn_lost(conn, KITH_ERR_IDLE);
         return;
     }
+    if (kith__phase_is_established(conn->phase))
+        on_migrate_timer(conn); /* first: going back to an old address brings its round trip back */
     on_loss_timer(conn);
     if (!kith__phase_is_open(conn->phase))
         return;
@@ -195,6 +197,5 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
             kith__path_on_keep_alive(&conn->path0, now_ns);
             kith__tls_shed(conn->handshake.tls); /* tickets do not come that late */
         }
-        on_migrate_timer(conn);
     }
 }

@@ -312,12 +312,14 @@ uint64_t kith_quic_host_deadline(const struct kith_quic_host *host)
 void kith_quic_host_on_deadline(struct kith_quic_host *host, uint64_t now_ns)
 {
     struct kith_heap_node *first;
+    uint64_t rounds = 0;
 
     while ((first = kith__heap_first(&host->deadlines)) != NULL && first->key <= now_ns) {
         struct kith_quic_conn *conn = KITH_CONTAINER(first, struct kith_quic_conn, deadline_node);
 
         kith__conn_on_deadline(conn, now_ns);
         kith__conn_touch(conn);
-        KITH_ASSERT(first->index == KITH_HEAP_OUT || first->key > now_ns); /* else it would never end */
+        /* One timer may make another one due, but a few rounds later each is done, or this would never end. */
+        KITH_ASSERT(rounds++ <= 8 * host->stats.conns_live);
     }
 }
