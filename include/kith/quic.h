@@ -214,7 +214,7 @@ KITH_API bool kith_quic_host_next_event(struct kith_quic_host *host, struct kith
 
 struct kith_quic_connect_options {
     struct kith_id remote_id;            /* who must answer */
-    const struct kith_sockaddr *remotes; /* the Initial goes to all of them; the answering one is used. Now: the first */
+    const struct kith_sockaddr *remotes; /* the Initial goes to all of them; the one that answers is used */
     size_t remote_count;                 /* 1..16 */
     struct kith_sockaddr local;          /* family NONE: any */
     const struct kith_slice *alpns;      /* in order of preference; 1..KITH_QUIC_ALPN_COUNT_MAX */

@@ -372,6 +372,7 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
     kith__list_remove(&conn->touch_node);
     kith__heap_remove(&host->deadlines, &conn->deadline_node);
     host->stats.conns_live--;
+    host->found = NULL;
     kith__free(host->mem, conn);
 }
 

@@ -130,7 +130,7 @@ struct kith_quic_conn {
     bool has_reset_token;   /* `reset_token` is in the host's map */
     bool spin, spin_enabled;
     uint8_t tickets; /* client: that came; saturates long before it wraps: the handshake takes few */
-    uint8_t probes; /* 1-RTT packets to send whatever the window says */
+    uint8_t probes;  /* 1-RTT packets to send whatever the window says */
     uint8_t reset_token[KITH_RESET_TOKEN_SIZE];
     struct kith_quic_conn_stats stats;
 };

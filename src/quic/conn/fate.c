@@ -103,6 +103,7 @@ static int packet_lost(struct kith_quic_conn *conn, enum kith_space space, const
     int err = 0;
 
     conn->stats.packets_lost += (packet->flags & KITH_SENT_COUNTED) != 0;
+    conn->stats.packets_retransmitted += packet->frame_count != 0;
     for (size_t i = 0; i < packet->frame_count && err == 0; i++) {
         const struct kith_sent_frame *frame = kith__sent_frame(log, packet, i);
 
@@ -208,6 +209,23 @@ static void ack_end(struct kith_quic_conn *conn, enum kith_space space, const st
                        frame->has_ecn ? &counts : NULL, may_reset, conn->now_ns);
 }
 
+static void log_metrics(struct kith_quic_conn *conn)
+{
+    const struct kith_path_measures *now = &conn->path0.now;
+    struct kith_qlog_metrics metrics = { .congestion_window = now->cc.window,
+                                         .bytes_in_flight = now->in_flight_size,
+                                         .slow_start_threshold = now->cc.threshold,
+                                         .smoothed_rtt_ns = now->rtt.smoothed_ns,
+                                         .min_rtt_ns = now->rtt.min_ns,
+                                         .latest_rtt_ns = now->rtt.latest_ns,
+                                         .rtt_var_ns = now->rtt.var_ns,
+                                         .pto_count = conn->path0.loss.pto_count,
+                                         .pacing_rate = now->pacer.rate };
+
+    if (kith__qlog_is_on(&conn->qlog))
+        kith__qlog_metrics(&conn->qlog, &metrics, conn->now_ns);
+}
+
 int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const struct kith_frame_ack *frame)
 {
     struct kith_sent_log *log = kith__conn_sent_log(conn, space);
@@ -224,7 +242,6 @@ int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const 
     while (kith__ack_next(&walk, &range));
     ack_end(conn, space, frame, &ack);
     kith__fate_detect_lost(conn, space);
-    if (!kith__phase_is_open(conn->phase))
-        return KITH_ERR_CLOSED;
-    return 0;
+    log_metrics(conn);
+    return kith__phase_is_open(conn->phase) ? 0 : KITH_ERR_CLOSED;
 }

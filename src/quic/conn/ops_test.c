@@ -3,9 +3,20 @@
 
 #include "base/test.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 enum { RUNS = 150, SIZE_MAX_OPS = 1500 };
+
+static volatile uint64_t seed_now;
+
+/** An assertion failed: says how to come back. */
+static void tell_seed(int number)
+{
+    (void)number;
+    fprintf(stderr, "KITH_SEED=%llu test-quic ops_random\n", (unsigned long long)seed_now);
+    signal(SIGABRT, SIG_DFL);
+}
 
 static void run_seed(uint64_t seed)
 {
@@ -28,9 +39,10 @@ KITH_TEST(ops_random_operations_keep_the_invariants)
         run_seed(seed);
         return;
     }
+    signal(SIGABRT, tell_seed);
     for (seed = 1; seed <= RUNS; seed++) {
-        fprintf(stderr, "\rKITH_SEED=%llu", (unsigned long long)seed); /* the last one printed is the one that failed */
+        seed_now = seed;
         run_seed(seed);
     }
-    fprintf(stderr, "\n");
+    signal(SIGABRT, SIG_DFL);
 }

@@ -362,6 +362,7 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
     struct arrived arrived = { .tuple = tuple, .bytes = bytes, .ecn = ecn };
     struct kith_cid first = { 0 };
     size_t datagram_size = size;
+    bool was_closed = !kith__phase_is_open(conn->phase);
 
     conn->now_ns = now_ns;
     if (kith_sockaddr_equal(&tuple->remote, &conn->path0.tuple.remote))
@@ -388,6 +389,8 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
         else
             on_packet(conn, &arrived, datagram_size);
     }
+    if (was_closed)
+        drop(conn, KITH_DROP_after_close);
     if (!kith__phase_is_open(conn->phase))
         kith__conn_on_packet_after_close(conn);
     else

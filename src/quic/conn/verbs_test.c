@@ -527,3 +527,40 @@ KITH_TEST(verbs_idle_connection_is_small)
     }
     kith__pair_dispose(&pair_v);
 }
+
+/* ---- Logs ---- */
+
+static uint64_t qlog_records, key_lines;
+
+static void count_qlog(void *ctx, uint64_t conn_serial, const char *json_record)
+{
+    (void)ctx, (void)conn_serial;
+    KITH_CHECK_EQ(json_record[0], 0x1e);
+    qlog_records++;
+}
+
+static void count_key_log(void *ctx, const char *line)
+{
+    (void)ctx;
+    KITH_CHECK(strchr(line, ' ') != NULL);
+    key_lines++;
+}
+
+KITH_TEST(verbs_qlog_and_key_log_get_their_lines)
+{
+    struct kith_pair_config config;
+
+    kith__pair_defaults(&config);
+    config.transport[0].qlog = config.transport[0].key_log = true;
+    start(&config);
+    pair_v.sides[0].host->qlog = count_qlog;
+    pair_v.sides[0].host->key_log = count_key_log;
+    qlog_records = key_lines = 0;
+    KITH_CHECK(kith__pair_connect(&pair_v));
+    app_v.sides[1].echo = true;
+    kith__app_send(&pair_v, 0, true, 10000);
+    KITH_CHECK(kith__pair_run_until(&pair_v, client_ended, 10 * KITH_NS_PER_S));
+    KITH_CHECK(qlog_records > 30);
+    KITH_CHECK(key_lines >= 4);
+    kith__pair_dispose(&pair_v);
+}

@@ -120,6 +120,18 @@ static void on_stranger(struct kith_quic_host *host, const struct kith_quic_rece
     }
 }
 
+/** Bursts carry one destination id: the last one found is asked first. */
+static struct kith_quic_conn *find(struct kith_quic_host *host, struct kith_slice cid)
+{
+    if (host->found != NULL && kith__cid_is(&host->found_cid, cid))
+        return host->found;
+    if (cid.size > KITH_CID_SIZE_MAX)
+        return NULL;
+    host->found = kith__host_find(host, cid);
+    host->found_cid = kith__cid(cid.ptr, cid.size);
+    return host->found;
+}
+
 static void on_datagram(struct kith_quic_host *host, const struct kith_quic_received *datagram, uint64_t now_ns)
 {
     struct kith_tuple tuple = { datagram->local, datagram->remote };
@@ -136,7 +148,7 @@ static void on_datagram(struct kith_quic_host *host, const struct kith_quic_rece
         kith__host_drop(host, KITH_DROP_malformed_header);
         return;
     }
-    conn = packet.dcid.size <= KITH_CID_SIZE_MAX ? kith__host_find(host, packet.dcid) : NULL;
+    conn = find(host, packet.dcid);
     if (conn != NULL)
         kith__conn_receive(conn, &tuple, datagram->bytes, datagram->size, datagram->ecn, now_ns);
     else if (!kith__incoming_on_datagram(host, datagram, packet.dcid, now_ns))

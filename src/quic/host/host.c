@@ -224,6 +224,7 @@ int kith__host_add_cid(struct kith_quic_host *host, struct kith_quic_conn *conn,
 
 void kith__host_remove_cid(struct kith_quic_host *host, const struct kith_quic_conn *conn, struct kith_slice cid)
 {
+    host->found = NULL;
     if (kith__map_get(&host->cids, cid.ptr, cid.size) == conn)
         kith__map_remove(&host->cids, cid.ptr, cid.size);
 }

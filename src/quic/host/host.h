@@ -13,6 +13,7 @@
 #include "quic/host/replies.h"
 #include "quic/host/reset.h"
 #include "quic/host/token.h"
+#include "quic/wire/cid.h"
 #include <kith/quic.h>
 
 struct kith_tls_context;
@@ -52,6 +53,8 @@ struct kith_quic_host {
     struct kith_list incoming_news; /* incomings whose event was not taken */
     struct kith_replies replies;
     struct kith_map cids;         /* connection id of ours -> struct kith_quic_conn */
+    struct kith_quic_conn *found; /* what `found_cid` led to; NULL: nothing, or it changed since */
+    struct kith_cid found_cid;
     struct kith_map reset_tokens; /* stateless reset token of a peer -> struct kith_quic_conn */
     struct kith_list conns;       /* all, in order of creation */
     struct kith_list sending;     /* may have something to send; the first is next */
