@@ -35,7 +35,7 @@ static void record(struct kith_quic_conn *conn, const struct kith_quic_close_inf
         memcpy(close->reason, info->reason.ptr, size);
         close->info.reason = (struct kith_slice) { close->reason, size };
     }
-    close->deadline_ns = conn->now_ns + 3 * kith__conn_pto_max(conn);
+    close->deadline_ns = conn->now_ns + KITH_MIN(3 * kith__conn_pto_max(conn), KITH_CLOSE_TIME_MAX_NS);
     close->next_answer = 1;
     kith__conn_note(conn, KITH_QUIC_CLOSED);
     kith__qlog_connection_closed(&conn->qlog, info->by_peer, info->is_application, info->code, close->info.reason,

@@ -11,6 +11,9 @@
 
 struct kith_quic_conn;
 
+/* Three probe timeouts, but a peer whose answers took very long cannot keep an ended connection in memory for minutes. */
+#define KITH_CLOSE_TIME_MAX_NS (60 * KITH_NS_PER_S)
+
 /** By value in the connection. */
 struct kith_conn_close {
     struct kith_quic_close_info info; /* reason points at `reason`; valid once the phase is not open */
