@@ -21,6 +21,7 @@ struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith
     kith__list_init(&conn->streams);
     kith__list_init(&conn->handshake_ops);
     kith__list_init(&conn->closed_ops);
+    kith__list_init(&conn->stream_waiters);
     kith__list_init(&conn->datagram_send_ops);
     kith__list_init(&conn->datagram_receive_ops);
     for (int i = 0; i < 2; i++) {
@@ -102,6 +103,21 @@ void kith__api_conn_on_early(struct kith_conn *conn)
     kith__op_done(op, 0);
 }
 
+/* Each is called once; who must wait again comes back at the end of the list, for the next time. */
+static void call_stream_waiters(struct kith_conn *conn)
+{
+    struct kith_list *last = conn->stream_waiters.prev, *node;
+    bool was_last = kith__list_is_empty(&conn->stream_waiters);
+
+    while (!was_last && (node = kith__list_first(&conn->stream_waiters)) != NULL) {
+        struct kith_stream_waiter *waiter = KITH_CONTAINER(node, struct kith_stream_waiter, node);
+
+        was_last = node == last;
+        kith__list_remove(node);
+        waiter->on_available(waiter->ctx);
+    }
+}
+
 /* Everything that waits learns of the end; conn->error says how it ended. */
 static void conn_end(struct kith_conn *conn)
 {
@@ -117,9 +133,12 @@ static void conn_end(struct kith_conn *conn)
     }
     while ((op = kith__op_first(&conn->closed_ops)) != NULL)
         kith__op_done(op, 0);
-    KITH_LIST_EACH(node, &conn->streams)
+    KITH_LIST_EACH_SAFE(node, after, &conn->streams)
     kith__api_stream_on_conn_closed(KITH_CONTAINER(node, struct kith_stream, node));
+    call_stream_waiters(conn);
     kith__context_changed(conn->endpoint->context);
+    if (conn->hook != NULL)
+        conn->hook->on_closed(conn->hook->ctx);
 }
 
 void kith__api_conn_on_closed(struct kith_conn *conn)
@@ -174,6 +193,11 @@ static void on_stream_opened(struct kith_conn *conn, const struct kith_quic_even
         kith__log(&conn->endpoint->context->log, KITH_LOG_ERROR, "endpoint",
                   "no memory for a new stream: it is refused");
         kith_quic_stream_release(conn->quic, event->stream);
+        return;
+    }
+    if (conn->hook != NULL) {
+        stream->is_held = true;
+        conn->hook->on_stream(conn->hook->ctx, stream);
         return;
     }
     kith__list_push_back(&conn->opened[event->bidi], &stream->opened_node);
@@ -258,6 +282,7 @@ void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_even
         break;
     case KITH_QUIC_STREAMS_AVAILABLE:
         kith__api_conn_pump_streams(conn, event->bidi);
+        call_stream_waiters(conn);
         break;
     case KITH_QUIC_STREAM_READABLE:
     case KITH_QUIC_STREAM_WRITABLE:
@@ -471,26 +496,48 @@ int kith_conn_closed_start(struct kith_conn *conn, struct kith_op **out)
     return err;
 }
 
-void kith_conn_free(struct kith_conn *conn)
+void kith__api_conn_give_back(struct kith_conn *conn)
 {
-    struct kith_context *context;
     struct kith_error error;
     struct kith_op *op;
 
-    if (conn == NULL)
-        return;
-    context = conn->endpoint->context;
-    kith__context_enter(context);
     kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the connection was given back");
     while ((op = kith__op_first(&conn->closed_ops)) != NULL)
         kith__op_fail(op, &error);
     kith__op_fail_all(&conn->handshake_ops, &error);
     conn->is_held = false;
     if (conn->quic != NULL && !conn->is_closed)
-        kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 }, kith__context_now(context));
+        kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 },
+                             kith__context_now(conn->endpoint->context));
     kith__api_endpoint_touch(conn->endpoint);
     kith__api_conn_release_if_done(conn);
+}
+
+void kith_conn_free(struct kith_conn *conn)
+{
+    struct kith_context *context;
+
+    if (conn == NULL)
+        return;
+    context = conn->endpoint->context;
+    kith__context_enter(context);
+    kith__api_conn_give_back(conn);
     kith__context_leave(context);
+}
+
+void kith__api_conn_set_hook(struct kith_conn *conn, const struct kith_conn_hook *hook)
+{
+    struct kith_list *node;
+
+    conn->hook = hook;
+    for (int i = 0; hook != NULL && i < 2; i++)
+        while ((node = kith__list_first(&conn->opened[i])) != NULL) {
+            struct kith_stream *stream = KITH_CONTAINER(node, struct kith_stream, opened_node);
+
+            kith__list_remove(node);
+            stream->is_held = true;
+            hook->on_stream(hook->ctx, stream);
+        }
 }
 
 /* ---- Datagrams ---- */

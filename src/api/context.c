@@ -42,6 +42,34 @@ static void on_limit(void *ctx, uint64_t now_ns)
     kith__context_limits_changed(context);
 }
 
+void kith__context_schedule(struct kith_context *context, struct kith_job *job)
+{
+    if (!kith__list_is_linked(&job->node))
+        kith__list_push_back(&context->jobs, &job->node);
+    if (!kith__rt_timer_is_set(&context->job_timer))
+        kith__rt_timer_set(&context->job_timer, 0);
+}
+
+/* One slice for each job that waits now, in the order in which they came: that is what makes them share. */
+static void on_jobs(void *ctx, uint64_t now_ns)
+{
+    struct kith_context *context = ctx;
+    struct kith_list due, *node;
+
+    (void)now_ns;
+    kith__list_init(&due);
+    while ((node = kith__list_first(&context->jobs)) != NULL) {
+        kith__list_remove(node);
+        kith__list_push_back(&due, node);
+    }
+    while ((node = kith__list_first(&due)) != NULL) {
+        struct kith_job *job = KITH_CONTAINER(node, struct kith_job, node);
+
+        kith__list_remove(node);
+        job->run(job->ctx);
+    }
+}
+
 /* Every endpoint with something new to send gets its turn. */
 static void flush_dirty(struct kith_context *context)
 {
@@ -172,12 +200,15 @@ static int context_init(struct kith_context *context, const struct kith_context_
     kith__list_init(&context->finished);
     kith__list_init(&context->endpoints);
     kith__list_init(&context->dirty);
+    kith__list_init(&context->jobs);
     kith__heap_init(&context->limits, context->mem);
     if ((err = kith__rt_lock_new(context->mem, &context->lock)) != 0)
         return err;
     if ((err = kith__rt_uv_new(context->mem, &context->log, &context->rt)) != 0)
         return err;
     if ((err = kith__rt_timer_init(context->rt, &context->limit_timer, on_limit, context)) != 0)
+        return err;
+    if ((err = kith__rt_timer_init(context->rt, &context->job_timer, on_jobs, context)) != 0)
         return err;
     return context->mode == KITH_CONTEXT_THREAD ? start_thread(context) : 0;
 }
@@ -225,8 +256,10 @@ void kith_context_free(struct kith_context *context)
     stop_thread(context);
     while ((node = kith__list_first(&context->endpoints)) != NULL)
         kith__api_endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
-    if (context->rt != NULL)
+    if (context->rt != NULL) {
         kith__rt_timer_dispose(&context->limit_timer);
+        kith__rt_timer_dispose(&context->job_timer);
+    }
     kith__rt_free(context->rt);
     kith__heap_dispose(&context->limits);
     kith__rt_notice_free(context->notice);

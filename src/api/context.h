@@ -32,7 +32,29 @@ struct kith_context {
     struct kith_rt_timer limit_timer;
     struct kith_list endpoints;
     struct kith_list dirty; /* endpoints with something to send: flushed before the loop waits */
+    struct kith_list jobs;  /* kith_job: work that goes on in the next turn */
+    struct kith_rt_timer job_timer;
 };
+
+/** Long work in slices, so that the loop stays live. By value in its owner; ctx is set once, before the first schedule. */
+struct kith_job {
+    struct kith_list node;   /* kith__job_init */
+    void (*run)(void *ctx);  /* one slice, lock held; may schedule itself again, and free its owner */
+    void *ctx;
+};
+static inline void kith__job_init(struct kith_job *job, void (*run)(void *ctx), void *ctx)
+{
+    kith__list_init(&job->node);
+    job->run = run;
+    job->ctx = ctx;
+}
+/** Lock held: one slice in the next turn; twice is once. */
+void kith__context_schedule(struct kith_context *context, struct kith_job *job);
+/** Takes it back; fine for one that is not scheduled. */
+static inline void kith__job_cancel(struct kith_job *job)
+{
+    kith__list_remove(&job->node);
+}
 
 /** Takes the lock: at the start of every public call. */
 void kith__context_enter(struct kith_context *context);

@@ -65,6 +65,24 @@ struct kith_conn {
     struct kith_list streams;
     struct kith_list opened[2]; /* streams of the peer that nobody accepted yet: uni, bidi */
     struct kith_list handshake_ops, closed_ops, open_ops[2], accept_ops[2], datagram_send_ops, datagram_receive_ops;
+    const struct kith_conn_hook *hook; /* NULL: none */
+    struct kith_list stream_waiters;   /* kith_stream_waiter, in the order in which they came */
+};
+
+/** A protocol that drives a connection's streams itself, without operations. */
+struct kith_conn_hook {
+    /** The peer opened a stream: the protocol holds it now. */
+    void (*on_stream)(void *ctx, struct kith_stream *stream);
+    /** The connection ended; its streams heard of it before. It may be given back inside. */
+    void (*on_closed)(void *ctx);
+    void *ctx;
+};
+
+/** Somebody who wants to open a stream and must wait for the peer. Leaves the list before it is called. */
+struct kith_stream_waiter {
+    struct kith_list node;
+    void (*on_available)(void *ctx); /* streams can be opened, or the connection ended */
+    void *ctx;
 };
 
 enum kith_sending {
@@ -84,6 +102,10 @@ struct kith_stream {
     uint8_t sending; /* enum kith_sending */
     bool bidi, is_local, is_held, is_stopped, has_read_all;
     struct kith_list read_ops, write_ops, sent_ops;
+    /* A protocol that drives the stream: hears of every event, and with NULL of the end of the connection. Inside, the
+     * stream may be given back. NULL: none. */
+    void (*on_event)(void *ctx, const struct kith_quic_event *event);
+    void *on_event_ctx;
 };
 
 /** The engine's events for an endpoint arrive here (context `endpoint`). */
@@ -122,6 +144,19 @@ void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_qui
 /** The connection ended: every operation fails; the object goes when the user gives it back. */
 void kith__api_stream_on_conn_closed(struct kith_stream *stream);
 void kith__api_stream_release_if_done(struct kith_stream *stream);
+
+/** Lock held: the verbs of kith/endpoint.h for a protocol that drives streams itself. */
+KITH_MUST_USE int kith__api_stream_open(struct kith_conn *conn, bool bidi, struct kith_stream **out);
+/** As kith_quic_stream_write; fin is taken only with the last byte. */
+KITH_MUST_USE int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, bool fin, size_t *written);
+KITH_MUST_USE int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, uint64_t *code);
+void kith__api_stream_consume(struct kith_stream *stream, size_t size);
+void kith__api_stream_reset(struct kith_stream *stream, uint64_t code);
+void kith__api_stream_stop(struct kith_stream *stream, uint64_t code);
+void kith__api_stream_give_back(struct kith_stream *stream);
+void kith__api_conn_give_back(struct kith_conn *conn);
+/** Puts a protocol in charge; streams that wait to be accepted go to it at once. The hook is borrowed until NULL is set. */
+void kith__api_conn_set_hook(struct kith_conn *conn, const struct kith_conn_hook *hook);
 
 /** Gives waiting open and accept operations their streams. */
 void kith__api_conn_pump_streams(struct kith_conn *conn, bool bidi);

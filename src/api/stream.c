@@ -132,7 +132,7 @@ static void pump(struct kith_list *ops, struct kith_stream *stream,
             return;
 }
 
-void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event)
+static void tell_operations(struct kith_stream *stream, const struct kith_quic_event *event)
 {
     struct kith_error error;
 
@@ -168,16 +168,28 @@ void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_qui
     }
 }
 
+void kith__api_stream_on_event(struct kith_stream *stream, const struct kith_quic_event *event)
+{
+    if (stream->on_event == NULL) { /* may be gone after this */
+        tell_operations(stream, event);
+        return;
+    }
+    tell_operations(stream, event); /* held: it stays */
+    stream->on_event(stream->on_event_ctx, event);
+}
+
 void kith__api_stream_on_conn_closed(struct kith_stream *stream)
 {
     kith__op_fail_all(&stream->read_ops, &stream->conn->error);
     kith__op_fail_all(&stream->write_ops, &stream->conn->error);
     kith__op_fail_all(&stream->sent_ops, &stream->conn->error);
+    if (stream->on_event != NULL)
+        stream->on_event(stream->on_event_ctx, NULL);
 }
 
 /* ---- Opening and accepting ---- */
 
-static int try_open(struct kith_conn *conn, bool bidi, struct kith_stream **out)
+int kith__api_stream_open(struct kith_conn *conn, bool bidi, struct kith_stream **out)
 {
     struct kith_stream *stream;
     uint64_t id;
@@ -201,7 +213,7 @@ static int try_stream_op(struct kith_conn *conn, struct kith_op *op)
     int err = 0;
 
     if (op->kind == KITH_OP_OPEN) {
-        err = try_open(conn, op->bidi, &op->stream);
+        err = kith__api_stream_open(conn, op->bidi, &op->stream);
     } else if ((node = kith__list_first(&conn->opened[op->bidi])) != NULL) {
         op->stream = KITH_CONTAINER(node, struct kith_stream, opened_node);
         kith__list_remove(node);
@@ -661,29 +673,86 @@ int kith_set_priority(struct kith_stream *stream, int32_t priority)
     return err;
 }
 
-void kith_stream_free(struct kith_stream *stream)
+void kith__api_stream_give_back(struct kith_stream *stream)
 {
-    struct kith_context *context;
     struct kith_error error;
 
-    if (stream == NULL)
-        return;
-    context = stream->conn->endpoint->context;
-    kith__context_enter(context);
     kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was given back");
     kith__op_fail_all(&stream->read_ops, &error);
     kith__op_fail_all(&stream->write_ops, &error);
     kith__op_fail_all(&stream->sent_ops, &error);
     stream->is_held = false;
-    if (!stream->conn->is_closed && stream->conn->quic != NULL) {
-        /* A finished half goes on by itself; an unfinished one and unread bytes are nobody's any more. */
-        if (stream->sending == KITH_SENDING_OPEN && kith_quic_stream_reset(stream->conn->quic, stream->id, 0) == 0)
-            sending_enter(stream, KITH_SENDING_RESET);
-        if (has_receive_half(stream) && !stream->has_read_all &&
-            kith_quic_stream_stop(stream->conn->quic, stream->id, 0) == 0)
-            stream->has_read_all = true;
+    stream->on_event = NULL;
+    /* A finished half goes on by itself; an unfinished one and unread bytes are nobody's any more. */
+    if (stream->sending == KITH_SENDING_OPEN)
+        kith__api_stream_reset(stream, 0);
+    if (has_receive_half(stream) && !stream->has_read_all)
+        kith__api_stream_stop(stream, 0);
+    kith__api_stream_release_if_done(stream);
+}
+
+void kith_stream_free(struct kith_stream *stream)
+{
+    struct kith_context *context;
+
+    if (stream == NULL)
+        return;
+    context = stream->conn->endpoint->context;
+    kith__context_enter(context);
+    kith__api_stream_give_back(stream);
+    kith__context_leave(context);
+}
+
+/* ---- For protocols that drive streams themselves ---- */
+
+static bool is_open(const struct kith_stream *stream)
+{
+    return !stream->conn->is_closed && stream->conn->quic != NULL;
+}
+
+int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, bool fin, size_t *written)
+{
+    int err;
+
+    *written = 0;
+    if (!is_open(stream))
+        return KITH_ERR_CLOSED;
+    err = kith_quic_stream_write(stream->conn->quic, stream->id, bytes.ptr, bytes.size, fin, written);
+    if (err == 0 || *written > 0)
+        kith__api_endpoint_touch(stream->conn->endpoint);
+    if (err == 0 && fin && *written == bytes.size)
+        sending_enter(stream, KITH_SENDING_FINISHED);
+    return err;
+}
+
+int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, uint64_t *code)
+{
+    int err = is_open(stream) ? kith_quic_stream_peek(stream->conn->quic, stream->id, out, code) : KITH_ERR_CLOSED;
+
+    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
+    return err;
+}
+
+void kith__api_stream_consume(struct kith_stream *stream, size_t size)
+{
+    int err = kith_quic_stream_consume(stream->conn->quic, stream->id, size);
+
+    KITH_ASSERT(err == 0);
+    kith__api_endpoint_touch(stream->conn->endpoint); /* credit goes back */
+}
+
+void kith__api_stream_reset(struct kith_stream *stream, uint64_t code)
+{
+    if (is_open(stream) && kith_quic_stream_reset(stream->conn->quic, stream->id, code) == 0) {
+        sending_enter(stream, KITH_SENDING_RESET);
         kith__api_endpoint_touch(stream->conn->endpoint);
     }
-    kith__api_stream_release_if_done(stream);
-    kith__context_leave(context);
+}
+
+void kith__api_stream_stop(struct kith_stream *stream, uint64_t code)
+{
+    if (is_open(stream) && kith_quic_stream_stop(stream->conn->quic, stream->id, code) == 0) {
+        stream->has_read_all = true;
+        kith__api_endpoint_touch(stream->conn->endpoint);
+    }
 }
