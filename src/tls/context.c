@@ -4,6 +4,7 @@
 #include "crypto/sign.h"
 #include "tls/internal.h"
 #include "tls/peer.h"
+#include "tls/x509.h"
 
 /*
  * TLS 1.3 only; X25519 first, so that no HelloRetryRequest is needed against iroh; Ed25519 signatures and raw public
@@ -27,7 +28,7 @@ static int on_early_data(void *ptr, time_t expires, const gnutls_datum_t *key, c
 }
 
 /* The system-wide configuration can silently take algorithms out of the profile (spec/08, L7): say so at the start. */
-static bool has_what_iroh_needs(gnutls_priority_t priority)
+static bool has_what_is_needed(gnutls_priority_t priority)
 {
     const unsigned int *list;
     bool group = false, sign = false;
@@ -56,21 +57,29 @@ static int set_identity(struct kith_tls_context *ctx, const struct kith_tls_cont
     return rv;
 }
 
+static int error_of(int rv)
+{
+    return rv == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : KITH_ERR_TLS;
+}
+
 static int set_up(struct kith_tls_context *ctx, const struct kith_tls_context_options *options)
 {
-    int rv;
+    int rv, err;
 
     if ((rv = gnutls_certificate_allocate_credentials(&ctx->credentials)) < 0)
-        return rv;
-    if ((rv = set_identity(ctx, options)) < 0)
-        return rv;
+        return error_of(rv);
+    ctx->is_x509 = options->x509 != NULL;
+    if (ctx->is_x509 && (err = kith__x509_set_up(ctx, options->x509)) != 0)
+        return err;
+    if (!ctx->is_x509 && (rv = set_identity(ctx, options)) < 0)
+        return error_of(rv);
     gnutls_certificate_set_verify_function(ctx->credentials, kith__tls_verify);
-    if ((rv = gnutls_priority_init(&ctx->priority, profile, NULL)) < 0)
-        return rv;
-    if (!has_what_iroh_needs(ctx->priority))
-        return GNUTLS_E_UNWANTED_ALGORITHM;
+    if ((rv = gnutls_priority_init(&ctx->priority, ctx->is_x509 ? kith__x509_profile : profile, NULL)) < 0)
+        return error_of(rv);
+    if (!has_what_is_needed(ctx->priority))
+        return KITH_ERR_TLS;
     if ((rv = gnutls_anti_replay_init(&ctx->anti_replay)) < 0)
-        return rv;
+        return error_of(rv);
     gnutls_anti_replay_set_window(ctx->anti_replay, ANTI_REPLAY_WINDOW_MS);
     gnutls_anti_replay_set_add_function(ctx->anti_replay, on_early_data);
     gnutls_anti_replay_set_ptr(ctx->anti_replay, ctx);
@@ -80,7 +89,7 @@ static int set_up(struct kith_tls_context *ctx, const struct kith_tls_context_op
 int kith__tls_context_new(const struct kith_tls_context_options *options, struct kith_tls_context **out)
 {
     struct kith_tls_context *ctx = kith__alloc_zero(options->mem, sizeof *ctx);
-    int rv;
+    int err;
 
     if (ctx == NULL)
         return KITH_ERR_NOMEM;
@@ -88,10 +97,10 @@ int kith__tls_context_new(const struct kith_tls_context_options *options, struct
     ctx->issued.mem = options->mem;
     options->random.fill(options->random.ctx, ctx->ticket_key, sizeof ctx->ticket_key);
     kith__blob_key(options->secret, ctx->blob_key);
-    rv = set_up(ctx, options);
-    if (rv < 0) {
+    err = set_up(ctx, options);
+    if (err != 0) {
         kith__tls_context_free(ctx);
-        return rv == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : KITH_ERR_TLS;
+        return err;
     }
     *out = ctx;
     return 0;

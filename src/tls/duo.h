@@ -38,7 +38,8 @@ struct duo {
     struct kith_tls_context *client_ctx, *server_ctx;
     struct kith_id client_id, server_id;
     struct duo_side client, server;
-    size_t piece; /* CRYPTO bytes go over in pieces of this size; 0: all at once */
+    const char *server_name; /* of clients with X.509; NULL with raw public keys */
+    size_t piece;            /* CRYPTO bytes go over in pieces of this size; 0: all at once */
 };
 
 static inline struct kith_slice duo_slice(const char *text)
@@ -94,6 +95,7 @@ static inline int duo_client(struct duo *duo, const char *const *alpns, size_t c
     duo_side_clear(&duo->client);
     return kith__tls_new_client(duo->client_ctx,
                                 &(struct kith_tls_client_options) { .expected = duo->server_id,
+                                                                    .server_name = duo->server_name,
                                                                     .alpns = names,
                                                                     .alpn_count = count,
                                                                     .params = duo_slice("client parameters"),

@@ -23,6 +23,9 @@ struct kith_tls_context {
     uint8_t blob_key[KITH_BLOB_KEY_SIZE];
     struct kith_issued issued;
     struct kith_tls *current; /* the server that is taking a ClientHello: the library does not say for whom it asks */
+    bool is_x509;             /* certificates instead of raw public keys: x509.h */
+    bool has_certificate;     /* X.509: can serve */
+    bool accepts_any;         /* X.509: clients check nothing */
 };
 
 enum kith_tls_state {
@@ -44,12 +47,13 @@ struct kith_tls {
     struct kith_slice
         alpns_sent;         /* what the ALPN extension of ours carries, in alpns; empty: the library sends its own */
     struct kith_slice alpn; /* the chosen one, in alpns */
+    struct kith_buf server_name;    /* client with X.509, ends with a zero byte: until shed */
     struct kith_buf session_bytes;  /* client: the session that was offered, until READY */
     struct kith_blob offered;       /* client: its parts, in session_bytes */
     struct kith_slice first_ticket; /* server, while a ClientHello is taken in: its first ticket; borrowed */
     struct kith_tls_output failure; /* state OVER: kind FAILED or RETRY until it is taken, else 0 */
-    struct kith_id expected;        /* client */
-    struct kith_id peer;            /* READY */
+    struct kith_id expected;        /* client; X.509: a digest of server_name */
+    struct kith_id peer;            /* READY; X.509: as expected */
     uint64_t tickets_ignored;
     uint64_t early_tag;      /* server */
     unsigned tickets;        /* server: sent; client: read */
@@ -79,6 +83,8 @@ enum kith_tls_code {
     KITH_TLS_CODE_HANDSHAKE_FAILURE = 0x128,
     KITH_TLS_CODE_BAD_CERTIFICATE = 0x12a,
     KITH_TLS_CODE_UNSUPPORTED_CERTIFICATE = 0x12b,
+    KITH_TLS_CODE_CERTIFICATE_REVOKED = 0x12c,
+    KITH_TLS_CODE_CERTIFICATE_EXPIRED = 0x12d,
     KITH_TLS_CODE_ILLEGAL_PARAMETER = 0x12f,
     KITH_TLS_CODE_UNKNOWN_CA = 0x130,
     KITH_TLS_CODE_DECRYPT_ERROR = 0x133,

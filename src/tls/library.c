@@ -4,6 +4,7 @@
 #include "tls/hello.h"
 #include "tls/internal.h"
 #include "tls/peer.h"
+#include "tls/x509.h"
 
 #include <stdio.h>
 
@@ -221,7 +222,7 @@ static int set_up_server(struct kith_tls *tls)
     gnutls_datum_t ticket_key = { tls->ctx->ticket_key, sizeof tls->ctx->ticket_key };
     int rv;
 
-    gnutls_certificate_server_set_request(tls->session, GNUTLS_CERT_REQUIRE);
+    gnutls_certificate_server_set_request(tls->session, tls->ctx->is_x509 ? GNUTLS_CERT_IGNORE : GNUTLS_CERT_REQUIRE);
     if ((rv = gnutls_session_ticket_enable_server(tls->session, &ticket_key)) < 0 || !tls->takes_early)
         return rv;
     gnutls_anti_replay_enable(tls->session, tls->ctx->anti_replay);
@@ -232,6 +233,8 @@ static int set_up_client(struct kith_tls *tls)
 {
     int rv = kith__tls_offer_alpns(tls, kith__buf_slice(&tls->alpns));
 
+    if (rv >= 0 && tls->ctx->is_x509)
+        rv = kith__x509_offer_name(tls);
     if (rv < 0 || tls->session_bytes.size == 0)
         return rv;
     rv = gnutls_session_set_data(tls->session, tls->offered.data.ptr, tls->offered.data.size);
@@ -243,9 +246,10 @@ static int set_up_client(struct kith_tls *tls)
 
 int kith__tls_open(struct kith_tls *tls)
 {
-    unsigned flags = GNUTLS_ENABLE_RAWPK | GNUTLS_NO_END_OF_EARLY_DATA;
+    unsigned flags = GNUTLS_NO_END_OF_EARLY_DATA;
     int rv;
 
+    flags |= tls->ctx->is_x509 ? 0 : GNUTLS_ENABLE_RAWPK;
     flags |= tls->is_server ? GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET : GNUTLS_CLIENT | GNUTLS_KEY_SHARE_TOP;
     flags |= tls->takes_early ? GNUTLS_ENABLE_EARLY_DATA : 0;
     if ((rv = gnutls_init(&tls->session, flags)) < 0) {
@@ -266,7 +270,7 @@ int kith__tls_open(struct kith_tls *tls)
     return tls->is_server ? set_up_server(tls) : set_up_client(tls);
 }
 
-static int check_peer(struct kith_tls *tls)
+static int check_key(struct kith_tls *tls)
 {
     unsigned count = 0;
     const gnutls_datum_t *keys = gnutls_certificate_get_peers(tls->session, &count);
@@ -287,6 +291,19 @@ static int check_peer(struct kith_tls *tls)
     }
     tls->peer = peer;
     return 0;
+}
+
+static int check_peer(struct kith_tls *tls)
+{
+    int err;
+
+    if (!tls->ctx->is_x509)
+        return check_key(tls);
+    if (tls->is_server)
+        return 0;
+    if ((err = kith__x509_check_peer(tls)) == 0)
+        tls->peer = tls->expected;
+    return err;
 }
 
 int kith__tls_verify(gnutls_session_t session)

@@ -10,6 +10,7 @@
 #include "crypto/secure.h"
 #include "tls/hello.h"
 #include "tls/internal.h"
+#include "tls/x509.h"
 
 int kith__tls_fail(struct kith_tls *tls, enum kith_tls_code code, const char *text)
 {
@@ -52,6 +53,7 @@ static struct kith_tls *allocate(struct kith_tls_context *ctx, bool is_server)
     kith__buf_init(&tls->own_params, ctx->mem);
     kith__buf_init(&tls->peer_params, ctx->mem);
     kith__buf_init(&tls->alpns, ctx->mem);
+    kith__buf_init(&tls->server_name, ctx->mem);
     kith__buf_init(&tls->session_bytes, ctx->mem);
     return tls;
 }
@@ -158,6 +160,8 @@ int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_cli
         return KITH_ERR_NOMEM;
     tls->expected = options->expected;
     tls->key_log = options->key_log;
+    if (ctx->is_x509 && (err = kith__x509_set_name(tls, options->server_name)) != 0)
+        goto fail;
     if ((err = copy_alpns(tls, options->alpns, options->alpn_count)) != 0 ||
         (err = copy_params(tls, options->params)) != 0 || (err = copy_session(tls, options->session)) != 0)
         goto fail;
@@ -185,6 +189,10 @@ int kith__tls_new_server(struct kith_tls_context *ctx, const struct kith_tls_ser
     tls->key_log = options->key_log;
     tls->takes_early = options->early_data;
     tls->early_tag = options->early_tag;
+    if (ctx->is_x509 && !ctx->has_certificate) {
+        err = KITH_ERR_STATE;
+        goto fail;
+    }
     if ((err = copy_alpns(tls, options->alpns, options->alpn_count)) != 0)
         goto fail;
     if ((rv = kith__tls_open(tls)) < 0) {
@@ -211,6 +219,7 @@ static void free_library_part(struct kith_tls *tls)
         gnutls_deinit(tls->session);
     tls->session = NULL;
     kith__buf_dispose(&tls->peer_params);
+    kith__buf_dispose(&tls->server_name);
     kith__buf_dispose(&tls->alpns);
     tls->alpn = tls->alpns_sent = (struct kith_slice) { NULL, 0 };
 }
@@ -294,7 +303,7 @@ static int on_client_hello(struct kith_tls *tls, struct kith_slice message)
         return 0;
     if (hello.has_session_id)
         return kith__tls_fail(tls, KITH_TLS_CODE_PROTOCOL_VIOLATION, "the legacy session id is not empty");
-    if (!hello.has_client_type || !hello.has_server_type)
+    if (!tls->ctx->is_x509 && (!hello.has_client_type || !hello.has_server_type))
         return kith__tls_fail(tls, KITH_TLS_CODE_HANDSHAKE_FAILURE, "a certificate type extension is missing");
     if ((err = choose_alpn(tls, hello.alpns)) != 0)
         return err;
@@ -503,7 +512,7 @@ bool kith__tls_next(struct kith_tls *tls, struct kith_tls_output *out)
     if (kith__outbox_next(&tls->outbox, out)) {
         if (out->kind != KITH_TLS_DONE)
             return true;
-        out->peer = tls->peer;
+        out->peer = tls->ctx->is_x509 ? (struct kith_id) { { 0 } } : tls->peer;
         out->resumed = tls->resumed;
         out->early = tls->early;
         out->bytes = (struct kith_slice) { NULL, 0 };

@@ -1,6 +1,6 @@
 /**
- * The TLS 1.3 handshake of QUIC (RFC 9001) with Ed25519 raw public keys on both sides (RFC 7250): the only header
- * through which the engine sees the TLS library. Sans-IO: in-order CRYPTO bytes go in with kith__tls_receive,
+ * The TLS 1.3 handshake of QUIC (RFC 9001) with Ed25519 raw public keys on both sides (RFC 7250), or with X.509 at the
+ * server and nothing at the client where a context says so: the only header through which the engine sees the library. Sans-IO: in-order CRYPTO bytes go in with kith__tls_receive,
  * everything that comes of it is queued inside and pulled with kith__tls_next; nothing calls back into the engine.
  *
  * The engine's loop, after every call that returns an int and also when that int is an error:
@@ -40,6 +40,7 @@ enum {
     KITH_TLS_TICKETS_SENT_MAX = 8,     /* that one server connection sends */
     KITH_TLS_TICKETS_READ_MAX = 16,    /* that one client connection takes; further ones are counted and ignored */
     KITH_TLS_EXPORT_SIZE_MAX = 8160,   /* 255 blocks of SHA-256 */
+    KITH_TLS_NAME_SIZE_MAX = 253,      /* of a server: RFC 1035, 3.1 as text */
     KITH_TLS_BLOB_SIZE_MAX = KITH_QUIC_SESSION_SIZE_MAX
 };
 
@@ -60,7 +61,8 @@ enum kith_tls_output_kind {
     KITH_TLS_PARAMS,
     /* bytes: the chosen protocol. Once. Same trust as PARAMS. */
     KITH_TLS_ALPN,
-    /* The handshake is complete and peer is proven, also on resumption. Once; see peer, resumed, early. */
+    /* The handshake is complete and peer is proven (X.509: the server's name), also on resumption. Once; see peer,
+     * resumed, early. */
     KITH_TLS_DONE,
     /* Client: bytes: a session blob for a later kith__tls_new_client, up to KITH_TLS_BLOB_SIZE_MAX. Secret: who has it
      * can read the 0-RTT data of the next connection. */
@@ -76,31 +78,44 @@ enum kith_tls_output_kind {
 
 /** One thing that the handshake asks of the engine. Fields that a kind does not name are zero. */
 struct kith_tls_output {
-    uint8_t kind;            /* enum kith_tls_output_kind */
-    uint8_t level;           /* CRYPTO, SECRET: enum kith_tls_level */
-    bool is_write;           /* SECRET: for sending; else for receiving */
-    bool resumed;            /* DONE: a ticket was used, no certificates went over the wire */
-    bool wrong_peer;         /* FAILED: the server proved another key than the one dialled: KITH_ERR_WRONG_PEER */
-    bool no_alpn;            /* FAILED: no application protocol in common: KITH_ERR_ALPN */
-    uint8_t early;           /* DONE: enum kith_tls_early */
-    uint16_t cipher;         /* SECRET, DONE: enum kith_cipher; it decides the digest too (kith__cipher_digest) */
-    uint16_t code;           /* FAILED: wire code, frame type 0 */
+    uint8_t kind;    /* enum kith_tls_output_kind */
+    uint8_t level;   /* CRYPTO, SECRET: enum kith_tls_level */
+    bool is_write;   /* SECRET: for sending; else for receiving */
+    bool resumed;    /* DONE: a ticket was used, no certificates went over the wire */
+    bool wrong_peer; /* FAILED: the server proved another key or name than the one dialled: KITH_ERR_WRONG_PEER */
+    bool no_alpn;    /* FAILED: no application protocol in common: KITH_ERR_ALPN */
+    uint8_t early;   /* DONE: enum kith_tls_early */
+    uint16_t cipher; /* SECRET, DONE: enum kith_cipher; it decides the digest too (kith__cipher_digest) */
+    uint16_t code;   /* FAILED: wire code, frame type 0 */
     struct kith_slice bytes; /* borrowed: until the next call with this kith_tls other than a getter */
     const char *text;        /* FAILED: why, for the close reason and the log; static */
-    struct kith_id peer;     /* DONE: the proven key of the peer */
+    struct kith_id peer;     /* DONE: the proven key of the peer; zero with X.509 */
+};
+
+/**
+ * Identity by X.509 instead of raw public keys (relays: spec/01, 6). The server has a certificate; the client has none and
+ * checks the server's against trusted ones and a name. All certificates and keys are PEM, and are copied.
+ */
+struct kith_tls_x509 {
+    struct kith_slice chain;   /* server: its certificate, then those that lead to a trusted one; empty: only clients */
+    struct kith_slice key;     /* server: the private key of the first certificate, unencrypted */
+    struct kith_slice anchors; /* client: trusted certificates; empty: those of the system, or none beside a chain */
+    bool accept_any;           /* client: neither chain nor name is checked: for tests only */
 };
 
 /** What a context is made of. */
 struct kith_tls_context_options {
     const struct kith_mem *mem;       /* borrowed; outlives the context */
     struct kith_random random;        /* for the ticket key; the library uses its own source for handshakes */
-    const struct kith_secret *secret; /* identity: the seed; copied into the library */
+    const struct kith_secret *secret; /* identity: the seed; copied into the library. X.509: only for session blobs */
     const struct kith_id *id;         /* its public key; NULL: worked out from the seed */
+    const struct kith_tls_x509 *x509; /* NULL: raw public keys */
 };
 
 /**
  * Creates what all connections of a host share: identity, cipher profile, ticket key, the record of tickets that were
  * used for 0-RTT. Errors: NOMEM; TLS: the library (or its system-wide configuration) refuses the profile or the key.
+ * X.509: PARSE: no PEM, or the key is not the certificate's; NOT_FOUND: the system has no trusted certificates.
  */
 KITH_MUST_USE int kith__tls_context_new(const struct kith_tls_context_options *options, struct kith_tls_context **out);
 
@@ -109,7 +124,10 @@ void kith__tls_context_free(struct kith_tls_context *ctx);
 
 /** What a client starts from. All slices are copied. */
 struct kith_tls_client_options {
-    struct kith_id expected; /* who must answer */
+    struct kith_id expected; /* who must answer; unused with X.509 */
+    const char
+        *server_name; /* X.509: name (ASCII) or IP address that the certificate must have; else unused. A name goes
+                                into SNI, also if any certificate is accepted */
     const struct kith_slice
         *alpns; /* in order of preference; 1..KITH_QUIC_ALPN_COUNT_MAX of 1..KITH_QUIC_ALPN_SIZE_MAX bytes */
     size_t alpn_count;
@@ -121,8 +139,8 @@ struct kith_tls_client_options {
 
 /**
  * A client's handshake; the ClientHello waits in kith__tls_next when this returns. A session that is too old is left
- * out. Errors: NOMEM; INVALID: ALPNs or parameters out of range; PARSE: the session is none, of another version, or of
- * another peer; TLS.
+ * out. Errors: NOMEM; INVALID: ALPNs, parameters or server name out of range; PARSE: the session is none, of another
+ * version, or of another peer; TLS. A session holds the server's chain: with a long one it is too large to be made.
  */
 KITH_MUST_USE int kith__tls_new_client(struct kith_tls_context *ctx, const struct kith_tls_client_options *options,
                                        struct kith_tls **out);
@@ -138,7 +156,7 @@ struct kith_tls_server_options {
     bool key_log;
 };
 
-/** A server's handshake, which waits for a ClientHello. Errors: NOMEM, INVALID (ALPNs), TLS. */
+/** A server's handshake, which waits for a ClientHello. Errors: NOMEM, INVALID (ALPNs), STATE (no certificate), TLS. */
 KITH_MUST_USE int kith__tls_new_server(struct kith_tls_context *ctx, const struct kith_tls_server_options *options,
                                        struct kith_tls **out);
 
