@@ -244,9 +244,20 @@ static void catalog_close(void *ctx, struct kith_blob_view *view)
     view->handle = NULL;
 }
 
+static int catalog_size(void *ctx, const struct kith_hash *hash, uint64_t *out)
+{
+    const struct kith_catalog *catalog = ctx;
+    const struct entry *entry = kith__map_get(&catalog->by_hash, hash->bytes, KITH_HASH_SIZE);
+
+    if (entry == NULL)
+        return KITH_ERR_NOT_FOUND;
+    *out = entry->size;
+    return 0;
+}
+
 struct kith_blob_store kith__catalog_store(struct kith_catalog *catalog)
 {
-    return (struct kith_blob_store) { catalog_open, catalog_close, catalog };
+    return (struct kith_blob_store) { catalog_open, catalog_close, catalog_size, catalog };
 }
 
 /* ---- Adding files ---- */

@@ -148,6 +148,19 @@ int kith__chunk_set_effective(const struct kith_chunk_set *asked, uint64_t size,
     return 0;
 }
 
+uint64_t kith__chunk_set_payload(const struct kith_chunk_set *set, uint64_t size)
+{
+    uint64_t total = 0;
+
+    KITH_ASSERT(set->count % 2 == 0);
+    for (size_t i = 0; i < set->count; i += 2) {
+        uint64_t end = set->bounds[i + 1] * KITH_CHUNK_SIZE;
+
+        total += (end < size ? end : size) - KITH_MIN(set->bounds[i] * KITH_CHUNK_SIZE, size);
+    }
+    return total;
+}
+
 int kith__chunk_set_encode(const struct kith_chunk_set *set, struct kith_buf *out)
 {
     uint64_t before = 0;

@@ -52,6 +52,9 @@ static inline uint64_t kith__chunk_count(uint64_t size)
  */
 int kith__chunk_set_effective(const struct kith_chunk_set *asked, uint64_t size, struct kith_chunk_set *out);
 
+/** Bytes of a blob of `size` bytes in the set, which is effective for it. */
+uint64_t kith__chunk_set_payload(const struct kith_chunk_set *set, uint64_t size);
+
 /** Appends the RangeSpec form: a count and the widths of alternating spans, the first not selected. NOMEM. */
 int kith__chunk_set_encode(const struct kith_chunk_set *set, struct kith_buf *out);
 /**

@@ -100,6 +100,7 @@ static int put_leaf(struct kith_blob_encoder *encoder, const struct kith_tree_it
     if (err != 0 || (err = kith__tree_check_leaf(&encoder->check, item, bytes)) != 0)
         return err;
     memcpy(out, bytes, item->size);
+    encoder->payload_size += item->size;
     return 0;
 }
 

@@ -29,6 +29,7 @@ struct kith_blob_encoder {
     struct kith_tree_item pending; /* taken from the walk, not written yet */
     int err;                       /* sticky */
     uint64_t failed_chunk;         /* where a check failed */
+    uint64_t payload_size;         /* bytes of the blob that were written so far */
     uint8_t *window;               /* read ahead: KITH_ENCODE_WINDOW_SIZE bytes, allocated on first use */
     uint64_t window_offset;
     size_t window_size;

@@ -192,6 +192,7 @@ static int fill_once(struct kith_provider *provider)
     if (err == 0) {
         provider->out_end += size;
     } else if (err == KITH_ERR_END) {
+        provider->payload_done += provider->encoder.payload_size;
         close_blob(provider);
         provider->next_offset++;
         err = 0;
@@ -215,6 +216,32 @@ static void fill(struct kith_provider *provider)
         end_with(provider, KITH_PROVIDER_FIN, 0, err);
     else if (err != 0)
         end_with(provider, KITH_PROVIDER_RESET, KITH_BLOBS_ERR_INTERNAL, err);
+}
+
+uint64_t kith__provider_payload(const struct kith_provider *provider)
+{
+    return provider->payload_done + (provider->has_blob ? provider->encoder.payload_size : 0);
+}
+
+uint64_t kith__provider_total(struct kith_provider *provider)
+{
+    const struct kith_chunk_seq *ranges = &provider->request.ranges;
+    struct kith_chunk_set set;
+    struct kith_hash hash;
+    uint64_t total = 0, size, offset = 0;
+
+    kith__chunk_set_init(&set, provider->mem);
+    for (int i = 0; provider->is_understood && i < KITH_PROVIDER_TOTAL_BLOBS_MAX; i++, offset++) {
+        offset = kith__chunk_seq_next(ranges, offset);
+        if (offset == UINT64_MAX || hash_at(provider, offset, &hash) != 0)
+            break;
+        if (provider->store.size(provider->store.ctx, &hash, &size) != 0 ||
+            kith__chunk_set_effective(kith__chunk_seq_at(ranges, offset), size, &set) != 0)
+            continue;
+        total += kith__chunk_set_payload(&set, size);
+    }
+    kith__chunk_set_dispose(&set);
+    return total;
 }
 
 int kith__provider_peek(struct kith_provider *provider, struct kith_slice *out)

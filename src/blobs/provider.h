@@ -28,6 +28,8 @@ struct kith_blob_store {
     /** Opens a blob. NOT_FOUND: it is not here; any other error: it is here but cannot be read. */
     int (*open)(void *ctx, const struct kith_hash *hash, struct kith_blob_view *out);
     void (*close)(void *ctx, struct kith_blob_view *view);
+    /** The size of a blob, without opening it. NOT_FOUND. */
+    int (*size)(void *ctx, const struct kith_hash *hash, uint64_t *out);
     void *ctx;
 };
 
@@ -38,7 +40,11 @@ enum kith_provider_end {
     KITH_PROVIDER_BAD_REQUEST
 };
 
-enum { KITH_PROVIDER_BUFFER_SIZE = 128 * 1024, KITH_HASHES_PER_GROUP = KITH_GROUP_SIZE / KITH_HASH_SIZE };
+enum {
+    KITH_PROVIDER_TOTAL_BLOBS_MAX = 1 << 16,
+    /* looked at to tell how much a request asks for */ KITH_PROVIDER_BUFFER_SIZE = 128 * 1024,
+    KITH_HASHES_PER_GROUP = KITH_GROUP_SIZE / KITH_HASH_SIZE
+};
 
 struct kith_provider {
     const struct kith_mem *mem;
@@ -60,6 +66,7 @@ struct kith_provider {
     int err;                /* why it ended, 0 when all was sent */
     uint64_t failed_offset; /* the blob at which it ended early */
     uint64_t bytes_out;     /* taken by the owner */
+    uint64_t payload_done;  /* bytes of finished blobs */
 };
 
 /** Prepares; allocates nothing. */
@@ -76,6 +83,13 @@ void kith__provider_receive(struct kith_provider *provider, struct kith_slice by
 int kith__provider_peek(struct kith_provider *provider, struct kith_slice *out);
 /** Takes the first `size` bytes of what peek showed. */
 void kith__provider_take(struct kith_provider *provider, size_t size);
+/** Bytes of blobs made so far, without hashes and sizes. */
+uint64_t kith__provider_payload(const struct kith_provider *provider);
+/**
+ * Bytes of blobs that the request asks for, as far as they are here; for people. 0 before it is understood. Looks at no more
+ * than KITH_PROVIDER_TOTAL_BLOBS_MAX blobs.
+ */
+uint64_t kith__provider_total(struct kith_provider *provider);
 /**
  * Reads group `group` of a blob and checks it against its root. out: KITH_GROUP_SIZE bytes; *size of them are set.
  * HASH; the source's errors; END beyond the blob's end.

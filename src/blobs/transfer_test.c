@@ -83,6 +83,18 @@ static void shelf_close(void *ctx, struct kith_blob_view *view)
     ((struct shelf *)ctx)->open_count--;
 }
 
+static int shelf_size(void *ctx, const struct kith_hash *hash, uint64_t *out)
+{
+    const struct shelf *shelf = ctx;
+
+    for (size_t i = 0; i < shelf->count; i++)
+        if (memcmp(&shelf->blobs[i].hash, hash, sizeof *hash) == 0) {
+            *out = shelf->blobs[i].size;
+            return 0;
+        }
+    return KITH_ERR_NOT_FOUND;
+}
+
 /* ---- The side that wants them: files in memory, which survive a getter ---- */
 
 struct memory_file {
@@ -206,6 +218,7 @@ struct wire {
     uint64_t die_after; /* bytes of answers that come through; UINT64_MAX: all */
     size_t piece;       /* size of the pieces */
     uint64_t passed;
+    uint64_t total, payload;  /* what the provider says of the last request */
     struct kith_buf requests; /* the last request */
     int request_count;
 };
@@ -239,7 +252,7 @@ static bool carry(struct wire *wire, struct kith_getter *getter, struct kith_sli
 
 static void exchange(struct shelf *shelf, const struct kith_mem *mem, struct wire *wire, struct kith_getter *getter)
 {
-    struct kith_blob_store store = { shelf_open, shelf_close, shelf };
+    struct kith_blob_store store = { shelf_open, shelf_close, shelf_size, shelf };
     struct kith_slice request = kith__getter_request(getter), bytes;
     struct kith_provider provider;
     bool going = true;
@@ -257,6 +270,9 @@ static void exchange(struct shelf *shelf, const struct kith_mem *mem, struct wir
         going = carry(wire, getter, bytes);
         kith__provider_take(&provider, bytes.size);
     }
+    if (provider.is_understood)
+        wire->total = kith__provider_total(&provider);
+    wire->payload = kith__provider_payload(&provider);
     if (going && wire->passed == wire->die_after)
         kith__getter_on_end(getter, KITH_ERR_CLOSED_BY_PEER, 0);
     else if (going && provider.end == KITH_PROVIDER_FIN)
@@ -347,6 +363,8 @@ KITH_TEST(blobs_of_every_size_come_over)
             KITH_CHECK_EQ(scene->getter.progress.bytes_done, sizes[i]);
             KITH_CHECK_EQ(scene->getter.progress.bytes_total, sizes[i]);
             KITH_CHECK_EQ(scene->getter.progress.bytes_wire, 8 + sizes[i] + kith__outboard_size(sizes[i]));
+            KITH_CHECK_EQ(scene->wire.total, sizes[i]);
+            KITH_CHECK_EQ(scene->wire.payload, sizes[i]);
             KITH_CHECK_EQ(scene->desk.cleaned, 1);
             scene_free(scene);
         }
@@ -591,6 +609,8 @@ KITH_TEST(a_collection_comes_over)
     KITH_CHECK_EQ(scene_run(scene), 0);
     check_some_files(scene);
     KITH_CHECK_EQ(scene->wire.request_count, 2);
+    KITH_CHECK_EQ(scene->wire.total, 116386);
+    KITH_CHECK_EQ(scene->wire.payload, 116386);
     KITH_CHECK_EQ(scene->getter.progress.bytes_total, 116386);
     KITH_CHECK_EQ(scene->getter.progress.bytes_done, 116386);
     KITH_CHECK_EQ(scene->getter.progress.files_done, 4);
