@@ -18,18 +18,24 @@ static void *counted_resize(void *ctx, void *ptr, size_t size)
 {
     struct kith_conn_mem *mem = ctx;
     uint8_t *block = ptr != NULL ? (uint8_t *)ptr - BLOCK_HEADER_SIZE : NULL;
-    size_t old = 0;
+    size_t old = 0, whole = size + BLOCK_HEADER_SIZE;
 
     if (block != NULL)
         memcpy(&old, block, sizeof old);
     if (size == 0) {
-        kith__free(mem->base, block);
+        if (block != NULL && kith__blocks_fits(old + BLOCK_HEADER_SIZE))
+            kith__blocks_give(mem->blocks, block);
+        else
+            kith__free(mem->base, block);
         mem->size -= old;
         return NULL;
     }
     if (size > SIZE_MAX - BLOCK_HEADER_SIZE)
         return NULL;
-    block = mem->base->resize(mem->base->ctx, block, size + BLOCK_HEADER_SIZE);
+    if (block == NULL && kith__blocks_fits(whole))
+        block = kith__blocks_take(mem->blocks);
+    else
+        block = mem->base->resize(mem->base->ctx, block, kith__blocks_fits(whole) ? KITH_BLOCKS_SIZE : whole);
     if (block == NULL)
         return NULL;
     memcpy(block, &size, sizeof size);
@@ -244,7 +250,7 @@ int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *
     if (conn == NULL)
         return KITH_ERR_NOMEM;
     conn->host = host;
-    conn->mem = (struct kith_conn_mem) { { counted_resize, &conn->mem }, host->mem, sizeof *conn };
+    conn->mem = (struct kith_conn_mem) { { counted_resize, &conn->mem }, host->mem, &host->blocks, sizeof *conn };
     conn->config = *options->transport;
     conn->is_client = options->is_client;
     conn->now_ns = now_ns;

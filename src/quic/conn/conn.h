@@ -84,6 +84,7 @@ struct kith_conn_early {
 struct kith_conn_mem {
     struct kith_mem mem; /* what the parts get */
     const struct kith_mem *base;
+    struct kith_blocks *blocks; /* of the host: where blocks of that size come from */
     size_t size;
 };
 

@@ -89,6 +89,7 @@ static void init_tables(struct kith_quic_host *host, const struct kith_quic_host
     kith__list_init(&host->touched);
     kith__list_init(&host->incoming_news);
     kith__heap_init(&host->deadlines, host->mem);
+    kith__blocks_init(&host->blocks, host->mem);
     kith__map_init(&host->cids, host->mem, kith__random_u64(&host->random));
     kith__map_init(&host->reset_tokens, host->mem, kith__random_u64(&host->random));
     kith__cidgen_init(&host->cidgen, &host->random);
@@ -150,6 +151,7 @@ void kith_quic_host_free(struct kith_quic_host *host)
     kith__map_dispose(&host->cids);
     kith__map_dispose(&host->reset_tokens);
     kith__heap_dispose(&host->deadlines);
+    kith__blocks_dispose(&host->blocks);
     kith__token_keys_dispose(&host->tokens);
     kith__reset_dispose(&host->reset);
     kith__cidgen_dispose(&host->cidgen);
@@ -315,6 +317,7 @@ void kith_quic_host_on_deadline(struct kith_quic_host *host, uint64_t now_ns)
     struct kith_heap_node *first;
     uint64_t rounds = 0;
 
+    kith__blocks_age(&host->blocks, now_ns);
     while ((first = kith__heap_first(&host->deadlines)) != NULL && first->key <= now_ns) {
         struct kith_quic_conn *conn = KITH_CONTAINER(first, struct kith_quic_conn, deadline_node);
 

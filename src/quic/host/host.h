@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "quic/host/blocks.h"
 #include "quic/host/cidgen.h"
 #include "quic/host/incoming_store.h"
 #include "quic/host/replies.h"
@@ -61,6 +62,7 @@ struct kith_quic_host {
     struct kith_list eventful;    /* have something to report */
     struct kith_list touched;     /* got packets of the burst that is being taken in */
     struct kith_heap deadlines;
+    struct kith_blocks blocks; /* for the connections' data */
     uint64_t next_serial;
     struct kith_quic_host_stats stats;
 };
