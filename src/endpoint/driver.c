@@ -248,6 +248,29 @@ size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sock
     return count;
 }
 
+struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver)
+{
+    struct kith_rt_udp_stats sum = { 0 };
+
+    for (size_t i = 0; i < driver->socket_count; i++) {
+        struct kith_rt_udp_stats one = kith__rt_udp_stats(driver->sockets[i]);
+
+        sum.sent_datagrams += one.sent_datagrams;
+        sum.sent_bytes += one.sent_bytes;
+        sum.sent_calls += one.sent_calls;
+        sum.received_datagrams += one.received_datagrams;
+        sum.received_bytes += one.received_bytes;
+        sum.received_calls += one.received_calls;
+        sum.blocked += one.blocked;
+        sum.gso_refused += one.gso_refused;
+        sum.ecn_refused += one.ecn_refused;
+#define ADD(name) sum.drop_##name += one.drop_##name;
+        KITH_RT_UDP_DROPS(ADD)
+#undef ADD
+    }
+    return sum;
+}
+
 uint64_t kith__driver_unroutable(const struct kith_driver *driver)
 {
     return driver->unroutable;

@@ -41,6 +41,8 @@ size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr
  * left out where there are others. Fills up to capacity; returns how many it filled.
  */
 size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/** The sum of the counters of all its sockets. */
+struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver);
 /** Datagrams that found no socket of their family. */
 uint64_t kith__driver_unroutable(const struct kith_driver *driver);
 

@@ -238,6 +238,12 @@ static void pass(struct kith_sim *sim, const struct kith_sim_link *link, struct 
         twin->ecn = packet->ecn;
         sim->stats.duplicated++;
     }
+    if (packet->size != 0 && kith__sim_chance(sim, link->corrupt_ppm)) { /* after the copy: one of two may be right */
+        uint64_t bit = kith__random_below(&sim->random, packet->size * 8);
+
+        packet->bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        sim->stats.corrupted++;
+    }
     schedule(sim, link, state, packet, departs_ns);
     if (twin != NULL)
         schedule(sim, link, state, twin, departs_ns);

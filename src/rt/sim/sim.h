@@ -35,6 +35,7 @@ struct kith_sim_link {
     uint64_t delay_ns;
     uint64_t jitter_ns; /* uniform on top, order is kept */
     uint32_t loss_ppm;
+    uint32_t corrupt_ppm; /* one bit, anywhere in the datagram, is the other way round */
     uint32_t duplicate_ppm;
     uint32_t reorder_ppm; /* this share is late by reorder_ns and may be overtaken */
     uint64_t reorder_ns;
@@ -91,7 +92,7 @@ struct kith_sim_host_options {
 
 struct kith_sim_stats {
     uint64_t events;
-    uint64_t sent, delivered, duplicated, reordered, marked;
+    uint64_t sent, delivered, duplicated, reordered, marked, corrupted;
     uint64_t delivered_bytes;
 #define KITH_SIM_DROP_MEMBER(name) uint64_t drop_##name;
     KITH_SIM_DROPS(KITH_SIM_DROP_MEMBER)
