@@ -1,0 +1,54 @@
+/** What the files behind kith/blobs.h share. All inside the lock of the context. */
+#ifndef KITH_API_BLOBS_PARTS_H
+#define KITH_API_BLOBS_PARTS_H
+
+#include "api/objects.h"
+#include "blobs/catalog.h"
+#include <kith/blobs.h>
+
+enum {
+    KITH_BLOBS_REQUESTS_MAX = 1024, /* default of requests_max */
+    KITH_BLOBS_EVENTS_MAX = 1024,
+    KITH_BLOBS_SLICE_SIZE = 512 << 10,   /* answer bytes made for one request in one turn */
+    KITH_BLOBS_ADD_SLICE_SIZE = 4 << 20, /* bytes hashed in one turn */
+    KITH_BLOBS_REQUEST_LIMIT_S = 30      /* a request must have ended by then (spec/05, 3.7) */
+};
+
+struct kith_blobs {
+    struct kith_context *context;
+    struct kith_endpoint *endpoint;
+    struct kith_catalog catalog;
+    uint32_t request_count, requests_max;
+    uint64_t next_connection, next_request;
+    struct kith_list conns; /* serving */
+    struct kith_list adds;  /* operations under way */
+    /* Events that wait; api/blobs_events.c. */
+    struct kith_list events, event_ops;
+    size_t event_count;
+    uint64_t events_dropped;
+};
+
+/** One event in the queue. */
+struct kith_blobs_queued {
+    struct kith_list node;
+    struct kith_blobs_event event;
+};
+
+/** Queues a copy. A progress event replaces the one of the same request that waits. Without room or memory: dropped, counted. */
+void kith__blobs_emit(struct kith_blobs *blobs, const struct kith_blobs_event *event);
+/** Empties the queue; ends the operations that wait for it. */
+void kith__blobs_events_dispose(struct kith_blobs *blobs);
+
+/** First member of the state of every operation of blobs. */
+struct kith_blobs_work {
+    struct kith_op *op;
+    struct kith_job job;
+    const struct kith_blobs_progress *progress;
+};
+/** The dispose functions of the two kinds of operations: they tell whose state it is. */
+void kith__blobs_add_dispose(struct kith_op *op);
+void kith__blobs_get_dispose(struct kith_op *op);
+/** The provider goes: the operation ends. */
+void kith__blobs_add_abort(struct kith_list *node);
+
+#endif
