@@ -86,7 +86,7 @@ enum kith_blobs_event_kind {
     KITH_BLOBS_CONNECTED,
     KITH_BLOBS_REQUEST,   /* a request was understood */
     KITH_BLOBS_PROGRESS,  /* lossy: at most one waits for each request */
-    KITH_BLOBS_COMPLETED, /* every byte was written and acknowledged */
+    KITH_BLOBS_COMPLETED, /* every byte was written, and acknowledged or the receiver closed with code 0 after that */
     KITH_BLOBS_ABORTED,   /* see err */
     KITH_BLOBS_DISCONNECTED
 };

@@ -162,12 +162,28 @@ static void request_read(struct request *request)
         request_run(request);
 }
 
+/*
+ * Receivers close the connection as soon as they have all, and the last acknowledgements never come. That is how a good end
+ * looks: all was written, and the other side closed with code 0.
+ */
+static void on_connection_end(struct request *request)
+{
+    const struct kith_quic_close_info *info = &request->served->conn->close_info;
+
+    if (request->is_finished && info->by_peer && info->is_application && info->code == 0) {
+        emit(request, KITH_BLOBS_COMPLETED, 0);
+        request_free(request);
+        return;
+    }
+    request_abort(request, 0, request->served->conn->error.code);
+}
+
 static void on_stream_event(void *ctx, const struct kith_quic_event *event)
 {
     struct request *request = ctx;
 
     if (event == NULL) {
-        request_abort(request, 0, request->served->conn->error.code);
+        on_connection_end(request);
         return;
     }
     switch (event->kind) {
