@@ -191,10 +191,13 @@ static int init_remotes(struct kith_quic_conn *conn, const struct kith_quic_conn
     return 0;
 }
 
-static int start_client(struct kith_quic_conn *conn, const struct kith_quic_connect_options *connect)
+static int start_client(struct kith_quic_conn *conn, const struct kith_quic_connect_options *connect,
+                        const char *server_name)
 {
     uint8_t params[KITH_TPARAMS_SIZE_MAX];
+    struct kith_tls_context *ctx = server_name != NULL ? conn->host->tls_x509 : conn->host->tls;
     struct kith_tls_client_options options = { .expected = connect->remote_id,
+                                               .server_name = server_name,
                                                .alpns = connect->alpns,
                                                .alpn_count = connect->alpn_count,
                                                .session = connect->session,
@@ -208,7 +211,7 @@ static int start_client(struct kith_quic_conn *conn, const struct kith_quic_conn
     if ((err = kith__buf_append(&conn->early->token, connect->token.ptr, connect->token.size)) != 0)
         return err;
     options.params = (struct kith_slice) { params, kith__conn_write_params(conn, params) };
-    if ((err = kith__tls_new_client(conn->host->tls, &options, &tls)) != 0)
+    if ((err = kith__tls_new_client(ctx, &options, &tls)) != 0)
         return err;
     kith__handshake_init(&conn->handshake, &conn->mem.mem, tls);
     return 0;
@@ -228,7 +231,7 @@ static int start_server(struct kith_quic_conn *conn, bool is_address_proved)
 
     kith__conn_own_params(conn, &params);
     options.early_tag = kith__tparams_early_tag(&params);
-    if ((err = kith__tls_new_server(host->tls, &options, &tls)) != 0)
+    if ((err = kith__tls_new_server(host->serves_x509 ? host->tls_x509 : host->tls, &options, &tls)) != 0)
         return err;
     kith__handshake_init(&conn->handshake, &conn->mem.mem, tls);
     if (is_address_proved)
@@ -265,7 +268,8 @@ int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *
         kith__qlog_init(&conn->qlog, host->qlog, host->sink_ctx, conn->serial, conn->is_client,
                         kith__cid_slice(&conn->early->odcid), now_ns);
     kith__qlog_tuple_assigned(&conn->qlog, 0, &options->tuple.local, &options->tuple.remote, now_ns);
-    err = conn->is_client ? start_client(conn, options->connect) : start_server(conn, options->is_address_proved);
+    err = conn->is_client ? start_client(conn, options->connect, options->server_name)
+                          : start_server(conn, options->is_address_proved);
     if (err != 0)
         goto fail;
     if (conn->is_client) {

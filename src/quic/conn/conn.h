@@ -146,6 +146,7 @@ struct kith_conn_options {
     struct kith_cid odcid, initial_dcid, remote_scid, retry_scid; /* server: from the Initial and its token */
     bool is_address_proved;                                       /* server: by a token */
     const struct kith_quic_connect_options *connect;              /* client */
+    const char *server_name; /* client: a name to prove by X.509 in place of connect->remote_id; NULL: none */
 };
 KITH_MUST_USE int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *options, uint64_t now_ns,
                                  struct kith_quic_conn **out);

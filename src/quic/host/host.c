@@ -145,6 +145,7 @@ void kith_quic_host_free(struct kith_quic_host *host)
     KITH_LIST_EACH_SAFE(node, after, &host->conns)
     kith_quic_conn_free(KITH_CONTAINER(node, struct kith_quic_conn, host_node));
     kith__incoming_store_dispose(&host->incoming);
+    kith__tls_context_free(host->tls_x509);
     kith__tls_context_free(host->tls);
     kith__alpn_list_dispose(mem, &host->alpns);
     kith__replies_dispose(&host->replies, mem);

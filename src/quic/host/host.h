@@ -47,6 +47,8 @@ struct kith_quic_host {
     struct kith_alpn_list alpns;
     struct kith_quic_transport transport;
     struct kith_tls_context *tls;
+    struct kith_tls_context *tls_x509; /* NULL, or see host/x509.h */
+    bool serves_x509;                  /* clients that come in get our certificate */
     struct kith_cidgen cidgen;
     struct kith_reset reset;
     struct kith_token_keys tokens;
