@@ -190,6 +190,12 @@ static void serve_timers(struct loop *loop)
     }
 }
 
+bool loop_check_interrupted(struct loop *loop)
+{
+    loop->is_interrupted |= signal_count > 0;
+    return loop->is_interrupted;
+}
+
 int loop_turn(struct loop *loop)
 {
     uint64_t timeout;
@@ -201,8 +207,7 @@ int loop_turn(struct loop *loop)
     timeout = timeout_of(loop);
     limit = (struct timespec) { .tv_sec = (time_t)(timeout / KITH_NS_PER_S), .tv_nsec = (long)(timeout % KITH_NS_PER_S) };
     ready = ppoll(loop->polls, (nfds_t)loop->poll_count, timeout == KITH_NEVER ? NULL : &limit, NULL);
-    if (signal_count > 0)
-        loop->is_interrupted = true;
+    loop_check_interrupted(loop);
     if (ready < 0 && errno != EINTR)
         return KITH_ERR_IO;
     if ((err = kith_context_process(loop->context)) < 0)

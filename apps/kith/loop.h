@@ -51,6 +51,8 @@ void loop_watch_stop(struct loop_watch *watch);
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t after_ns);
 void loop_timer_stop(struct loop_timer *timer);
 
+/** True after a signal that asks to end; for code that does not turn the loop. */
+bool loop_check_interrupted(struct loop *loop);
 /** One turn: waits for whatever comes first and serves it. Negative if the context broke. */
 int loop_turn(struct loop *loop);
 /** Turns until *done or an interruption (KITH_ERR_CANCELLED). */
