@@ -233,6 +233,10 @@ int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const 
     struct kith_ack_walk walk;
     struct kith_range range = kith__ack_first(frame, &walk);
 
+    if (log == NULL) { /* a frame before this one, in the same packet, ended the space */
+        conn->stats.frames_ignored++;
+        return 0;
+    }
     if (conn->is_client && conn->early != NULL && space == KITH_SPACE_HANDSHAKE)
         conn->early->is_peer_waiting = false; /* it has our Handshake packet: our address is validated */
     kith__path_ack_begin(&conn->path0, log, &ack);

@@ -227,7 +227,6 @@ static void on_authentic(struct kith_quic_conn *conn, const struct arrived *arri
         conn->spin = conn->is_client ? !theirs : theirs;
     }
     conn->stats.packets_received++;
-    conn->path0.stats.packets_received++;
 }
 
 static void note_received(struct kith_rx *rx)
@@ -236,6 +235,8 @@ static void note_received(struct kith_rx *rx)
     struct kith_received *received = kith__conn_received(conn, (enum kith_space)rx->space);
 
     if (received == NULL) /* the packet's own frames ended its space */
+        return;
+    if (kith__received_is_duplicate(received, rx->number)) /* its own ACK frame moved the window past its number */
         return;
     if (kith__received_on_packet(received, rx->number, rx->is_eliciting, rx->ecn,
                                  rx->space == KITH_SPACE_DATA ? &conn->ack_policy : NULL, conn->now_ns) != 0)

@@ -20,11 +20,29 @@ void kith__path_enter(struct kith_path *path, enum kith_path_state next, uint64_
         path->received_unproved = path->sent_unproved = 0;
 }
 
+/**
+ * A number that no kept 4-tuple has, nor any packet in flight. A peer chooses how often it moves, and which packets it
+ * never acknowledges: before numbers are used again, packets of forgotten epochs get the one that means nothing.
+ */
+static uint8_t new_epoch(struct kith_path *path)
+{
+    uint8_t now = path->now.epoch, kept = path->previous != NULL ? path->previous->measures.epoch : now, epoch;
+
+    do {
+        if (path->epoch_next == KITH_EPOCH_GONE) {
+            path->epoch_next = 0;
+            kith__sent_replace_epochs(&path->sent, now, kept, KITH_EPOCH_GONE);
+        }
+        epoch = path->epoch_next++;
+    } while (epoch == now || epoch == kept);
+    return epoch;
+}
+
 void kith__path_measures_init(struct kith_path *path, struct kith_path_measures *measures, uint64_t now_ns)
 {
     const struct kith_path_options *options = &path->options;
 
-    *measures = (struct kith_path_measures) { .epoch = path->epoch_next++ };
+    *measures = (struct kith_path_measures) { .epoch = new_epoch(path) };
     kith__rtt_init(&measures->rtt, options->initial_rtt_ns);
     kith__cc_init(&measures->cc, options->congestion, options->udp_size_initial);
     kith__pacer_init(&measures->pacer, options->pacing, now_ns);

@@ -48,8 +48,10 @@ struct kith_path_measures {
     struct kith_ecn ecn;
     uint64_t in_flight_size;  /* bytes in flight of this epoch */
     uint64_t in_flight_count; /* packets */
-    uint8_t epoch;            /* packets of other epochs do not count here */
+    uint8_t epoch;            /* packets of other epochs do not count here; below KITH_EPOCH_GONE */
 };
+
+enum { KITH_EPOCH_GONE = 255 /* of packets in flight whose 4-tuple is forgotten, once its number is used again */ };
 
 struct kith_path_options { /* copied */
     bool is_server;

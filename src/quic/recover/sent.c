@@ -324,6 +324,16 @@ void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns)
     log->peak = 0;
 }
 
+void kith__sent_replace_epochs(struct kith_sent_log *log, uint8_t keep, uint8_t keep_too, uint8_t gone)
+{
+    for (uint64_t number = log->base; number < log->next; number++) {
+        struct kith_sent *packet = entry(log, number);
+
+        if (packet->epoch != keep && packet->epoch != keep_too)
+            packet->epoch = gone;
+    }
+}
+
 void kith__sent_check(const struct kith_sent_log *log)
 {
     uint64_t size = 0, counted = 0, eliciting = 0, frames = 0;

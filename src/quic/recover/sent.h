@@ -172,6 +172,8 @@ const struct kith_sent *kith__sent_find(const struct kith_sent_log *log, uint64_
  * and loss.
  */
 void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns);
+/** Gives all packets whose epoch is neither `keep` nor `keep_too` the epoch `gone`. */
+void kith__sent_replace_epochs(struct kith_sent_log *log, uint8_t keep, uint8_t keep_too, uint8_t gone);
 /** Test builds: aborts if the sums or cursors do not match the entries. */
 void kith__sent_check(const struct kith_sent_log *log);
 
