@@ -59,7 +59,7 @@ static void fail(struct pump *pump, int err, const char *what, const char *why)
     if (pump->err != 0)
         return;
     pump->err = err;
-    snprintf(pump->why, sizeof pump->why, "%s: %s", what, why);
+    snprintf(pump->why, sizeof pump->why, "%.60s: %.190s", what, why); /* the precisions are for gcc: it must fit */
 }
 
 static void fail_op(struct pump *pump, const struct kith_op *op, const char *what)
