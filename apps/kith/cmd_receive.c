@@ -166,7 +166,8 @@ static int fetch(struct receiver *receiver, struct kith_conn *conn)
         return cli_fail(receiver->cli, err, "cannot receive");
     err = transfer_wait(receiver->cli, op);
     receiver->ended_ns = loop_now();
-    (void)kith_blobs_progress(op, &receiver->progress);
+    if (kith_blobs_progress(op, &receiver->progress) != 0)
+        memset(&receiver->progress, 0, sizeof receiver->progress);
     if (err == 0 && receiver->is_renamed)
         code = rename_staged(receiver, op);
     else if (err == 0 && is_collection(receiver))
