@@ -148,6 +148,6 @@ void kith_quic_conn_stats(const struct kith_quic_conn *conn, struct kith_quic_co
     out->stream_bytes_received = streams->bytes_received;
     out->datagrams_dropped_send = conn->datagrams_out.dropped;
     out->datagrams_dropped_receive = conn->datagrams_in.dropped;
-    out->frames_ignored += streams->frames_ignored;
+    out->frames_ignored += streams->frames_ignored + conn->path0.responses.dropped;
     out->memory_size = conn->mem.size;
 }

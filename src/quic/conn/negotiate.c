@@ -321,6 +321,7 @@ void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *
     space = &early->spaces[KITH_SPACE_INITIAL];
     early->retry_scid = kith__cid(packet->scid.ptr, packet->scid.size);
     early->token.size = 0;
+    conn->path0.loss.pto_count = 0; /* a new start (RFC 9002, 6.3), and the server is there */
     kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->retry_scid);
     while (kith__path_take_dropped(&conn->path0, &space->sent) != NULL) {
     }

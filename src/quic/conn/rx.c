@@ -17,6 +17,7 @@ struct arrived {
     const struct kith_tuple *tuple;
     struct kith_packet packet;
     uint8_t *bytes;
+    const uint8_t *end; /* of the datagram */
     uint8_t ecn;
 };
 
@@ -176,17 +177,21 @@ static uint8_t space_of(uint8_t type)
                                            : KITH_SPACE_DATA;
 }
 
-/** A packet that does not open may be a stateless reset: its last 16 bytes tell. */
-static void on_not_opened(struct kith_quic_conn *conn, const struct arrived *arrived)
+/** What cannot be opened may be a stateless reset, whatever its header looks like: the last 16 bytes of the datagram tell. */
+static void on_not_opened(struct kith_quic_conn *conn, const struct arrived *arrived, enum kith_drop reason)
 {
-    const struct kith_packet *packet = &arrived->packet;
-
-    if (packet->type == KITH_PACKET_ONE_RTT && packet->size >= KITH_RESET_SIZE_MIN &&
-        kith__cid_theirs_is_reset(&conn->path0.cids_theirs, arrived->bytes + packet->size - KITH_RESET_TOKEN_SIZE)) {
+    if (arrived->end - arrived->bytes >= KITH_RESET_SIZE_MIN &&
+        kith__cid_theirs_is_reset(&conn->path0.cids_theirs, arrived->end - KITH_RESET_TOKEN_SIZE))
         kith__conn_lost(conn, KITH_ERR_LOST);
-        return;
-    }
-    drop(conn, KITH_DROP_decrypt);
+    else
+        drop(conn, reason);
+}
+
+/** The source id of the first Initial is the peer's until the handshake is over (RFC 9000, 7.2). */
+static bool is_from_other_cid(const struct kith_quic_conn *conn, const struct kith_packet *packet)
+{
+    return packet->type != KITH_PACKET_ONE_RTT && conn->early != NULL && conn->early->has_remote_cid &&
+           !kith__cid_is(&conn->early->first_remote_cid, packet->scid);
 }
 
 /** The first authentic Initial from the server tells its id; the client's first id is over. */
@@ -257,6 +262,7 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
                           .path = &conn->path0,
                           .tuple = arrived->tuple,
                           .number = opened->pn,
+                          .datagram_size = datagram_size,
                           .dcid = kith__cid(arrived->packet.dcid.ptr, arrived->packet.dcid.size),
                           .type = arrived->packet.type,
                           .space = space_of(arrived->packet.type),
@@ -299,11 +305,19 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
         drop(conn, KITH_DROP_initial_too_small);
         return;
     }
+    if (is_from_other_cid(conn, packet)) {
+        drop(conn, KITH_DROP_unknown_cid);
+        return;
+    }
+    if (conn->is_client && packet->token.size != 0) { /* servers have none: RFC 9000, 17.2.2 */
+        drop(conn, KITH_DROP_bad_token);
+        return;
+    }
     if (keys == NULL || !kith__keys_can_read(keys)) {
         if (may_come(conn, packet->type))
             keep(conn, arrived);
         else
-            drop(conn, KITH_DROP_no_keys);
+            on_not_opened(conn, arrived, KITH_DROP_no_keys);
         return;
     }
     result = kith__packet_open(keys, open_space_of(conn, packet->type), arrived->bytes, packet->pn_offset, packet->size,
@@ -317,7 +331,7 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     else if (result == KITH_ERR_NOMEM)
         drop(conn, KITH_DROP_no_memory);
     else
-        on_not_opened(conn, arrived);
+        on_not_opened(conn, arrived, KITH_DROP_decrypt);
 }
 
 /** Packets that waited, if their keys are there now. */
@@ -329,7 +343,9 @@ static void open_kept(struct kith_quic_conn *conn)
         again = false;
         for (at = &conn->early->kept; *at != NULL; at = &(*at)->next) {
             struct kith_kept_packet *kept = *at;
-            struct arrived arrived = { .tuple = &kept->tuple, .bytes = kept->bytes, .ecn = kept->ecn };
+            struct arrived arrived = {
+                .tuple = &kept->tuple, .bytes = kept->bytes, .end = kept->bytes + kept->size, .ecn = kept->ecn
+            };
             struct kith_keys *keys;
 
             KITH_ASSERT(kith__packet_parse(kept->bytes, kept->size, KITH_CIDGEN_SIZE, &arrived.packet) == 0);
@@ -338,7 +354,7 @@ static void open_kept(struct kith_quic_conn *conn)
                 continue;
             *at = kept->next;
             conn->early->kept_count--;
-            on_packet(conn, &arrived, KITH_QUIC_UDP_SIZE_MAX);
+            on_packet(conn, &arrived, kept->size);
             kith__free(&conn->mem.mem, kept);
             again = true; /* the list may have changed, or be gone */
             break;
@@ -360,7 +376,7 @@ static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *ar
 void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
                         uint8_t ecn, uint64_t now_ns)
 {
-    struct arrived arrived = { .tuple = tuple, .bytes = bytes, .ecn = ecn };
+    struct arrived arrived = { .tuple = tuple, .bytes = bytes, .end = bytes + size, .ecn = ecn };
     struct kith_cid first = { 0 };
     size_t datagram_size = size;
     bool was_closed = !kith__phase_is_open(conn->phase);

@@ -11,6 +11,7 @@ struct kith_rx {
     struct kith_path *path;
     const struct kith_tuple *tuple; /* where it came from and arrived */
     uint64_t number;
+    size_t datagram_size;
     struct kith_cid dcid;
     uint8_t type, space; /* enum kith_packet_type, enum kith_space */
     uint8_t ecn;

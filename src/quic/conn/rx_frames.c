@@ -146,7 +146,10 @@ static int on_retire_cid(struct kith_rx *rx, const struct kith_frame *frame)
 
 static int on_path_challenge(struct kith_rx *rx, const struct kith_frame *frame)
 {
-    struct kith_response response = { .local = rx->tuple->local, .remote = rx->tuple->remote, .number = rx->number };
+    struct kith_response response = { .local = rx->tuple->local,
+                                      .remote = rx->tuple->remote,
+                                      .number = rx->number,
+                                      .datagram_size = (uint32_t)rx->datagram_size };
 
     memcpy(response.value, frame->path_challenge.data, KITH_CHALLENGE_SIZE);
     kith__responses_on_challenge(&rx->path->responses, &response);

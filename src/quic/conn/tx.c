@@ -332,7 +332,8 @@ static bool transmit_off_path(struct kith_quic_conn *conn, uint8_t *buffer, stru
     conn->is_off_path_now = true;
     if (kith__responses_take(&path->responses, &path->tuple.remote, false, &response)) {
         tuple = (struct kith_tuple) { response.local, response.remote };
-        size = build_single(conn, buffer, DATAGRAM_SIZE_MIN, write_response, &response, 0);
+        size = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, KITH_AMPLIFICATION * (size_t)response.datagram_size);
+        size = build_single(conn, buffer, size, write_response, &response, 0); /* RFC 9000, 8.2.2 */
     } else if (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && challenge.is_old) {
         tuple = challenge.tuple;
         kith__random_fill(&conn->host->random, value, sizeof value);

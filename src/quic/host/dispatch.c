@@ -43,7 +43,7 @@ static void answer_version(struct kith_quic_host *host, const struct kith_quic_r
     host->stats.version_negotiations_sent++;
 }
 
-/** A stateless reset from the peer of one of our connections? */
+/** A stateless reset from the peer of one of our connections? Any header may stand in front of the token (RFC 9000, 10.3.1). */
 static bool take_reset(struct kith_quic_host *host, const struct kith_quic_received *datagram, uint64_t now_ns)
 {
     struct kith_quic_conn *conn;
@@ -111,7 +111,7 @@ static void on_stranger(struct kith_quic_host *host, const struct kith_quic_rece
     case KITH_PACKET_ONE_RTT:
         if (!packet->fixed_bit)
             kith__host_drop(host, KITH_DROP_fixed_bit);
-        else if (!take_reset(host, datagram, now_ns))
+        else
             answer_unknown_cid(host, datagram, packet, now_ns);
         break;
     default: /* Handshake and 0-RTT of nobody */
@@ -145,13 +145,14 @@ static void on_datagram(struct kith_quic_host *host, const struct kith_quic_rece
         return;
     }
     if (kith__packet_parse(datagram->bytes, datagram->size, KITH_CIDGEN_SIZE, &packet) != 0) {
-        kith__host_drop(host, KITH_DROP_malformed_header);
+        if (!take_reset(host, datagram, now_ns))
+            kith__host_drop(host, KITH_DROP_malformed_header);
         return;
     }
     conn = find(host, packet.dcid);
     if (conn != NULL)
         kith__conn_receive(conn, &tuple, datagram->bytes, datagram->size, datagram->ecn, now_ns);
-    else if (!kith__incoming_on_datagram(host, datagram, packet.dcid, now_ns))
+    else if (!kith__incoming_on_datagram(host, datagram, packet.dcid, now_ns) && !take_reset(host, datagram, now_ns))
         on_stranger(host, datagram, &packet, now_ns);
     /* Touched once for a whole burst: see kith_quic_host_receive. */
     if (conn != NULL && !kith__list_is_linked(&conn->touch_node))

@@ -183,7 +183,9 @@ bool kith__path_may_send(struct kith_path *path, size_t size, uint64_t now_ns)
 
 uint64_t kith__path_idle_deadline(const struct kith_path *path, uint64_t timeout_ns, uint64_t pto_ns)
 {
-    return timeout_ns == 0 ? KITH_NEVER : path->idle_from_ns + KITH_MAX(timeout_ns, 3 * pto_ns);
+    uint64_t wait_ns = KITH_MAX(timeout_ns, 3 * pto_ns);
+
+    return timeout_ns == 0 || wait_ns >= KITH_NEVER - path->idle_from_ns ? KITH_NEVER : path->idle_from_ns + wait_ns;
 }
 
 uint64_t kith__path_keep_alive_deadline(const struct kith_path *path)

@@ -64,7 +64,8 @@ bool kith__prove_has_failed(struct kith_prove *prove, uint64_t now_ns);
 struct kith_response {
     struct kith_sockaddr local, remote; /* of the datagram with the challenge: the answer goes back there */
     uint8_t value[KITH_CHALLENGE_SIZE];
-    uint64_t number; /* packet number of the challenge */
+    uint64_t number;        /* packet number of the challenge */
+    uint32_t datagram_size; /* of the challenge: an answer to an address that is not proved may not be much larger */
 };
 
 /** Answers owed on one path id, allocated while there are any. Owner: struct kith_path, by value. */

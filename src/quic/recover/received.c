@@ -21,7 +21,7 @@ int kith__ack_policy_on_frame(struct kith_ack_policy *policy, uint64_t sequence,
     policy->sequence_next = sequence + 1;
     policy->threshold = threshold;
     policy->reordering = reordering;
-    policy->delay_max_ns = KITH_MIN(delay_ns, KITH_NS_PER_S << 14); /* the largest max_ack_delay there is: 2^14 ms */
+    policy->delay_max_ns = KITH_MIN(delay_ns, KITH_NS_PER_MS << 14); /* the largest max_ack_delay there is: 2^14 ms */
     return 0;
 }
 

@@ -89,7 +89,7 @@ KITH_TEST(received_follows_ack_frequency)
     KITH_CHECK_EQ(kith__ack_policy_on_frame(&policy, 1, 3, 5000, 0, KITH_NS_PER_MS), 0);
     KITH_CHECK_EQ(kith__ack_policy_on_frame(&policy, 1, 9, 9000, 1, KITH_NS_PER_MS), 0); /* old: ignored */
     KITH_CHECK_EQ(kith__ack_policy_on_frame(&policy, 2, 3, UINT64_MAX / 4, 0, 0), 0);
-    KITH_CHECK_EQ(policy.delay_max_ns, KITH_NS_PER_S << 14);
+    KITH_CHECK_EQ(policy.delay_max_ns, KITH_NS_PER_MS << 14);
     KITH_CHECK_EQ(kith__ack_policy_on_frame(&policy, 3, 3, 5000, 0, KITH_NS_PER_MS), 0);
     for (uint64_t number = 0; number < 3; number++)
         take(&received, number * 2, 10); /* gaps do not matter now */

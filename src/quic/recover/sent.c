@@ -267,9 +267,14 @@ const struct kith_sent *kith__sent_take_oldest(struct kith_sent_log *log)
 {
     struct kith_sent *packet = oldest_in_flight(log);
 
-    if (packet != NULL)
-        settle(log, packet, KITH_SENT_LOST);
-    return packet;
+    if (packet != NULL) {
+        settle(log, packet, KITH_SENT_SKIPPED);
+        return packet;
+    }
+    for (uint64_t number = log->base; number < log->next; number++)
+        if (entry(log, number)->state == KITH_SENT_LOST)
+            entry(log, number)->state = KITH_SENT_SKIPPED;
+    return NULL;
 }
 
 const struct kith_sent *kith__sent_find_eliciting(const struct kith_sent_log *log, uint64_t from)

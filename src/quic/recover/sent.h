@@ -36,7 +36,7 @@ enum kith_sent_state {
     KITH_SENT_IN_FLIGHT, /* not acknowledged, not declared lost; also packets that do not count as in flight */
     KITH_SENT_ACKED,
     KITH_SENT_LOST,   /* declared lost; may still be acknowledged late */
-    KITH_SENT_SKIPPED /* this number was never used */
+    KITH_SENT_SKIPPED /* this number was never used, or counts as never used: an ACK for it says nothing */
 };
 
 enum kith_sent_flag {                          /* a set */
@@ -157,8 +157,8 @@ const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct ki
  */
 const struct kith_sent *kith__sent_take_lost(struct kith_sent_log *log, uint64_t below, uint64_t sent_before_ns);
 /**
- * The oldest packet in flight, acknowledged numbers or not, taken as lost: after Retry, a rejected 0-RTT, or on a
- * dead path.
+ * The oldest packet in flight, acknowledged numbers or not, taken as never sent: after Retry, a rejected 0-RTT, or on a
+ * dead path. Call until NULL: from then on no ACK of what was sent so far means anything, also not of what was lost.
  */
 const struct kith_sent *kith__sent_take_oldest(struct kith_sent_log *log);
 /** The first ack-eliciting packet in flight with number >= from, or NULL: what a probe sends again. Changes nothing. */
