@@ -100,8 +100,10 @@ static void print_help(const struct cli *cli, const struct option_spec *own, con
 int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **argv, size_t args_min, size_t args_max)
 {
     const struct option_spec common[] = {
-        { "bind", 0, OPTION_CALL, cli, "ADDR:PORT", "local UDP address; may be repeated (default: any)", cli_take_bind },
-        { "key", 0, OPTION_TEXT, &cli->key_file, "FILE", "secret key file (default: IROH_SECRET, else a new key)", NULL },
+        { "bind", 0, OPTION_CALL, cli, "ADDR:PORT", "local UDP address; may be repeated (default: any)",
+          cli_take_bind },
+        { "key", 0, OPTION_TEXT, &cli->key_file, "FILE", "secret key file (default: IROH_SECRET, else a new key)",
+          NULL },
         { "relay", 0, OPTION_CALL, cli, "none", "relay to use: only 'none' for now", take_relay },
         { "timeout", 0, OPTION_SECONDS, &cli->timeout_ns, "SECONDS", "time to reach the other side (30)", NULL },
         { "qlog", 0, OPTION_TEXT, &cli->qlog_directory, "DIR", "write a qlog file for each connection", NULL },
@@ -135,7 +137,8 @@ static void print_error(const struct cli *cli, const char *code, int exit_code, 
 
     output_note("kith %s: %s", cli->command->name, output_clean(text, clean, sizeof clean));
     if (cli->json)
-        output_json(json_pack("{s:s, s:s, s:s, s:i}", "event", "error", "code", code, "text", clean, "exit", exit_code));
+        output_json(
+            json_pack("{s:s, s:s, s:s, s:i}", "event", "error", "code", code, "text", clean, "exit", exit_code));
 }
 
 int cli_usage(struct cli *cli, const char *format, ...)

@@ -64,9 +64,11 @@ int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(pr
 /** Tells "kith COMMAND: what: why" with the words of kith_error_last. Returns the exit code of `err`. */
 int cli_fail(struct cli *cli, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /** The same with the error of an operation. */
-int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /** The same with words of ours. */
-int cli_fail_text(struct cli *cli, int err, const char *why, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int cli_fail_text(struct cli *cli, int err, const char *why, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /** What an error code means for the shell. */
 int cli_exit_of(int err);
 /** Ends the program when there is no memory: what a command line tool can do. */

@@ -19,7 +19,8 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
 
     if (cli->key_file != NULL) {
         if ((err = kith_secret_load(cli->key_file, secret)) == KITH_ERR_NOT_FOUND)
-            return cli_fail_text(cli, err, "there is no such file; 'kith key new --key FILE' makes one", "%s", cli->key_file);
+            return cli_fail_text(cli, err, "there is no such file; 'kith key new --key FILE' makes one", "%s",
+                                 cli->key_file);
         return err != 0 ? cli_fail(cli, err, "cannot use the key file %s", cli->key_file) : 0;
     }
     if (variable != NULL && *variable != 0) {
@@ -78,10 +79,8 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
 {
     int err;
 
-    if (kith_addr_parse(text, &out->addr) != 0) {
-        cli_fail(cli, KITH_ERR_PARSE, "cannot tell whom to reach");
-        return CLI_EXIT_USAGE;
-    }
+    if (kith_addr_parse(text, &out->addr) != 0)
+        return cli_usage(cli, "cannot tell whom to reach: %s", kith_error_last()->text);
     kith_id_format_short(&out->addr.id, out->name);
     for (size_t i = 0; i < extra_count; i++) {
         if ((err = kith_addr_add_ip(&out->addr, &extra[i])) != 0)
@@ -89,9 +88,10 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
     }
     if (out->addr.ip_count == 0)
         return cli_fail_text(cli, KITH_ERR_NO_ADDRESS,
-                             out->addr.relay_count > 0 ? "the ticket names only a relay, and this version has no relays yet; "
-                                                         "add --addr IP:PORT, or ask for a ticket with addresses"
-                                                       : "only its id is known; add --addr IP:PORT, or use a ticket",
+                             out->addr.relay_count > 0
+                                 ? "the ticket names only a relay, and this version has no relays yet; "
+                                   "add --addr IP:PORT, or ask for a ticket with addresses"
+                                 : "only its id is known; add --addr IP:PORT, or use a ticket",
                              "cannot reach %s", out->name);
     return 0;
 }
@@ -108,8 +108,9 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
     if ((err = loop_wait(&cli->loop, op)) == 0)
         *out = kith_op_take_conn(op);
     else if (err == KITH_ERR_TIMEOUT)
-        err = cli_fail_text(cli, err, "no answer in time; is the other side still running, and can its addresses be reached from here?",
-                            "cannot reach %s", remote->name);
+        err = cli_fail_text(
+            cli, err, "no answer in time; is the other side still running, and can its addresses be reached from here?",
+            "cannot reach %s", remote->name);
     else
         err = cli_fail_op(cli, op, "cannot reach %s", remote->name);
     kith_op_free(op);
@@ -126,6 +127,7 @@ void cli_note_paths(struct kith_conn *conn)
 
         output_note("path: direct, %s to %s, round trip %s, packets of %u bytes, %llu lost",
                     kith_sockaddr_format(&paths[i].local, local), kith_sockaddr_format(&paths[i].remote, remote),
-                    output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
+                    output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size,
+                    (unsigned long long)paths[i].packets_lost);
     }
 }

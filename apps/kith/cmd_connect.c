@@ -34,13 +34,18 @@ static int serve_sockets(struct connector *connector)
     int err = 0;
 
     if ((connector->fd = socket_listen(&connector->target, bound)) < 0)
-        return cli_fail_text(cli, errno == EADDRINUSE ? KITH_ERR_EXISTS : errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_IO,
-                             strerror(errno), "cannot listen on %s", connector->tcp != NULL ? connector->tcp : connector->unix_path);
+        return cli_fail_text(cli,
+                             errno == EADDRINUSE ? KITH_ERR_EXISTS
+                             : errno == EACCES   ? KITH_ERR_PERMISSION
+                                                 : KITH_ERR_IO,
+                             strerror(errno), "cannot listen on %s",
+                             connector->tcp != NULL ? connector->tcp : connector->unix_path);
     connector->watch.on_ready = on_client;
     connector->watch.user = connector;
     loop_watch_set(&cli->loop, &connector->watch, connector->fd, POLLIN);
     if (cli->json)
-        output_json(json_pack("{s:s, s:s, s:s}", "event", "listening", "address", bound, "peer", connector->remote.name));
+        output_json(
+            json_pack("{s:s, s:s, s:s}", "event", "listening", "address", bound, "peer", connector->remote.name));
     if (!cli->quiet)
         output_note("forwarding %s to %s", bound, connector->remote.name);
     while (err == 0 && !cli->loop.is_interrupted)
@@ -91,17 +96,20 @@ static int run(struct cli *cli, int argc, char **argv)
 {
     struct connector connector = { .sessions = { .cli = cli } };
     bool is_connect_tcp = cli->command == &command_connect_tcp;
-    const struct option_spec addr_of_peer = { "addr", 0, OPTION_CALL, &connector.addrs, "IP:PORT",
-                                              "address of the other side; may be repeated", cli_take_addr };
-    const struct option_spec addr_to_listen_on = { "addr", 0, OPTION_TEXT, &connector.tcp, "HOST:PORT",
-                                                   "TCP address to listen on", NULL };
+    const struct option_spec addr_of_peer = { "addr",           0,         OPTION_CALL,
+                                              &connector.addrs, "IP:PORT", "address of the other side; may be repeated",
+                                              cli_take_addr };
+    const struct option_spec addr_to_listen_on = {
+        "addr", 0, OPTION_TEXT, &connector.tcp, "HOST:PORT", "TCP address to listen on", NULL
+    };
     const struct option_spec own[] = {
         is_connect_tcp ? addr_to_listen_on : addr_of_peer,
         { "tcp", 0, OPTION_TEXT, &connector.tcp, "HOST:PORT", "listen there, and forward each TCP connection", NULL },
-        { "unix", 0, OPTION_TEXT, &connector.unix_path, "PATH", "listen there, and forward each unix connection", NULL },
+        { "unix", 0, OPTION_TEXT, &connector.unix_path, "PATH", "listen there, and forward each unix connection",
+          NULL },
         { "recv-only", 0, OPTION_FLAG, &connector.sessions.receive_only, NULL, "send nothing", NULL },
-        { "custom-alpn", 0, OPTION_CALL, &connector.sessions, "utf8:TEXT|HEX", "another protocol name, without a greeting",
-          sessions_take_alpn },
+        { "custom-alpn", 0, OPTION_CALL, &connector.sessions, "utf8:TEXT|HEX",
+          "another protocol name, without a greeting", sessions_take_alpn },
         { "socket-path", 0, OPTION_TEXT, &connector.unix_path, "PATH", NULL, NULL },
         { "ipv4-addr", 0, OPTION_CALL, cli, "ADDR:PORT", NULL, cli_take_ipv4 },
         { "ipv6-addr", 0, OPTION_CALL, cli, "ADDR:PORT", NULL, cli_take_ipv6 },
@@ -118,7 +126,8 @@ static int run(struct cli *cli, int argc, char **argv)
     if (cli->command == &command_connect_unix && connector.unix_path == NULL)
         return cli_usage(cli, "--socket-path PATH is missing");
     if ((code = choose_target(&connector)) != 0 ||
-        (code = cli_remote_parse(cli, cli->args.items[0], connector.addrs.items, connector.addrs.count, &connector.remote)) != 0 ||
+        (code = cli_remote_parse(cli, cli->args.items[0], connector.addrs.items, connector.addrs.count,
+                                 &connector.remote)) != 0 ||
         (code = cli_open(cli, NULL, 0)) != 0)
         return code;
     code = connector.target.count > 0 ? serve_sockets(&connector) : serve_stdio(&connector);

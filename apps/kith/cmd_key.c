@@ -9,7 +9,8 @@ struct key_options {
     char path[CLI_PATH_SIZE];
 };
 
-static int print_key(struct cli *cli, const struct key_options *options, const struct kith_secret *secret, const char *where)
+static int print_key(struct cli *cli, const struct key_options *options, const struct kith_secret *secret,
+                     const char *where)
 {
     struct kith_id id = kith_secret_id(secret);
     char id_text[KITH_ID_TEXT_SIZE], secret_text[KITH_SECRET_TEXT_SIZE];
@@ -41,8 +42,8 @@ static int make(struct cli *cli, struct key_options *options)
     kith_secret_generate(&secret);
     err = kith_secret_store(options->path, &secret, options->force);
     if (err == KITH_ERR_EXISTS)
-        err = cli_fail_text(cli, err, "a key is there already; --force replaces it, and its id is then lost for good", "%s",
-                            options->path);
+        err = cli_fail_text(cli, err, "a key is there already; --force replaces it, and its id is then lost for good",
+                            "%s", options->path);
     else if (err != 0)
         err = cli_fail(cli, err, "cannot write %s", options->path);
     else

@@ -57,8 +57,8 @@ static int print_ticket(struct listener *listener)
              listener->unix_path != NULL ? " --unix ./kith.sock" : "", ticket);
     if (cli->json)
         output_json_to(listener->sessions.target == NULL ? stderr : stdout,
-                       json_pack("{s:s, s:s, s:s, s:s}", "event", "listening", "id", kith_id_format(&addr.id, id), "ticket",
-                                 ticket, "command", command));
+                       json_pack("{s:s, s:s, s:s, s:s}", "event", "listening", "id", kith_id_format(&addr.id, id),
+                                 "ticket", ticket, "command", command));
     if (!cli->quiet)
         output_note(listener->sessions.target == NULL ? "waiting for one connection; on the other side, run"
                                                       : "waiting for connections; on the other side, run");
@@ -113,8 +113,8 @@ static int run(struct cli *cli, int argc, char **argv)
         { "tcp", 0, OPTION_TEXT, &listener.tcp, "HOST:PORT", "forward each connection to this TCP address", NULL },
         { "unix", 0, OPTION_TEXT, &listener.unix_path, "PATH", "forward each connection to this unix socket", NULL },
         { "recv-only", 0, OPTION_FLAG, &listener.sessions.receive_only, NULL, "send nothing", NULL },
-        { "custom-alpn", 0, OPTION_CALL, &listener.sessions, "utf8:TEXT|HEX", "another protocol name, without a greeting",
-          sessions_take_alpn },
+        { "custom-alpn", 0, OPTION_CALL, &listener.sessions, "utf8:TEXT|HEX",
+          "another protocol name, without a greeting", sessions_take_alpn },
         { "host", 0, OPTION_TEXT, &listener.tcp, "HOST:PORT", NULL, NULL },
         { "socket-path", 0, OPTION_TEXT, &listener.unix_path, "PATH", NULL, NULL },
         { "ipv4-addr", 0, OPTION_CALL, cli, "ADDR:PORT", NULL, cli_take_ipv4 },

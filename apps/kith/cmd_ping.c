@@ -5,13 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-#define PING_ALPN "iroh/ping/0"
+#define PING_ALPN    "iroh/ping/0"
 #define PING_REQUEST "PING"
-#define PING_ANSWER "PONG"
+#define PING_ANSWER  "PONG"
 enum { PING_SIZE = 4 };
 
 static const uint64_t INTERVAL_NS = KITH_NS_PER_S;
-static const uint64_t WAIT_NS = 5 * KITH_NS_PER_S;      /* for one answer */
+static const uint64_t WAIT_NS = 5 * KITH_NS_PER_S;       /* for one answer */
 static const uint64_t REUSE_WAIT_NS = KITH_NS_PER_S / 2; /* at least, for the second answer on one connection */
 static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S;
 
@@ -56,7 +56,8 @@ static void on_stream(struct server_stream *stream)
 {
     struct answer *answer = (struct answer *)stream;
 
-    server_stream_wait(stream, kith_read_start(stream->stream, answer->bytes, sizeof answer->bytes, &stream->op), on_request);
+    server_stream_wait(stream, kith_read_start(stream->stream, answer->bytes, sizeof answer->bytes, &stream->op),
+                       on_request);
 }
 
 /* ---- Asking ---- */
@@ -83,7 +84,8 @@ static void drop_conn(struct pinger *pinger)
 }
 
 /* Waits, frees the operation, gives what it read or made. */
-static int finish(struct pinger *pinger, struct kith_op *op, uint64_t limit_ns, size_t *size, struct kith_stream **stream)
+static int finish(struct pinger *pinger, struct kith_op *op, uint64_t limit_ns, size_t *size,
+                  struct kith_stream **stream)
 {
     int err;
 
@@ -128,7 +130,8 @@ static int ping_once(struct pinger *pinger, uint64_t limit_ns, uint64_t *time_ns
     struct kith_op *op;
     int err;
 
-    if ((err = kith_open_start(pinger->conn, true, &op)) != 0 || (err = finish(pinger, op, limit_ns, NULL, &stream)) != 0)
+    if ((err = kith_open_start(pinger->conn, true, &op)) != 0 ||
+        (err = finish(pinger, op, limit_ns, NULL, &stream)) != 0)
         return err;
     err = exchange(pinger, stream, limit_ns, time_ns);
     kith_stream_free(stream);
@@ -180,7 +183,8 @@ static void print_answer(struct pinger *pinger, uint64_t number, uint64_t time_n
         output_json(json_pack("{s:s, s:s, s:I, s:f, s:s}", "event", "pong", "peer", pinger->remote.name, "seq",
                               (json_int_t)number, "time_ms", ms, "via", via));
     else if (!pinger->cli->quiet)
-        printf("pong from %s via %s: seq=%llu time=%.3f ms\n", pinger->remote.name, via, (unsigned long long)number, ms);
+        printf("pong from %s via %s: seq=%llu time=%.3f ms\n", pinger->remote.name, via, (unsigned long long)number,
+               ms);
     fflush(stdout);
 }
 
@@ -192,9 +196,10 @@ static void print_statistics(const struct pinger *pinger)
     double deviation = variance > 0 ? sqrt(variance) : 0;
 
     if (pinger->cli->json) {
-        output_json(json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "statistics", "peer", pinger->remote.name,
-                              "sent", (json_int_t)pinger->sent, "received", (json_int_t)pinger->received, "loss_percent", loss,
-                              "min_ms", pinger->min, "avg_ms", average, "max_ms", pinger->max, "mdev_ms", deviation));
+        output_json(json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f}", "event", "statistics", "peer",
+                              pinger->remote.name, "sent", (json_int_t)pinger->sent, "received",
+                              (json_int_t)pinger->received, "loss_percent", loss, "min_ms", pinger->min, "avg_ms",
+                              average, "max_ms", pinger->max, "mdev_ms", deviation));
         return;
     }
     printf("--- %s ping statistics ---\n%llu sent, %llu received, %.0f%% lost\n", pinger->remote.name,
@@ -239,7 +244,8 @@ static int ask(struct pinger *pinger)
             print_answer(pinger, number, time_ns);
         } else {
             if (err != KITH_ERR_UNREACHABLE)
-                output_note("no answer from %s: seq=%llu: %s", pinger->remote.name, (unsigned long long)number, kith_strerror(err));
+                output_note("no answer from %s: seq=%llu: %s", pinger->remote.name, (unsigned long long)number,
+                            kith_strerror(err));
             drop_conn(pinger);
         }
         if (number != pinger->count)
@@ -260,7 +266,8 @@ static int run(struct cli *cli, int argc, char **argv)
         { "count", 'c', OPTION_UNSIGNED, &pinger.count, "N", "stop after N (default: Ctrl-C)", NULL },
         { "interval", 'i', OPTION_SECONDS, &pinger.interval_ns, "SECONDS", "time from one to the next (1)", NULL },
         { "wait", 'W', OPTION_SECONDS, &pinger.wait_ns, "SECONDS", "time to wait for one answer (5)", NULL },
-        { "addr", 0, OPTION_CALL, &pinger.addrs, "IP:PORT", "address of the other side; may be repeated", cli_take_addr },
+        { "addr", 0, OPTION_CALL, &pinger.addrs, "IP:PORT", "address of the other side; may be repeated",
+          cli_take_addr },
         { "listen", 'l', OPTION_FLAG, &pinger.listens, NULL, "answer pings", NULL },
         { 0 },
     };

@@ -29,10 +29,10 @@ struct receiver {
 
 static int fail_path(struct receiver *receiver, int problem, const char *path)
 {
-    int err = problem == EEXIST                         ? KITH_ERR_EXISTS
-              : problem == EACCES || problem == EPERM   ? KITH_ERR_PERMISSION
-              : problem == ENOSPC || problem == EDQUOT  ? KITH_ERR_NO_SPACE
-                                                        : KITH_ERR_IO;
+    int err = problem == EEXIST                        ? KITH_ERR_EXISTS
+              : problem == EACCES || problem == EPERM  ? KITH_ERR_PERMISSION
+              : problem == ENOSPC || problem == EDQUOT ? KITH_ERR_NO_SPACE
+                                                       : KITH_ERR_IO;
 
     return cli_fail_text(receiver->cli, err, strerror(problem), "%s", path);
 }
@@ -46,7 +46,7 @@ static bool is_collection(const struct receiver *receiver)
 static int plan(struct receiver *receiver)
 {
     const char *output = receiver->output;
-    char hash[KITH_HASH_TEXT_SIZE], name[CLI_PATH_SIZE], hidden[64];
+    char hash[KITH_HASH_TEXT_SIZE], name[CLI_PATH_SIZE], hidden[96];
     bool is_directory = output == NULL || files_is_directory(output) || output[strlen(output) - (*output != 0)] == '/';
     bool ok;
     int problem;
@@ -68,8 +68,8 @@ static int plan(struct receiver *receiver)
         !files_join(receiver->partial, "out", receiver->staging))
         return cli_usage(receiver->cli, "'%.80s' cannot be the name of a file", output != NULL ? output : "");
     if ((!is_directory || !is_collection(receiver)) && !receiver->force && files_exists(receiver->target))
-        return cli_fail_text(receiver->cli, KITH_ERR_EXISTS, "it exists already; --force replaces it, -o gives another name", "%s",
-                             receiver->target);
+        return cli_fail_text(receiver->cli, KITH_ERR_EXISTS,
+                             "it exists already; --force replaces it, -o gives another name", "%s", receiver->target);
     if ((problem = files_make_directory(receiver->directory)) != 0)
         return fail_path(receiver, problem, receiver->directory);
     return 0;
@@ -145,12 +145,10 @@ static int rename_staged(struct receiver *receiver, const struct kith_op *op)
 
 static int fetch(struct receiver *receiver, struct kith_conn *conn)
 {
-    struct kith_blobs_get_options options = { KITH_BLOBS_GET_OPTIONS_INIT,
-                                              .hash = receiver->ticket.hash,
-                                              .format = receiver->ticket.format,
-                                              .target = receiver->target,
-                                              .partial_directory = receiver->partial,
-                                              .replace = receiver->force };
+    struct kith_blobs_get_options options = {
+        KITH_BLOBS_GET_OPTIONS_INIT, .hash = receiver->ticket.hash,          .format = receiver->ticket.format,
+        .target = receiver->target,  .partial_directory = receiver->partial, .replace = receiver->force
+    };
     struct kith_op *op;
     int err, code = 0, problem;
 
@@ -190,13 +188,13 @@ static void report_json(const struct receiver *receiver, struct kith_conn *conn)
     char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE];
 
     (void)kith_conn_paths(conn, &path, 1);
-    output_json(json_pack("{s:s, s:O, s:I, s:I, s:I, s:I, s:f, s:{s:s, s:s, s:f, s:i}}", "event", "done", "paths", receiver->paths,
-                          "files", (json_int_t)receiver->progress.files_total, "bytes", (json_int_t)receiver->progress.bytes_done,
-                          "resumed", (json_int_t)receiver->progress.bytes_resumed, "wire",
-                          (json_int_t)receiver->progress.bytes_wire, "seconds",
-                          (double)(receiver->ended_ns - receiver->started_ns) / 1e9, "path", "local",
-                          kith_sockaddr_format(&path.local, local), "remote", kith_sockaddr_format(&path.remote, remote), "rtt_ms",
-                          (double)path.rtt_ns / 1e6, "mtu", path.udp_size));
+    output_json(json_pack(
+        "{s:s, s:O, s:I, s:I, s:I, s:I, s:f, s:{s:s, s:s, s:f, s:i}}", "event", "done", "paths", receiver->paths,
+        "files", (json_int_t)receiver->progress.files_total, "bytes", (json_int_t)receiver->progress.bytes_done,
+        "resumed", (json_int_t)receiver->progress.bytes_resumed, "wire", (json_int_t)receiver->progress.bytes_wire,
+        "seconds", (double)(receiver->ended_ns - receiver->started_ns) / 1e9, "path", "local",
+        kith_sockaddr_format(&path.local, local), "remote", kith_sockaddr_format(&path.remote, remote), "rtt_ms",
+        (double)path.rtt_ns / 1e6, "mtu", path.udp_size));
 }
 
 static void report(const struct receiver *receiver, struct kith_conn *conn)
@@ -212,8 +210,8 @@ static void report(const struct receiver *receiver, struct kith_conn *conn)
     if (receiver->cli->verbose > 0)
         cli_note_paths(conn);
     if (!receiver->cli->quiet)
-        output_note("received %s, verified, in %s (%s)%s%s", output_size(progress->bytes_done, size), output_duration(time, took),
-                    output_byte_rate((double)fetched / ((double)(time + 1) / 1e9), rate),
+        output_note("received %s, verified, in %s (%s)%s%s", output_size(progress->bytes_done, size),
+                    output_duration(time, took), output_byte_rate((double)fetched / ((double)(time + 1) / 1e9), rate),
                     progress->bytes_resumed > 0 ? "; there already: " : "",
                     progress->bytes_resumed > 0 ? output_size(progress->bytes_resumed, kept) : "");
     for (size_t i = 0; i < json_array_size(receiver->paths); i++)
@@ -264,8 +262,7 @@ static int run(struct cli *cli, int argc, char **argv)
     receiver->output = output;
     receiver->force = force;
     if (kith_blob_ticket_parse(cli->args.items[0], &receiver->ticket) != 0) {
-        cli_fail(cli, KITH_ERR_PARSE, "cannot read the ticket");
-        code = CLI_EXIT_USAGE;
+        code = cli_usage(cli, "cannot read the ticket: %s", kith_error_last()->text);
     } else if ((code = cli_remote_parse(cli, cli->args.items[0], addrs.items, addrs.count, &receiver->remote)) == 0 &&
                (code = plan(receiver)) == 0) {
         code = receive(receiver);

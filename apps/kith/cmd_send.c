@@ -96,8 +96,8 @@ static int spool_stdin(struct sender *sender)
     if (close(file) != 0 && problem == 0)
         problem = errno;
     if (problem != 0)
-        return cli_fail_text(cli, problem == ENOSPC || problem == EDQUOT ? KITH_ERR_NO_SPACE : KITH_ERR_IO, strerror(problem),
-                             "cannot keep standard input in %s", sender->path);
+        return cli_fail_text(cli, problem == ENOSPC || problem == EDQUOT ? KITH_ERR_NO_SPACE : KITH_ERR_IO,
+                             strerror(problem), "cannot keep standard input in %s", sender->path);
     return cli->loop.is_interrupted ? cli_fail_text(cli, KITH_ERR_CANCELLED, NULL, "reading standard input") : 0;
 }
 
@@ -108,7 +108,8 @@ static int choose_path(struct sender *sender, const char *given)
     if (strcmp(given, "-") == 0)
         return spool_stdin(sender);
     if ((real = realpath(given, NULL)) == NULL)
-        return cli_fail_text(sender->cli, errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NOT_FOUND, strerror(errno), "%s", given);
+        return cli_fail_text(sender->cli, errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NOT_FOUND, strerror(errno),
+                             "%s", given);
     snprintf(sender->path, sizeof sender->path, "%s", real);
     free(real);
     if (strcmp(sender->path, "/") == 0)
@@ -160,8 +161,9 @@ static int print_ticket(struct sender *sender)
         output_json(event);
     }
     if (!cli->quiet)
-        output_note("offering %s, %llu file%s, until Ctrl-C; on the other side, run", output_size(sender->added.size, size),
-                    (unsigned long long)sender->added.file_count, sender->added.file_count == 1 ? "" : "s");
+        output_note("offering %s, %llu file%s, until Ctrl-C; on the other side, run",
+                    output_size(sender->added.size, size), (unsigned long long)sender->added.file_count,
+                    sender->added.file_count == 1 ? "" : "s");
     if (sender->qr && !output_qr(text))
         output_note("the ticket is too long for a QR code");
     output_note("kith receive %s", text);
@@ -207,7 +209,8 @@ static void drop_client(struct sender *sender, struct client *client)
  */
 static bool has_everything(const struct sender *sender, const struct client *client)
 {
-    return !client->was_aborted && (client->requests_done >= 2 || (client->requests_done == 1 && client->bytes_done >= sender->added.size));
+    return !client->was_aborted &&
+           (client->requests_done >= 2 || (client->requests_done == 1 && client->bytes_done >= sender->added.size));
 }
 
 static void on_disconnected(struct sender *sender, struct client *client)
@@ -217,11 +220,12 @@ static void on_disconnected(struct sender *sender, struct client *client)
     char size[OUTPUT_NUMBER_SIZE], took[OUTPUT_NUMBER_SIZE], rate[OUTPUT_NUMBER_SIZE];
 
     if (sender->cli->json)
-        output_json(json_pack("{s:s, s:s, s:I, s:f, s:b}", "event", "transfer", "peer", client->name, "bytes", (json_int_t)bytes,
-                              "seconds", (double)time / 1e9, "complete", complete));
+        output_json(json_pack("{s:s, s:s, s:I, s:f, s:b}", "event", "transfer", "peer", client->name, "bytes",
+                              (json_int_t)bytes, "seconds", (double)time / 1e9, "complete", complete));
     if (!sender->cli->quiet && client->requests_done + client->bytes_now + client->was_aborted > 0)
-        output_note("%s: %s, %s sent in %s (%s)", client->name, complete ? "has everything" : "left early", output_size(bytes, size),
-                    output_duration(time, took), output_byte_rate((double)bytes / ((double)(time + 1) / 1e9), rate));
+        output_note("%s: %s, %s sent in %s (%s)", client->name, complete ? "has everything" : "left early",
+                    output_size(bytes, size), output_duration(time, took),
+                    output_byte_rate((double)bytes / ((double)(time + 1) / 1e9), rate));
     if (complete && sender->once)
         sender->is_done = true;
     drop_client(sender, client);

@@ -7,7 +7,15 @@
 
 #define SPEED_ALPN "kith/speed/1"
 enum { SPEED_UP = 1, SPEED_DOWN = 2, SPEED_ECHO = 3 };
-enum { HEADER_SIZE = 16, REPORT_SIZE = 16, BUFFER_SIZE = 256 * 1024, ROUNDS_MAX = 4, STREAMS_MAX = 64, ECHOES = 100, ECHO_SIZE = 32 };
+enum {
+    HEADER_SIZE = 16,
+    REPORT_SIZE = 16,
+    BUFFER_SIZE = 256 * 1024,
+    ROUNDS_MAX = 4,
+    STREAMS_MAX = 64,
+    ECHOES = 100,
+    ECHO_SIZE = 32
+};
 
 static const uint64_t TIME_NS = 5 * KITH_NS_PER_S;
 static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S;
@@ -112,8 +120,8 @@ static void send_more(struct task *task)
         return;
     }
     server_stream_wait(&task->base,
-                       kith_write_start(task->base.stream, task->buffer, left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE, 0,
-                                        &task->base.op),
+                       kith_write_start(task->base.stream, task->buffer,
+                                        left < BUFFER_SIZE ? (size_t)left : BUFFER_SIZE, 0, &task->base.op),
                        on_download);
 }
 
@@ -130,7 +138,8 @@ static void on_echo_written(struct kith_op *op, void *user)
     if (err != 0)
         server_stream_end(&task->base);
     else
-        server_stream_wait(&task->base, kith_read_start(task->base.stream, task->buffer, BUFFER_SIZE, &task->base.op), on_echo_read);
+        server_stream_wait(&task->base, kith_read_start(task->base.stream, task->buffer, BUFFER_SIZE, &task->base.op),
+                           on_echo_read);
 }
 
 static void on_echo_read(struct kith_op *op, void *user)
@@ -146,7 +155,8 @@ static void on_echo_read(struct kith_op *op, void *user)
     else if (err != 0)
         server_stream_end(&task->base);
     else
-        server_stream_wait(&task->base, kith_write_start(task->base.stream, task->buffer, size, 0, &task->base.op), on_echo_written);
+        server_stream_wait(&task->base, kith_write_start(task->base.stream, task->buffer, size, 0, &task->base.op),
+                           on_echo_written);
 }
 
 static void begin_task(struct task *task)
@@ -185,8 +195,8 @@ static void on_header(struct kith_op *op, void *user)
 static void read_header(struct task *task)
 {
     server_stream_wait(&task->base,
-                       kith_read_start(task->base.stream, task->header + task->header_size, HEADER_SIZE - task->header_size,
-                                       &task->base.op),
+                       kith_read_start(task->base.stream, task->header + task->header_size,
+                                       HEADER_SIZE - task->header_size, &task->base.op),
                        on_header);
 }
 
@@ -216,6 +226,7 @@ struct lane {
     struct kith_stream *stream;
     struct kith_op *op;
     uint8_t kind, report[REPORT_SIZE];
+    size_t report_size;
     uint64_t bytes, elapsed_ns, started_ns;
 };
 
@@ -228,18 +239,36 @@ static void lane_end(struct lane *lane, int err)
     lane->meter->is_done = --lane->meter->running == 0;
 }
 
+static void read_report(struct lane *lane);
+
 static void on_lane_report(struct kith_op *op, void *user)
 {
     struct lane *lane = user;
     int err = kith_op_result(op);
 
-    if (err == 0 && kith_op_size(op) < REPORT_SIZE)
-        err = KITH_ERR_TRUNCATED; /* 16 bytes in one packet arrive together */
+    lane->report_size += err == 0 ? kith_op_size(op) : 0;
+    if (err == 0 && lane->report_size < REPORT_SIZE) {
+        read_report(lane);
+        return;
+    }
     if (err == 0) {
         lane->bytes = get_u64(lane->report);
         lane->elapsed_ns = get_u64(lane->report + 8);
     }
     lane_end(lane, err);
+}
+
+static void read_report(struct lane *lane)
+{
+    int err;
+
+    kith_op_free(lane->op);
+    lane->op = NULL;
+    err = kith_read_start(lane->stream, lane->report + lane->report_size, REPORT_SIZE - lane->report_size, &lane->op);
+    if (err != 0)
+        lane_end(lane, err);
+    else
+        kith_op_on_done(lane->op, on_lane_report, lane);
 }
 
 static void lane_step(struct lane *lane);
@@ -285,11 +314,10 @@ static void lane_step(struct lane *lane)
         lane_end(lane, 0);
         return;
     }
-    if ((err = kith_finish(lane->stream)) != 0 ||
-        (err = kith_read_start(lane->stream, lane->report, sizeof lane->report, &lane->op)) != 0)
+    if ((err = kith_finish(lane->stream)) != 0)
         lane_end(lane, err);
     else
-        kith_op_on_done(lane->op, on_lane_report, lane);
+        read_report(lane);
 }
 
 static int open_stream(struct meter *meter, uint8_t kind, struct kith_stream **out)
@@ -374,8 +402,9 @@ static int measure_echo(struct meter *meter)
         return cli_fail(meter->cli, err, "measuring the round trip");
     qsort(times, ECHOES, sizeof times[0], compare_times);
     if (meter->cli->json)
-        output_json(json_pack("{s:s, s:f, s:f, s:f}", "event", "round_trip", "min_ms", (double)times[0] / 1e6, "median_ms",
-                              (double)times[ECHOES / 2] / 1e6, "p99_ms", (double)times[ECHOES * 99 / 100] / 1e6));
+        output_json(json_pack("{s:s, s:f, s:f, s:f}", "event", "round_trip", "min_ms", (double)times[0] / 1e6,
+                              "median_ms", (double)times[ECHOES / 2] / 1e6, "p99_ms",
+                              (double)times[ECHOES * 99 / 100] / 1e6));
     else
         printf("%-12s%11.3f ms   least %.3f ms, 99 %% below %.3f ms\n", "round trip", (double)times[ECHOES / 2] / 1e6,
                (double)times[0] / 1e6, (double)times[ECHOES * 99 / 100] / 1e6);
@@ -417,7 +446,8 @@ static int run(struct cli *cli, int argc, char **argv)
         { "streams", 'P', OPTION_UNSIGNED, &meter.streams, "N", "streams at once (1)", NULL },
         { "up", 0, OPTION_FLAG, &meter.only_up, NULL, "only to the other side", NULL },
         { "down", 0, OPTION_FLAG, &meter.only_down, NULL, "only from the other side", NULL },
-        { "addr", 0, OPTION_CALL, &meter.addrs, "IP:PORT", "address of the other side; may be repeated", cli_take_addr },
+        { "addr", 0, OPTION_CALL, &meter.addrs, "IP:PORT", "address of the other side; may be repeated",
+          cli_take_addr },
         { 0 },
     };
     struct server server = { .cli = cli,

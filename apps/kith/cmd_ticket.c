@@ -22,7 +22,8 @@ static json_t *json_relays(const struct kith_addr *addr)
     return list;
 }
 
-static int print_ticket(struct cli *cli, const char *kind, const struct kith_addr *addr, const struct kith_blob_ticket *blob)
+static int print_ticket(struct cli *cli, const char *kind, const struct kith_addr *addr,
+                        const struct kith_blob_ticket *blob)
 {
     char id[KITH_ID_TEXT_SIZE], hash[KITH_HASH_TEXT_SIZE] = "", text[KITH_SOCKADDR_TEXT_SIZE];
     const char *format = blob == NULL ? NULL : blob->format == KITH_BLOB_HASH_SEQ ? "collection" : "raw";
@@ -31,8 +32,8 @@ static int print_ticket(struct cli *cli, const char *kind, const struct kith_add
     if (blob != NULL)
         kith_hash_format(&blob->hash, hash);
     if (cli->json) {
-        json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:I}", "kind", kind, "id", id, "addresses", json_addrs(addr), "relays",
-                                   json_relays(addr), "ignored", (json_int_t)addr->ignored_count);
+        json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:I}", "kind", kind, "id", id, "addresses", json_addrs(addr),
+                                   "relays", json_relays(addr), "ignored", (json_int_t)addr->ignored_count);
 
         if (blob != NULL && object != NULL) {
             json_object_set_new(object, "hash", json_string(hash));

@@ -51,9 +51,7 @@ static int install_signals(void)
 
 int loop_init(struct loop *loop, void (*log)(void *ctx, int level, const char *part, const char *text), int log_level)
 {
-    struct kith_context_options options = { KITH_CONTEXT_OPTIONS_INIT,
-                                            .mode = KITH_CONTEXT_CALLER,
-                                            .log = log,
+    struct kith_context_options options = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER, .log = log,
                                             .log_level = log_level };
 
     memset(loop, 0, sizeof *loop);
@@ -205,7 +203,8 @@ int loop_turn(struct loop *loop)
     if (fill_polls(loop) != 0)
         return KITH_ERR_NOMEM;
     timeout = timeout_of(loop);
-    limit = (struct timespec) { .tv_sec = (time_t)(timeout / KITH_NS_PER_S), .tv_nsec = (long)(timeout % KITH_NS_PER_S) };
+    limit = (struct timespec) { .tv_sec = (time_t)(timeout / KITH_NS_PER_S),
+                                .tv_nsec = (long)(timeout % KITH_NS_PER_S) };
     ready = ppoll(loop->polls, (nfds_t)loop->poll_count, timeout == KITH_NEVER ? NULL : &limit, NULL);
     loop_check_interrupted(loop);
     if (ready < 0 && errno != EINTR)

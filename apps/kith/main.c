@@ -5,19 +5,23 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &command_send, &command_receive, &command_listen, &command_connect, &command_ping,
-    &command_speed, &command_key, &command_ticket,
+    &command_send, &command_receive, &command_listen, &command_connect,
+    &command_ping, &command_speed,   &command_key,    &command_ticket,
 };
 /* dumbpipe's words. */
 static const struct cli_command *const synonyms[] = {
-    &command_listen_tcp, &command_listen_unix, &command_connect_tcp, &command_connect_unix,
+    &command_listen_tcp,
+    &command_listen_unix,
+    &command_connect_tcp,
+    &command_connect_unix,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0], SYNONYM_COUNT = sizeof synonyms / sizeof synonyms[0] };
 
 static const struct cli_command *find_command(const char *name)
 {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i]->name, name) == 0 || (commands[i]->alias != NULL && strcmp(commands[i]->alias, name) == 0))
+        if (strcmp(commands[i]->name, name) == 0 ||
+            (commands[i]->alias != NULL && strcmp(commands[i]->alias, name) == 0))
             return commands[i];
     }
     for (size_t i = 0; i < SYNONYM_COUNT; i++) {

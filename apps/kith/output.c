@@ -11,8 +11,8 @@
 
 enum { BAR_WIDTH = 24, LINE_SIZE = 512, COLUMNS_DEFAULT = 80 };
 static const uint64_t NS_PER_S = 1000000000ull;
-static const uint64_t REDRAW_NS = 100000000ull;   /* ten times a second looks live */
-static const uint64_t RETELL_NS = 5000000000ull;  /* plain lines: a log, not a film */
+static const uint64_t REDRAW_NS = 100000000ull;  /* ten times a second looks live */
+static const uint64_t RETELL_NS = 5000000000ull; /* plain lines: a log, not a film */
 static volatile bool line_is_shown;
 
 static const char *with_unit(double value, const char *const *units, size_t count, char *text)
@@ -141,8 +141,8 @@ static void format_bar(char *text, uint64_t done, uint64_t total)
     memcpy(text + 1 + BAR_WIDTH, "]", 2);
 }
 
-static void format_line(const struct output_progress *progress, char *line, const char *what, uint64_t done, uint64_t total,
-                        uint64_t now_ns)
+static void format_line(const struct output_progress *progress, char *line, const char *what, uint64_t done,
+                        uint64_t total, uint64_t now_ns)
 {
     double seconds = (double)(now_ns - progress->started_ns) / 1e9;
     double rate = seconds > 0 ? (double)(done - progress->first_bytes) / seconds : 0;
@@ -155,15 +155,16 @@ static void format_line(const struct output_progress *progress, char *line, cons
         if (progress->is_terminal)
             format_bar(bar, done, total);
     }
-    snprintf(line, LINE_SIZE, "%s %s%s%s%s%s%s, %s%s%s", what, percent, bar, *bar != 0 ? " " : "", output_size(done, size),
-             is_total_known ? " of " : "", is_total_known ? output_size(total, all) : "", output_byte_rate(rate, speed),
-             is_total_known && rate > 1 && done < total ? ", left " : "",
+    snprintf(line, LINE_SIZE, "%s %s%s%s%s%s%s, %s%s%s", what, percent, bar, *bar != 0 ? " " : "",
+             output_size(done, size), is_total_known ? " of " : "", is_total_known ? output_size(total, all) : "",
+             output_byte_rate(rate, speed), is_total_known && rate > 1 && done < total ? ", left " : "",
              is_total_known && rate > 1 && done < total
                  ? output_duration((uint64_t)((double)(total - done) / rate) * NS_PER_S + NS_PER_S, left)
                  : "");
 }
 
-void output_progress_draw(struct output_progress *progress, const char *what, uint64_t done, uint64_t total, uint64_t now_ns)
+void output_progress_draw(struct output_progress *progress, const char *what, uint64_t done, uint64_t total,
+                          uint64_t now_ns)
 {
     char line[LINE_SIZE];
 
@@ -206,7 +207,8 @@ bool output_qr(const char *text)
             bool dark[2];
 
             for (int row = 0; row < 2; row++)
-                dark[row] = x >= 0 && x < width && y + row >= 0 && y + row < width && (code->data[(y + row) * width + x] & 1);
+                dark[row] = x >= 0 && x < width && y + row >= 0 && y + row < width &&
+                            (code->data[(y + row) * width + x] & 1);
             fputs(dark[0] ? (dark[1] ? " " : "\xe2\x96\x84") : (dark[1] ? "\xe2\x96\x80" : "\xe2\x96\x88"), stderr);
         }
         fputc('\n', stderr);

@@ -38,7 +38,8 @@ struct output_progress {
 /** Starts. `quiet`: draws nothing at all. */
 void output_progress_start(struct output_progress *progress, bool quiet, uint64_t now_ns);
 /** Draws `what`, done of total (0: not known) with rate and time left; too soon after the last time it does nothing. */
-void output_progress_draw(struct output_progress *progress, const char *what, uint64_t done, uint64_t total, uint64_t now_ns);
+void output_progress_draw(struct output_progress *progress, const char *what, uint64_t done, uint64_t total,
+                          uint64_t now_ns);
 /** Takes the line away. */
 void output_progress_end(struct output_progress *progress);
 /** Shows the cursor line clean again; safe in a signal handler. */

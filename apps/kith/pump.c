@@ -227,8 +227,8 @@ static bool take_read(struct pump *pump)
 static bool write_out(struct pump *pump)
 {
     while (pump->receive_at < pump->receive_size) {
-        ssize_t written =
-            pipe_end_write(&pump->out, pump->receive_buffer + pump->receive_at, pump->receive_size - pump->receive_at);
+        ssize_t written = pipe_end_write(&pump->out, pump->receive_buffer + pump->receive_at,
+                                         pump->receive_size - pump->receive_at);
 
         if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             pump->receiving = PUMP_RECEIVING_WRITE;
@@ -285,8 +285,8 @@ static void on_start(void *user)
     settle(pump);
 }
 
-void pump_start(struct pump *pump, struct loop *loop, struct kith_stream *stream, struct pipe_end in, struct pipe_end out,
-                bool receive_only, struct kith_slice first)
+void pump_start(struct pump *pump, struct loop *loop, struct kith_stream *stream, struct pipe_end in,
+                struct pipe_end out, bool receive_only, struct kith_slice first)
 {
     pump->loop = loop;
     pump->stream = stream;

@@ -34,10 +34,10 @@ struct pump {
     uint8_t sending;                 /* enum pump_sending */
     uint8_t receiving;               /* enum pump_receiving */
     bool is_ended, is_receive_only;
-    int err;                         /* the first failure */
+    int err; /* the first failure */
     char why[PUMP_TEXT_SIZE];
     uint64_t bytes_sent, bytes_received;
-    void (*on_end)(void *user);      /* once, when both directions are done or one failed; may dispose of the pump */
+    void (*on_end)(void *user); /* once, when both directions are done or one failed; may dispose of the pump */
     void *user;
 };
 
@@ -45,8 +45,8 @@ struct pump {
  * Starts. `in` and `out` are taken over. receive_only: the sending half ends at once, `in` is not read. The first bytes
  * (may be empty) go out before those of `in`.
  */
-void pump_start(struct pump *pump, struct loop *loop, struct kith_stream *stream, struct pipe_end in, struct pipe_end out,
-                bool receive_only, struct kith_slice first);
+void pump_start(struct pump *pump, struct loop *loop, struct kith_stream *stream, struct pipe_end in,
+                struct pipe_end out, bool receive_only, struct kith_slice first);
 /** Stops at once: RESET_STREAM and STOP_SENDING with code 0. on_end is not called. */
 void pump_abort(struct pump *pump);
 /** Frees what it holds, aborting first if it runs. */

@@ -156,7 +156,8 @@ static int print_ticket(struct server *server)
     if ((err = kith_ticket_format(&addr, ticket, sizeof ticket)) != 0)
         return cli_fail(cli, err, "cannot write a ticket");
     if (cli->json) {
-        event = json_pack("{s:s, s:s, s:s}", "event", "listening", "id", kith_id_format(&addr.id, id), "ticket", ticket);
+        event = json_pack("{s:s, s:s, s:s}", "event", "listening", "id", kith_id_format(&addr.id, id), "ticket",
+                          ticket);
         if (event != NULL)
             json_object_set_new(event, "command", json_sprintf("kith %s %s", server->verb, ticket));
         output_json(event);

@@ -164,7 +164,8 @@ static void session_end_op(struct session *session, const struct kith_op *op)
     const struct kith_error *error = kith_op_error(op);
     char why[SESSION_WHY_SIZE];
 
-    snprintf(why, sizeof why, "%s", error->code != 0 && error->text[0] != 0 ? error->text : kith_strerror(kith_op_result(op)));
+    snprintf(why, sizeof why, "%s",
+             error->code != 0 && error->text[0] != 0 ? error->text : kith_strerror(kith_op_result(op)));
     session_end(session, kith_op_result(op), why);
 }
 

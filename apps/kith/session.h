@@ -8,8 +8,8 @@
 #include "cli.h"
 #include "pump.h"
 
-enum { SESSIONS_MAX = 1024, SESSION_GREETING_SIZE = 5, SESSION_WHY_SIZE = 320 };
-#define SESSION_ALPN "DUMBPIPEV0"
+enum { SESSIONS_MAX = 1024, SESSION_GREETING_SIZE = 5, SESSION_WHY_SIZE = KITH_ERROR_TEXT_SIZE };
+#define SESSION_ALPN     "DUMBPIPEV0"
 #define SESSION_GREETING "hello"
 
 struct session;
@@ -19,7 +19,7 @@ struct sessions {
     struct cli *cli;
     uint8_t alpn_bytes[CLI_ALPN_SIZE_MAX];
     struct kith_slice alpn;
-    const char *custom_alpn;            /* as given; NULL: the usual one, with a greeting */
+    const char *custom_alpn; /* as given; NULL: the usual one, with a greeting */
     bool receive_only;
     const struct socket_target *target; /* serving: where to connect to; NULL: standard input and output */
     const struct cli_remote *remote;    /* dialling: whom */

@@ -36,8 +36,8 @@ static void draw(void *user)
     if (!transfer->cli->json || time - transfer->json_ns < JSON_NS)
         return;
     transfer->json_ns = time;
-    output_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "progress", "phase", phases[now.phase], "done",
-                          (json_int_t)now.bytes_done, "total", (json_int_t)now.bytes_total, "resumed",
+    output_json(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "progress", "phase", phases[now.phase],
+                          "done", (json_int_t)now.bytes_done, "total", (json_int_t)now.bytes_total, "resumed",
                           (json_int_t)now.bytes_resumed, "files_done", (json_int_t)now.files_done, "files_total",
                           (json_int_t)now.files_total, "name", name));
 }

@@ -1,0 +1,28 @@
+# bash completion for kith
+_kith()
+{
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket help version" -- "$current"))
+        return
+    fi
+    case $previous in
+    --key | --unix | --output | -o | --qlog) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --relay) COMPREPLY=($(compgen -W none -- "$current")); return ;;
+    esac
+    case ${COMP_WORDS[1]} in
+    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --qlog --qr --quiet --relay --timeout --verbose -h -q -v" -- "$current")) ;;
+    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --qlog --quiet --relay --timeout --verbose -h -o -q -v" -- "$current")) ;;
+    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --qlog --quiet --relay --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
+    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --qlog --quiet --relay --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
+    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --qlog --quiet --relay --secret --timeout --verbose -h -q -v" -- "$current")) ;;
+    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --qlog --quiet --relay --timeout --verbose -h -q -v" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket" -- "$current")) ;;
+    esac
+    if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then
+        COMPREPLY=($(compgen -f -- "$current"))
+    fi
+}
+complete -o filenames -F _kith kith

@@ -1,0 +1,421 @@
+#!/usr/bin/env python3
+"""The kith program as its users see it: streams, exit codes, files, pipes, forwarding. Loopback and temporary files only.
+
+Real sendme and dumbpipe take part where KITH_PEERS (a directory) or the search path has them. Prints TAP lines."""
+import glob, hashlib, json, os, re, shutil, signal, socket, stat, subprocess, sys, tempfile, threading, traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+KITH = os.path.join(os.environ.get("KITH_BUILD", os.path.join(ROOT, "build")), "bin", "kith")
+PEERS = os.environ.get("KITH_PEERS", "")
+LIMIT = 60
+count = failures = 0
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+class Skip(Exception):
+    pass
+
+
+def environment(home):
+    env = {k: v for k, v in os.environ.items() if k not in ("IROH_SECRET", "SSLKEYLOGFILE")}
+    env.update(HOME=home, XDG_STATE_HOME=os.path.join(home, "state"), XDG_CACHE_HOME=os.path.join(home, "cache"))
+    return env
+
+
+def run(home, *arguments, input=b"", program=KITH, code=0, cwd=None, env=None):
+    done = subprocess.run([program, *arguments], input=input, capture_output=True, timeout=LIMIT, cwd=cwd or home,
+                          env=dict(environment(home), **(env or {})))
+    if code is not None:
+        assert done.returncode == code, "%s: exit code %d, not %d\n%s%s" % (
+            arguments, done.returncode, code, done.stdout[-2000:].decode(errors="replace"), done.stderr[-2000:].decode(errors="replace"))
+    return done
+
+
+class Running:
+    """A program that goes on; waits for lines of its stderr."""
+
+    def __init__(self, home, *arguments, program=KITH, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=None):
+        self.process = subprocess.Popen([program, *arguments], stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                                        cwd=cwd or home, env=environment(home))
+        self.lines = []
+        self.condition = threading.Condition()
+        self.is_over = False
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self):
+        for line in self.process.stderr:
+            with self.condition:
+                self.lines.append(line.decode(errors="replace").rstrip("\n"))
+                self.condition.notify_all()
+        with self.condition:
+            self.is_over = True
+            self.condition.notify_all()
+
+    def line(self, pattern):
+        def find():
+            return next((m for m in (re.search(pattern, l) for l in self.lines) if m), None)
+        with self.condition:
+            self.condition.wait_for(lambda: find() or self.is_over, LIMIT)
+            found = find()
+            assert found, "no line like %r in %r" % (pattern, self.lines[-20:])
+            return found
+
+    def ticket(self):
+        return self.line(r"((?:blob|endpoint)[a-z2-7]{50,})$").group(1)
+
+    def wait(self, code=0):
+        self.process.wait(LIMIT)
+        self.reader.join(LIMIT)
+        assert code is None or self.process.returncode == code, (self.process.returncode, self.lines[-20:])
+        return self
+
+    def stop(self, code=0, number=signal.SIGINT):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(code)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+def write(path, size, seed=b"x"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    block = hashlib.sha512(seed).digest() * 1024
+    with open(path, "wb") as file:
+        while size > 0:
+            size -= file.write(block[:min(size, len(block))])
+            block = hashlib.sha512(block[:64]).digest() * 1024
+
+
+def same(a, b):
+    with open(a, "rb") as left, open(b, "rb") as right:
+        return left.read() == right.read()
+
+
+def peer(name):
+    path = shutil.which(os.path.join(PEERS, name) if PEERS else name)
+    if path is None:
+        raise Skip("%s is not installed" % name)
+    return path
+
+
+LOOPBACK = ("--bind", "127.0.0.1:0")
+
+
+@test
+def usage_errors_give_exit_code_2(home):
+    for arguments in (["nonsense"], ["send"], ["send", "a", "b"], ["receive", "blobxyz"], ["send", "--nonsense", "a"],
+                      ["listen", "--custom-alpn", "zz"], ["connect", "notaticket"], ["ping", "--count", "x", "y"],
+                      ["listen", "--tcp", "1:2", "--unix", "p"], []):
+        done = run(home, *arguments, code=2)
+        assert done.stdout == b"" and done.stderr != b"", arguments
+
+
+@test
+def relays_are_refused_with_words(home):
+    done = run(home, "send", "--relay", "https://relay.example", "x", code=2)
+    assert b"no relays yet" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@test
+def help_goes_to_stdout(home):
+    for command in ("send", "receive", "listen", "connect", "ping", "speed", "key", "ticket", "listen-tcp", "connect-unix"):
+        done = run(home, command, "--help")
+        assert b"Usage: kith " + command.encode() in done.stdout and done.stderr == b""
+    assert b"send" in run(home, "help").stdout and b"kith " in run(home, "version").stdout
+
+
+@test
+def keys_are_made_once_with_mode_0600(home):
+    made = run(home, "key", "new").stdout.strip()
+    path = os.path.join(home, "state", "kith", "key")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert re.fullmatch(rb"[0-9a-f]{64}", made)
+    assert run(home, "key", "id").stdout.strip() == made
+    run(home, "key", "new", code=5)
+    assert run(home, "key", "new", "--force").stdout.strip() != made
+
+
+@test
+def secrets_are_printed_only_when_asked(home):
+    run(home, "key", "new", "--key", "k")
+    secret = run(home, "key", "show", "--secret", "--key", "k").stdout.strip()
+    shown = run(home, "key", "show", "--key", "k")
+    assert secret not in shown.stdout + shown.stderr
+    id = run(home, "key", "id", "--key", "k").stdout
+    assert run(home, "key", "id", env={"IROH_SECRET": secret.decode()}).stdout == id
+    os.chmod(os.path.join(home, "k"), 0o644)
+    run(home, "key", "id", "--key", "k", code=5)
+
+
+@test
+def tickets_are_explained(home):
+    text = ("blobacxfr74igmsbvsbnn73wcecg5vt3kbzncqwfrdiampuufwnhkublmaixnb2hi4dthixs64tfnrqxsltfpbqw24dmmuxc6aiayaaaeaoreiaq"
+            "xbgtldsmrptmhbrgwimc75lvqgf2npj7joiemsmuxykmwnkka4q")
+    shown = json.loads(run(home, "ticket", "--json", text).stdout)
+    assert shown["kind"] == "blob" and shown["addresses"] == ["192.0.2.1:4433"] and shown["format"] == "collection"
+    assert shown["id"].startswith("ae58ff88") and shown["hash"].startswith("0b84d358")
+    run(home, "ticket", text[:-3], code=1)
+
+
+def send_and_receive(home, path, *options, code=0):
+    target = tempfile.mkdtemp(dir=home)
+    with Running(home, "send", *LOOPBACK, path) as sender:
+        ticket = sender.ticket()
+        assert sender.lines[-1].split()[-1] == ticket
+        done = run(home, "receive", ticket, *options, cwd=target, code=code)
+        sender.stop()
+    return target, done
+
+
+@test
+def a_file_arrives_and_its_path_is_printed(home):
+    for size in (0, 1, 1024, 1025, 16385, 5_000_003):
+        write(home + "/from/film.bin", size)
+        target, done = send_and_receive(home, home + "/from/film.bin")
+        assert done.stdout == b"film.bin\n", done.stdout
+        assert same(home + "/from/film.bin", target + "/film.bin")
+        assert os.listdir(target) == ["film.bin"], os.listdir(target)
+
+
+@test
+def a_directory_arrives(home):
+    for name in ("a", "sub/b", "sub/deep/c", "z z"):
+        write(home + "/from/tree/" + name, 40000, name.encode())
+    target, done = send_and_receive(home, home + "/from/tree/")
+    assert done.stdout == b"tree\n", done.stdout
+    for name in ("a", "sub/b", "sub/deep/c", "z z"):
+        assert same(home + "/from/tree/" + name, target + "/tree/" + name)
+
+
+@test
+def output_names_a_directory_or_a_file(home):
+    write(home + "/from/a", 100000)
+    os.mkdir(home + "/there")
+    send_and_receive(home, home + "/from/a", "-o", home + "/there")
+    assert same(home + "/from/a", home + "/there/a")
+    target, done = send_and_receive(home, home + "/from/a", "-o", "other")
+    assert same(home + "/from/a", target + "/other") and done.stdout == b"other\n"
+    assert os.listdir(target) == ["other"], os.listdir(target)
+
+
+@test
+def nothing_is_overwritten_without_force(home):
+    write(home + "/from/a", 100000)
+    write(home + "/there/a", 10)
+    before = open(home + "/there/a", "rb").read()
+    send_and_receive(home, home + "/from/a", "-o", home + "/there", code=5)
+    send_and_receive(home, home + "/from/a", "-o", home + "/there/a", code=5)
+    assert open(home + "/there/a", "rb").read() == before
+    send_and_receive(home, home + "/from/a", "-o", home + "/there", "--force")
+    assert same(home + "/from/a", home + "/there/a")
+
+
+@test
+def standard_input_can_be_sent_once(home):
+    with Running(home, "send", *LOOPBACK, "--once", "--name", "words", "-", stdin=subprocess.PIPE) as sender:
+        sender.process.stdin.write(b"hello" * 50000)
+        sender.process.stdin.close()
+        run(home, "receive", sender.ticket())
+        sender.wait(0)
+    assert open(home + "/words", "rb").read() == b"hello" * 50000
+    assert glob.glob(home + "/cache/kith/stdin-*") == []
+
+
+@test
+def json_events_are_one_object_a_line(home):
+    write(home + "/from/a", 300000)
+    _, done = send_and_receive(home, home + "/from/a", "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["event"] == "done" and events[-1]["paths"] == ["a"] and events[-1]["bytes"] >= 300000
+    failed = run(home, "receive", "--json", "blobnonsense", code=2)
+    assert json.loads(failed.stdout)["exit"] == 2
+
+
+@test
+def nobody_there_gives_exit_code_3(home):
+    with Running(home, "listen", *LOOPBACK) as listener:
+        ticket = listener.ticket()
+    run(home, "connect", "--timeout", "1", ticket, code=3)
+    run(home, "connect", run(home, "key", "new").stdout.decode().strip(), code=3)
+
+
+def pipe_both_ways(home, listen, connect, size):
+    write(home + "/one", size, b"one")
+    write(home + "/two", size + 7, b"two")
+    with open(home + "/one", "rb") as one, open(home + "/two", "rb") as two, open(home + "/got-one", "wb") as got_one, \
+            open(home + "/got-two", "wb") as got_two:
+        with Running(home, *listen[1:], program=listen[0], stdin=one, stdout=got_two) as listener:
+            ticket = listener.ticket()
+            with Running(home, *connect[1:], ticket, program=connect[0], stdin=two, stdout=got_one) as connector:
+                connector.wait(0)
+                listener.wait(0)
+    assert same(home + "/one", home + "/got-one") and same(home + "/two", home + "/got-two")
+
+
+@test
+def a_pipe_carries_both_directions(home):
+    pipe_both_ways(home, [KITH, "listen", *LOOPBACK], [KITH, "connect"], 8_000_000)
+    pipe_both_ways(home, [KITH, "listen", *LOOPBACK, "--custom-alpn", "utf8:my/pipe"], [KITH, "connect", "--custom-alpn", "utf8:my/pipe"], 1000)
+
+
+@test
+def dumbpipe_listens_to_kith(home):
+    pipe_both_ways(home, [peer("dumbpipe"), "listen", "--ipv4-addr", "127.0.0.1:0"], [KITH, "connect"], 8_000_000)
+
+
+@test
+def dumbpipe_connects_to_kith(home):
+    pipe_both_ways(home, [KITH, "listen", *LOOPBACK], [peer("dumbpipe"), "connect"], 8_000_000)
+
+
+def echo_server(server):
+    def serve(client):
+        with client:
+            while (data := client.recv(65536)):
+                client.sendall(data)
+
+    def accept():
+        try:
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+        except OSError:
+            pass
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def echo_through(connect_to, size):
+    data = os.urandom(size)
+    with connect_to() as client:
+        client.settimeout(LIMIT)
+        sender = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)), daemon=True)
+        sender.start()
+        got = bytearray()
+        while (piece := client.recv(65536)):
+            got += piece
+        sender.join(LIMIT)
+    assert bytes(got) == data, (len(got), size)
+
+
+@test
+def tcp_connections_are_forwarded_at_once(home):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        echo_server(server)
+        with Running(home, "listen-tcp", *LOOPBACK, "--host", "127.0.0.1:%d" % server.getsockname()[1]) as listener:
+            with Running(home, "connect", "--tcp", "127.0.0.1:0", listener.ticket()) as connector:
+                port = int(connector.line(r"forwarding 127\.0\.0\.1:(\d+)").group(1))
+                results = []
+
+                def one(size):
+                    echo_through(lambda: socket.create_connection(("127.0.0.1", port)), size)
+                    results.append(size)
+                threads = [threading.Thread(target=one, args=(size,), daemon=True) for size in (0, 1, 100_000, 3_000_000, 3_000_001)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(LIMIT)
+                assert len(results) == 5, results
+                connector.stop()
+            listener.stop()
+
+
+@test
+def unix_sockets_are_forwarded(home):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(home + "/target")
+        server.listen()
+        echo_server(server)
+        with Running(home, "listen", *LOOPBACK, "--unix", home + "/target") as listener:
+            with Running(home, "connect-unix", "--socket-path", home + "/here", listener.ticket()) as connector:
+                connector.line("forwarding")
+
+                def dial():
+                    client = socket.socket(socket.AF_UNIX)
+                    client.connect(home + "/here")
+                    return client
+                echo_through(dial, 200_000)
+                connector.stop()
+                assert not os.path.exists(home + "/here")
+            listener.stop()
+
+
+@test
+def ping_counts_and_gives_statistics(home):
+    with Running(home, "ping", "--listen", *LOOPBACK) as server:
+        done = run(home, "ping", "-c", "3", "-i", "0", server.ticket())
+        assert b"3 sent, 3 received, 0% lost" in done.stdout, done.stdout
+        events = [json.loads(l) for l in run(home, "ping", "--json", "-c", "2", "-i", "0", server.ticket()).stdout.splitlines()]
+        assert [e["event"] for e in events] == ["pong", "pong", "statistics"]
+        server.stop()
+
+
+@test
+def speed_measures_both_directions(home):
+    with Running(home, "speed", "--listen", *LOOPBACK) as server:
+        for streams in ("1", "4"):
+            done = run(home, "speed", "--json", "--time", "0.3", "--streams", streams, server.ticket())
+            events = {e.get("direction", e["event"]): e for e in map(json.loads, done.stdout.splitlines())}
+            assert events["up"]["bytes"] > 0 and events["down"]["bytes"] > 0 and events["round_trip"]["min_ms"] > 0
+        server.stop()
+
+
+@test
+def sendme_receives_from_kith(home):
+    sendme = peer("sendme")
+    write(home + "/from/tree/a", 3_000_001)
+    write(home + "/from/tree/b/c", 5)
+    os.mkdir(home + "/to")
+    with Running(home, "send", *LOOPBACK, home + "/from/tree") as sender:
+        run(home, "receive", "--relay", "disabled", "--no-progress", sender.ticket(), program=sendme, cwd=home + "/to")
+        sender.stop()
+    assert same(home + "/from/tree/a", home + "/to/tree/a") and same(home + "/from/tree/b/c", home + "/to/tree/b/c")
+
+
+@test
+def kith_receives_from_sendme(home):
+    sendme = peer("sendme")
+    write(home + "/from/film", 3_000_001)
+    with Running(home, "send", "--relay", "disabled", "--no-progress", "--magic-ipv4-addr", "127.0.0.1:0", home + "/from/film",
+                 program=sendme, stdout=subprocess.PIPE) as sender:
+        for line in sender.process.stdout:
+            if (found := re.search(rb"(blob[a-z2-7]{50,})", line)):
+                break
+        run(home, "receive", found.group(1).decode())
+    assert same(home + "/from/film", home + "/film")
+
+
+def main():
+    global count, failures
+    for function in TESTS:
+        if len(sys.argv) > 1 and not any(word in function.__name__ for word in sys.argv[1:]):
+            continue
+        count += 1
+        name = function.__name__.replace("_", " ")
+        home = tempfile.mkdtemp(prefix="kith-commands.")
+        try:
+            function(home)
+            print("ok %d - %s" % (count, name), flush=True)
+        except Skip as why:
+            print("ok %d - %s # SKIP %s" % (count, name, why), flush=True)
+        except Exception:
+            failures += 1
+            print("not ok %d - %s" % (count, name), flush=True)
+            print("\n".join("# " + line for line in traceback.format_exc().splitlines()[-4:]), flush=True)
+        shutil.rmtree(home, ignore_errors=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
