@@ -276,6 +276,8 @@ KITH_TEST(what_the_provider_lacks_or_has_spoiled_is_an_error)
     scene_open(&scene);
     options.hash.bytes[0] = 1;
     KITH_CHECK_EQ(get(&scene, &options, "to", NULL), KITH_ERR_NOT_FOUND);
+    snprintf(path, sizeof path, "%s/.kith-01%062d.data", scene.dir, 0);
+    KITH_CHECK_EQ(access(path, F_OK), -1); /* nothing is left behind */
     file_make(&scene, "from", 100000);
     options.hash = add(&scene, "from", 0).hash;
     snprintf(path, sizeof path, "%s/from", scene.dir);

@@ -45,11 +45,18 @@ static void drop_present(struct kith_getter *getter, struct kith_get_file *file)
 /* What was verified is kept as well as it can be; an error of writing it is the least of our worries now. */
 static void give_up_partial(struct kith_getter *getter)
 {
+    bool is_worthless;
+
     if (!getter->has_partial)
         return;
-    if (!kith__getter_is_range(getter) && !getter->partial.is_scanning)
+    /* A scan that was cut short says nothing about the rest; a range is never resumed. */
+    is_worthless = kith__getter_is_range(getter) ||
+                   (!getter->partial.is_scanning && getter->partial.present.count == 0);
+    if (!is_worthless && !getter->partial.is_scanning)
         (void)!kith__partial_flush(&getter->partial);
     kith__getter_close(getter);
+    if (is_worthless)
+        getter->store.discard(getter->store.ctx, getter->partial_index);
 }
 
 void kith__getter_dispose(struct kith_getter *getter)
@@ -99,6 +106,7 @@ int kith__getter_open(struct kith_getter *getter, uint64_t index, const struct k
         return err;
     kith__partial_init(&getter->partial, getter->mem, hash, &io);
     getter->has_partial = true;
+    getter->partial_index = index;
     if (file != NULL && file->present != NULL) {
         getter->partial.present = *file->present; /* a set may be moved by assignment */
         kith__ranges_init(file->present, getter->mem);

@@ -24,6 +24,8 @@ struct kith_get_store {
     /** Opens the two files of a blob. make false: NOT_FOUND if there are none. */
     int (*open)(void *ctx, uint64_t index, bool make, struct kith_partial_io *out);
     void (*close)(void *ctx, struct kith_partial_io *io);
+    /** Nothing of a closed blob is worth keeping: removes its files. */
+    void (*discard)(void *ctx, uint64_t index);
     /** Whether these files may be placed later: EXISTS, ... Called once, before any file is fetched. Single blobs: not called. */
     int (*accept)(void *ctx, const struct kith_collection *names);
     /** Puts the finished data file under its final name (empty for a single blob). AGAIN: a part is done, call again. */
@@ -87,6 +89,7 @@ struct kith_getter {
     struct kith_blob_decoder decoder;
     /* The blob that is open here. */
     bool has_partial;
+    uint64_t partial_index;
     struct kith_partial partial;
 };
 

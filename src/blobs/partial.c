@@ -42,6 +42,7 @@ int kith__partial_scan_begin(struct kith_partial *partial)
 
     if (err == KITH_ERR_TRUNCATED || (err == 0 && memcmp(head, magic, sizeof magic) != 0))
         return 0; /* nothing, or not ours */
+    partial->is_scanning = true; /* on an error below too: what is there is not known */
     if (err != 0)
         return err;
     partial->size = 0;
@@ -54,7 +55,6 @@ int kith__partial_scan_begin(struct kith_partial *partial)
         return KITH_ERR_NOMEM;
     kith__tree_walk_init(&partial->walk, partial->size, &partial->everything);
     kith__tree_check_init(&partial->check, &partial->hash);
-    partial->is_scanning = true;
     return 0;
 }
 

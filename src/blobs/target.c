@@ -323,6 +323,15 @@ static void drop_part(struct kith_target *target, uint64_t index, const char *en
         kith__log(&target->rt->log, KITH_LOG_WARN, "blobs", "cannot remove %s: %s", name, kith_strerror(err));
 }
 
+static void target_discard(void *ctx, uint64_t index)
+{
+    struct kith_target *target = ctx;
+
+    drop_part(target, index, data_ending(target));
+    if (!target->is_range)
+        drop_part(target, index, "tree");
+}
+
 /* True if the two directories cannot be joined by a rename: it is worth a copy then. */
 static bool is_other_file_system(const struct kith_target *target, int err)
 {
@@ -387,5 +396,6 @@ static int target_clean(void *ctx)
 
 struct kith_get_store kith__target_store(struct kith_target *target)
 {
-    return (struct kith_get_store) { target_open, target_close, target_accept, target_place, target_clean, target };
+    return (struct kith_get_store) { target_open,  target_close, target_discard, target_accept,
+                                     target_place, target_clean, target };
 }

@@ -170,6 +170,15 @@ static void desk_close(void *ctx, struct kith_partial_io *io)
     ((struct memory_file *)io->handle)->is_open = false;
 }
 
+static void desk_discard(void *ctx, uint64_t index)
+{
+    struct memory_file *file = &((struct desk *)ctx)->files[index];
+
+    KITH_CHECK(file->is_made && !file->is_open);
+    file->is_made = false;
+    file->parts[0].size = file->parts[1].size = 0;
+}
+
 static int desk_accept(void *ctx, const struct kith_collection *names)
 {
     (void)names;
@@ -286,7 +295,7 @@ static void exchange(struct shelf *shelf, const struct kith_mem *mem, struct wir
 static int run(struct shelf *shelf, struct desk *desk, struct wire *wire, const struct kith_getter_options *options,
                const struct kith_mem *mem, struct kith_getter *out)
 {
-    struct kith_get_store store = { desk_open, desk_close, desk_accept, desk_place, desk_clean, desk };
+    struct kith_get_store store = { desk_open, desk_close, desk_discard, desk_accept, desk_place, desk_clean, desk };
     struct kith_getter *getter = out;
     int err = kith__getter_init(getter, mem, options, &store);
 
@@ -524,6 +533,7 @@ KITH_TEST(an_unknown_blob_is_not_found)
 
     scene->options.hash.bytes[3] = 9;
     KITH_CHECK_EQ(scene_run(scene), KITH_ERR_NOT_FOUND);
+    KITH_CHECK(!scene->desk.files[0].is_made); /* nothing is left behind */
     scene_free(scene);
 }
 
