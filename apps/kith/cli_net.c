@@ -125,9 +125,10 @@ void cli_note_paths(struct kith_conn *conn)
     for (size_t i = 0; i < count && i < KITH_QUIC_PATHS_MAX; i++) {
         char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE], rtt[OUTPUT_NUMBER_SIZE];
 
-        output_note("path: direct, %s to %s, round trip %s, packets of %u bytes, %llu lost",
-                    kith_sockaddr_format(&paths[i].local, local), kith_sockaddr_format(&paths[i].remote, remote),
-                    output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size,
-                    (unsigned long long)paths[i].packets_lost);
+        output_note("path: direct, %s%s%s, round trip %s, packets of %u bytes, %llu lost",
+                    paths[i].local.family == KITH_FAMILY_NONE ? "" : kith_sockaddr_format(&paths[i].local, local),
+                    paths[i].local.family == KITH_FAMILY_NONE ? "to " : " to ",
+                    kith_sockaddr_format(&paths[i].remote, remote), output_duration(paths[i].rtt_ns, rtt),
+                    paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
     }
 }

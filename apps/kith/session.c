@@ -9,7 +9,8 @@
 
 static const uint64_t STREAM_LIMIT_NS = 30 * KITH_NS_PER_S; /* for a client to open its stream and greet */
 static const uint64_t LINGER_NS = KITH_NS_PER_S / 2;        /* for the dialler to close first */
-enum { CLOSE_CODE_DONE = 0, CLOSE_CODE_REFUSED = 1 };
+static const uint64_t DIALLER_LINGER_NS = KITH_NS_PER_S / 10;
+enum { CLOSE_CODE_REFUSED = 1 };
 
 struct session {
     struct session *next, *previous;
@@ -204,22 +205,22 @@ static void on_peer_closed(struct kith_op *op, void *user)
 
 /*
  * Closing at once could overtake our last acknowledgement or our RESET_STREAM, and the other side would take the first for
- * a failure and the second for an end. So the dialler of a session that went well closes, and all others wait a little.
+ * a failure and the second for an end. So everybody waits a little for the other side to close; the dialler of a session
+ * that went well less than the others, and only so long that its acknowledgements (delayed by 25 ms) arrive.
  */
 static void on_pump_end(void *user)
 {
     struct session *session = user;
+    uint64_t limit = LINGER_NS;
 
-    if (session->pump.err == 0 && session->is_dialler) {
-        end_after_pump(session);
-        return;
-    }
     if (kith_conn_closed_start(session->conn, &session->op) != 0) {
         session->op = NULL;
         end_after_pump(session);
         return;
     }
-    kith_op_set_limit(session->op, LINGER_NS);
+    if (session->pump.err == 0 && session->is_dialler)
+        limit = DIALLER_LINGER_NS + 3 * kith_conn_rtt(session->conn);
+    kith_op_set_limit(session->op, limit);
     kith_op_on_done(session->op, on_peer_closed, session);
 }
 
