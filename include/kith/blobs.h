@@ -112,7 +112,7 @@ struct kith_blobs_get_options {
     const char *target;      /* RAW: the file to make. HASH_SEQ: the directory below which the collection's names go */
     const char *partial_directory; /* unfinished data is kept here for resuming; NULL: beside the target */
     bool replace;            /* replace what exists at the target (KITH_ERR_EXISTS otherwise, before anything is fetched) */
-    uint64_t chunk_first, chunk_end; /* RAW only: this range of 1,024-byte chunks, written to target at offset 0; both 0: everything */
+    uint64_t chunk_first, chunk_end; /* RAW only: this range of 1,024-byte chunks, written to target at offset 0, never resumed; both 0: everything */
 };
 #define KITH_BLOBS_GET_OPTIONS_INIT .size = sizeof(struct kith_blobs_get_options)
 
