@@ -203,6 +203,7 @@ struct kith_quic_event {
     struct kith_quic_conn *conn;         /* all but INCOMING */
     struct kith_quic_incoming *incoming; /* INCOMING */
     uint64_t stream;
+    void *user; /* STREAM_*: of kith_quic_stream_set_user; the stream itself may be gone with its last event */
     uint64_t code;
     uint32_t path;
 };
@@ -321,6 +322,7 @@ struct kith_quic_conn_stats {
     uint64_t datagrams_dropped_send, datagrams_dropped_receive; /* oldest dropped because the buffer was full */
     uint64_t migrations, frames_ignored, packets_dropped;
     size_t memory_size; /* bytes allocated through the hook for this connection, now */
+    bool is_resumed;    /* the handshake used a ticket of an earlier connection: no certificates went over the wire */
 };
 /** Copies the connection's counters. */
 KITH_API void kith_quic_conn_stats(const struct kith_quic_conn *conn, struct kith_quic_conn_stats *out);

@@ -63,7 +63,7 @@ static bool next_of_streams(struct kith_quic_conn *conn, struct kith_quic_event 
     if (conn->events.closed_reported || !kith__stream_set_next_event(&conn->streams, &event))
         return false;
     *out = (struct kith_quic_event) {
-        .kind = event.kind, .bidi = event.bidi, .conn = conn, .stream = event.id, .code = event.code
+        .kind = event.kind, .bidi = event.bidi, .conn = conn, .stream = event.id, .user = event.user, .code = event.code
     };
     return true;
 }

@@ -494,6 +494,7 @@ bool kith__stream_set_next_event(struct kith_stream_set *set, struct kith_stream
     *out = (struct kith_stream_event) { .kind = order[i].kind,
                                         .bidi = kith__stream_id_is_bidi(stream->id),
                                         .id = stream->id,
+                                        .user = stream->user,
                                         .code = order[i].flag == KITH_STREAM_FLAG_STOPPED ? stream->peer_stop_code
                                                                                           : 0 };
     stream->flags &= (uint8_t)~order[i].flag;
