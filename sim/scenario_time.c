@@ -1,0 +1,2 @@
+#include "trial.h"
+const struct kith_scenario kith__scenarios_time[] = { { 0 } };
