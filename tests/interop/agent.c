@@ -1,8 +1,11 @@
 /* An agent on kith, driven by the interop tests. Its command line is described in README.md. */
 #include "agent.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith_secret *secret,
-                                 const char *const *alpns)
+                                 const char *const *alpns, const struct kith_quic_transport *transport)
 {
     struct kith_sockaddr local;
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT,
@@ -11,6 +14,7 @@ struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith
                                              .alpns = alpns,
                                              .binds = &local,
                                              .bind_count = 1,
+                                             .transport = transport,
                                              .qlog_directory = getenv("QLOGDIR"),
                                              .key_log_file = getenv("KITH_KEY_LOG") };
     struct kith_endpoint *endpoint;
@@ -20,6 +24,27 @@ struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith
     return endpoint;
 }
 
+int agent_poll_timeout(struct kith_context *context)
+{
+    uint64_t timeout = kith_context_timeout(context);
+
+    return timeout == KITH_NEVER ? -1 : (int)((timeout + KITH_NS_PER_MS - 1) / KITH_NS_PER_MS);
+}
+
+void agent_run_until_stdin_ends(struct kith_context *context)
+{
+    for (;;) {
+        struct pollfd fds[2] = { { kith_context_fd(context), POLLIN, 0 }, { 0, POLLIN, 0 } };
+        char scratch[64];
+
+        if (poll(fds, 2, agent_poll_timeout(context)) < 0)
+            return;
+        if (fds[1].revents != 0 && read(0, scratch, sizeof scratch) <= 0)
+            return;
+        kith_context_process(context);
+    }
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -27,6 +52,17 @@ int main(int argc, char **argv)
         return agent_serve(argc - 2, argv + 2);
     if (argc >= 4 && strcmp(argv[1], "dial") == 0)
         return agent_dial(argc - 2, argv + 2);
-    fprintf(stderr, "usage: kith-agent serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...]\n");
+    if (argc >= 2 && strcmp(argv[1], "blobs-serve") == 0)
+        return agent_blobs_serve(argc - 2, argv + 2);
+    if (argc >= 4 && strcmp(argv[1], "blobs-get") == 0)
+        return agent_blobs_get(argc - 2, argv + 2);
+    if (argc == 4 && strcmp(argv[1], "blobs-lie") == 0)
+        return agent_blobs_lie(argc - 2, argv + 2);
+    if (argc == 3 && strcmp(argv[1], "ticket") == 0)
+        return agent_ticket(argv[2]);
+    fprintf(stderr,
+            "usage: kith-agent serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...] |\n"
+            "  blobs-serve PATH... | blobs-get [--stop-at BYTES] TICKET OUT [FIRST..LAST] | blobs-lie TICKET BYTE |\n"
+            "  ticket TEXT\n");
     return 2;
 }

@@ -37,9 +37,21 @@ static inline void fill_pattern(uint8_t *out, uint64_t offset, size_t size)
         out[i] = (uint8_t)((offset + i) % 251);
 }
 
+/** An endpoint on one port of 127.0.0.1. Each argument may be NULL. */
 struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith_secret *secret,
-                                 const char *const *alpns);
+                                 const char *const *alpns, const struct kith_quic_transport *transport);
+/** How long poll may wait before kith_context_process is due. */
+int agent_poll_timeout(struct kith_context *context);
+/** Runs the loop of a context until standard input ends. */
+void agent_run_until_stdin_ends(struct kith_context *context);
+
+/* The commands; README.md. Each gets the words after its name and returns the exit code. */
 int agent_serve(int argc, char **argv);
 int agent_dial(int argc, char **argv);
+int agent_blobs_serve(int argc, char **argv);
+int agent_blobs_get(int argc, char **argv);
+int agent_blobs_lie(int argc, char **argv);
+/** Parses a ticket and prints it written again. */
+int agent_ticket(const char *given);
 
 #endif

@@ -262,8 +262,12 @@ static void resume(struct dialler *dialler)
 {
     for (int i = 0; i < 2; i++) {
         struct kith_conn *conn = dial(dialler, ECHO);
+        struct kith_quic_conn_stats stats;
 
         echo_once(conn, 100);
+        kith_conn_stats(conn, &stats);
+        printf("RESUMED %s\n", stats.is_resumed ? "yes" : "no");
+        CHECK(stats.is_resumed == (i > 0));
         close_and_free(conn);
     }
 }
@@ -347,7 +351,7 @@ int agent_dial(int argc, char **argv)
     struct dialler dialler = { .argc = argc - 2, .argv = argv + 2 };
 
     MUST(kith_addr_parse(argv[0], &dialler.addr));
-    dialler.endpoint = agent_bind(NULL, NULL, NULL);
+    dialler.endpoint = agent_bind(NULL, NULL, NULL, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (strcmp(argv[1], cases[i].name) != 0)
             continue;

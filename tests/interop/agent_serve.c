@@ -2,8 +2,6 @@
 #include "agent.h"
 
 #include <inttypes.h>
-#include <poll.h>
-#include <unistd.h>
 
 enum { BUFFER_SIZE = 1 << 18 };
 
@@ -222,10 +220,12 @@ static void on_closed(struct kith_op *op, void *user)
 {
     struct served *served = user;
     struct kith_quic_close_info info;
+    struct kith_quic_conn_stats stats;
     const char *kind = "other";
 
     kith_op_free(op);
     served->closed = NULL;
+    kith_conn_stats(served->conn, &stats);
     if (kith_conn_close_info(served->conn, &info) == 0) {
         if (info.err == KITH_ERR_CLOSED)
             kind = "local";
@@ -235,8 +235,11 @@ static void on_closed(struct kith_op *op, void *user)
             kind = "reset";
         else if (info.by_peer)
             kind = info.is_application ? "application" : "transport";
-        printf("CLOSED {\"kind\":\"%s\",\"code\":%" PRIu64 ",\"reason\":\"%.*s\"}\n", kind, info.code,
-               (int)info.reason.size, info.reason.size > 0 ? (const char *)info.reason.ptr : "");
+        printf("CLOSED {\"kind\":\"%s\",\"code\":%" PRIu64 ",\"reason\":\"%.*s\",\"key_updates\":%" PRIu64
+               ",\"resumed\":%s,\"early\":%s}\n",
+               kind, info.code, (int)info.reason.size, info.reason.size > 0 ? (const char *)info.reason.ptr : "",
+               stats.key_updates, stats.is_resumed ? "true" : "false",
+               kith_conn_early_accepted(served->conn) ? "true" : "false");
     }
     kith_op_free(served->accept_bi);
     kith_op_free(served->accept_uni);
@@ -302,22 +305,6 @@ static void next_incoming(struct server *server)
     kith_op_on_done(op, on_incoming, server);
 }
 
-/* Runs the loop until standard input ends. */
-static void run_until_stdin_ends(struct kith_context *context)
-{
-    for (;;) {
-        struct pollfd fds[2] = { { kith_context_fd(context), POLLIN, 0 }, { 0, POLLIN, 0 } };
-        uint64_t timeout = kith_context_timeout(context);
-        char scratch[64];
-
-        if (poll(fds, 2, timeout == KITH_NEVER ? -1 : (int)((timeout + KITH_NS_PER_MS - 1) / KITH_NS_PER_MS)) < 0)
-            return;
-        if (fds[1].revents != 0 && read(0, scratch, sizeof scratch) <= 0)
-            return;
-        kith_context_process(context);
-    }
-}
-
 int agent_serve(int argc, char **argv)
 {
     static const char *const alpns[] = { ECHO, SINK, SOURCE, CLOSE, NULL };
@@ -336,12 +323,12 @@ int agent_serve(int argc, char **argv)
             MUST(kith_secret_parse(argv[i + 1], &secret));
     }
     MUST(kith_context_new(&options, &context));
-    server.endpoint = agent_bind(context, &secret, alpns);
+    server.endpoint = agent_bind(context, &secret, alpns, NULL);
     kith_endpoint_addr(server.endpoint, &addr);
     MUST(kith_ticket_format(&addr, text, sizeof text));
     printf("READY %s\n", text);
     next_incoming(&server);
-    run_until_stdin_ends(context);
+    agent_run_until_stdin_ends(context);
     kith_endpoint_close(server.endpoint, KITH_NS_PER_S);
     kith_context_free(context);
     return 0;

@@ -198,6 +198,7 @@ static int on_done(struct kith_quic_conn *conn, const struct kith_tls_output *ou
 
     conn->remote_id = out->peer;
     conn->is_proven = true;
+    conn->stats.is_resumed = out->resumed;
     conn->events.early_accepted = out->early == KITH_TLS_EARLY_ACCEPTED;
     if ((err = settle_early(conn, out->early)) != 0)
         return err;

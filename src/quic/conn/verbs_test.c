@@ -157,6 +157,7 @@ KITH_TEST(verbs_early_data_is_accepted_and_echoed)
     KITH_CHECK_EQ(pair_v.sides[0].seen[KITH_QUIC_EARLY_READY], 1);
     KITH_CHECK(pair_v.sides[0].last[KITH_QUIC_CONNECTED].early_accepted);
     KITH_CHECK(pair_v.sides[1].last[KITH_QUIC_CONNECTED].early_accepted);
+    KITH_CHECK(stats_of(0).is_resumed && stats_of(1).is_resumed);
     kith__pair_dispose(&pair_v);
 }
 

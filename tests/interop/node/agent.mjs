@@ -82,15 +82,18 @@ async function serveConn(conn) {
   ).catch(quiet)
   loop(() => conn.readDatagram(), async (datagram) => conn.sendDatagram(datagram)).catch(quiet)
   const reason = await conn.closed()
-  console.log('CLOSED ' + JSON.stringify(describe(String(reason))))
+  console.log('CLOSED ' + toJson(describe(String(reason))))
 }
+
+// JSON with every digit of a code of 62 bits.
+const toJson = ({ kind, code, reason }) => `{"kind":${JSON.stringify(kind)},"code":${code},"reason":${JSON.stringify(reason)}}`
 
 // The binding gives the end of a connection as a sentence only.
 function describe(sentence) {
   const close = sentence.match(/closed by peer: (.*?) ?\(code (\d+)\)/) || sentence.match(/closed by peer: (\d+)()/)
   if (close) {
-    const code = Number(close[2] || close[1])
-    return { kind: 'application', code, reason: close[2] ? close[1] : '' , sentence }
+    const code = BigInt(close[2] || close[1])
+    return { kind: 'application', code, reason: close[2] ? close[1] : '' }
   }
   return { kind: sentence.includes('timed out') ? 'idle' : 'other', code: 0, reason: sentence }
 }
@@ -250,8 +253,16 @@ async function dial(ticket, name, args) {
 }
 
 const [command, ...rest] = process.argv.slice(2)
-const run = command === 'serve' ? serve(rest) : command === 'dial' ? dial(rest[0], rest[1], rest.slice(2)) : Promise.reject(new Error('usage: serve | dial TICKET CASE'))
-run.then(
+const commands = {
+  serve,
+  dial: ([ticket, name, ...args]) => dial(ticket, name, args),
+  // Decodes a ticket and prints it encoded again: what this peer would have written.
+  async ticket([text]) {
+    console.log(EndpointTicket.fromString(text).toString())
+  },
+}
+const run = commands[command] || (() => Promise.reject(new Error('usage: serve | dial TICKET CASE | ticket TEXT')))
+run(rest).then(
   () => process.exit(0),
   (error) => {
     console.error(error.stack || error.message)

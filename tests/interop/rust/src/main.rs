@@ -40,6 +40,16 @@ pub fn parse_ticket(text: &str) -> Result<EndpointAddr> {
     Ok(ticket.endpoint_addr().clone())
 }
 
+/// Decodes a ticket and prints it encoded again: what this peer would have written.
+fn ticket(text: &str) -> Result<()> {
+    if text.starts_with("blob") {
+        println!("{}", text.parse::<iroh_blobs::ticket::BlobTicket>()?);
+    } else {
+        println!("{}", EndpointTicket::new(parse_ticket(text)?).encode_string());
+    }
+    Ok(())
+}
+
 pub fn pattern(offset: u64, size: usize) -> Vec<u8> {
     (0..size as u64).map(|i| ((offset + i) % 251) as u8).collect()
 }
@@ -60,8 +70,9 @@ async fn main() -> Result<()> {
         ["dial", ticket, case, rest @ ..] => dial::run(ticket, case, rest).await,
         ["blobs-serve", paths @ ..] => blobs::serve(paths).await,
         ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
+        ["ticket", text] => ticket(text),
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | bench-serve | bench-dial TICKET CASE"),
     }
 }
