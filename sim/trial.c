@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/random.h"
+#include "quic/conn/conn.h"
 #include "rt/sim/world.h"
 
 #include <stdio.h>
@@ -262,6 +263,15 @@ static void note_state(struct kith_trial *trial)
                               "connected %d, confirmed %d, closed %d, drained %d, %u opened, %u open, %u done",
                               conn->is_connected, conn->is_confirmed, conn->is_closed, conn->is_drained, conn->opened,
                               conn->flows_open, conn->flows_done);
+            if (conn->conn != NULL) {
+                struct kith_quic_path_info path = kith__trial_path(conn);
+
+                kith__simapp_note(
+                    conn->app, "window %llu, in flight %llu, rtt %llu us, mtu %u, pto %llu, deadline %.6f",
+                    (unsigned long long)path.congestion_window, (unsigned long long)path.in_flight_size,
+                    (unsigned long long)path.rtt_ns / 1000, path.udp_size, (unsigned long long)path.probe_timeouts,
+                    (double)kith__conn_deadline(conn->conn) / 1e9);
+            }
             KITH_LIST_EACH(at, &conn->flows)
             {
                 const struct kith_simflow *flow = KITH_CONTAINER(at, struct kith_simflow, node);
@@ -304,13 +314,14 @@ void kith__trial_run(struct kith_trial *trial, const struct kith_scenario *scena
     verdict = scenario->play(trial, scenario);
     result->virtual_ns = kith__sim_now(trial->sim) - KITH_NS_PER_S;
     snprintf(result->why, sizeof result->why, "%s", kith__sim_why(trial->sim));
+    if (verdict != KITH_SIM_OK)
+        note_state(trial);
     if (verdict == KITH_SIM_OK || trial->sim->is_wrong) {
         tear_down(trial);
         if (trial->sim->is_wrong)
             verdict = KITH_SIM_WRONG;
         snprintf(result->why, sizeof result->why, "%s", kith__sim_why(trial->sim));
     } else {
-        note_state(trial);
         for (size_t i = 0; i < trial->app_count; i++)
             kith__simapp_stop(&trial->apps[i]);
     }
