@@ -27,11 +27,12 @@ void kith__path_ack_begin(const struct kith_path *path, const struct kith_sent_l
 
     *ack = (struct kith_path_ack) { .acked_end = log->acked_end };
     /*
-     * Was the window the limit? In slow start it doubles in the round trip that the ACK tells of, so half is full;
-     * later the
-     * room of one burst for the pacer is left. Otherwise it must not grow (RFC 9002, 7.8).
+     * Was the window the limit? In slow start it doubles in the round trip that the ACK tells of, so half is full; later
+     * the room of one burst for the pacer is left. With a small window and packets smaller than the largest, what counts
+     * is that no full packet had room. Otherwise it must not grow (RFC 9002, 7.8).
      */
-    ack->app_limited = now->in_flight_size < (kith__cc_in_slow_start(&now->cc) ? window / 2 : window / 4 * 3);
+    ack->app_limited = now->in_flight_size < (kith__cc_in_slow_start(&now->cc) ? window / 2 : window / 4 * 3) &&
+                       now->in_flight_size + now->cc.udp_size <= window;
 }
 
 bool kith__path_ack_packet(struct kith_path *path, const struct kith_sent_log *log, const struct kith_sent *packet,
