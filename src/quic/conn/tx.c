@@ -98,12 +98,23 @@ static void write_frames(struct kith_packet_out *out, bool may_send, bool has_da
         (*probes)--;
 }
 
+/**
+ * Window and pacer, or: nothing of this handshake space is under way. 1-RTT packets that the peer cannot open yet may fill
+ * the window, and are never probed for before the handshake is confirmed (RFC 9002, 6.2.1): a lost end of the handshake
+ * that waited for them would wait for ever.
+ */
+static bool level_may_send(struct kith_quic_conn *conn, enum kith_level level, bool may_send)
+{
+    return may_send || (level <= KITH_LEVEL_HANDSHAKE && space_of(conn, level)->sent.eliciting == 0);
+}
+
 static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, enum kith_level level, uint8_t *buffer,
                        bool may_send)
 {
     struct kith_packet_out *out = &dg->packets[dg->count];
     bool has_data = level_has_data(conn, level);
 
+    may_send = level_may_send(conn, level, may_send);
     if (!(has_data && may_send) && !level_owes_ack(conn, level) && *probes_of(conn, level) == 0)
         return true;
     if (kith__packet_out_begin(out, conn, level, buffer + dg->used, dg->room - dg->used) != 0)
