@@ -15,7 +15,7 @@ void kith__conn_check(const struct kith_quic_conn *conn)
     kith__stream_set_check(&conn->streams);
     for (int i = 0; conn->early != NULL && i < 2; i++) {
         KITH_ASSERT(!conn->early->spaces[i].sent.building);
-        KITH_ASSERT(conn->early->kept_count <= KITH_CONN_EARLY_PACKETS_MAX);
+        KITH_ASSERT(conn->kept_count <= KITH_CONN_EARLY_PACKETS_MAX);
         kith__sent_check(&conn->early->spaces[i].sent);
     }
     /* Whatever waits for an acknowledgement has a timer, and so has an open connection with an idle timeout. */

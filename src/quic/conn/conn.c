@@ -309,15 +309,13 @@ int kith_quic_connect(struct kith_quic_host *host, const struct kith_quic_connec
 
 void kith__conn_free_kept(struct kith_quic_conn *conn)
 {
-    struct kith_conn_early *early = conn->early;
+    while (conn->kept != NULL) {
+        struct kith_kept_packet *next = conn->kept->next;
 
-    while (early->kept != NULL) {
-        struct kith_kept_packet *next = early->kept->next;
-
-        kith__free(&conn->mem.mem, early->kept);
-        early->kept = next;
+        kith__free(&conn->mem.mem, conn->kept);
+        conn->kept = next;
     }
-    early->kept_count = 0;
+    conn->kept_count = 0;
 }
 
 static void free_early(struct kith_quic_conn *conn)
@@ -326,7 +324,6 @@ static void free_early(struct kith_quic_conn *conn)
 
     if (early == NULL)
         return;
-    kith__conn_free_kept(conn);
     for (int i = 0; i < 2; i++) {
         kith__received_dispose(&early->spaces[i].received);
         kith__sent_dispose(&early->spaces[i].sent);
@@ -362,6 +359,7 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
     host = conn->host;
     kith__conn_unregister(conn);
     free_early(conn);
+    kith__conn_free_kept(conn);
     kith__handshake_dispose(&conn->handshake);
     kith__keys_dispose(&conn->keys);
     kith__stream_set_dispose(&conn->streams);

@@ -63,10 +63,9 @@ static bool may_come(const struct kith_quic_conn *conn, uint8_t type)
 
 static void keep(struct kith_quic_conn *conn, const struct arrived *arrived)
 {
-    struct kith_conn_early *early = conn->early;
-    struct kith_kept_packet **end = &early->kept, *kept;
+    struct kith_kept_packet **end = &conn->kept, *kept;
 
-    if (early->kept_count == KITH_CONN_EARLY_PACKETS_MAX || arrived->packet.size > KITH_QUIC_UDP_SIZE_MAX) {
+    if (conn->kept_count == KITH_CONN_EARLY_PACKETS_MAX || arrived->packet.size > KITH_QUIC_UDP_SIZE_MAX) {
         drop(conn, KITH_DROP_no_keys);
         return;
     }
@@ -82,7 +81,7 @@ static void keep(struct kith_quic_conn *conn, const struct arrived *arrived)
     while (*end != NULL)
         end = &(*end)->next;
     *end = kept;
-    early->kept_count++;
+    conn->kept_count++;
 }
 
 /* ---- Addresses ---- */
@@ -334,31 +333,35 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
         on_not_opened(conn, arrived, KITH_DROP_decrypt);
 }
 
-/** Packets that waited, if their keys are there now. */
+/** The packet's keys are there, or will never be. */
+static bool is_wait_over(struct kith_quic_conn *conn, uint8_t type)
+{
+    struct kith_keys *keys = keys_of(conn, type);
+
+    return (keys != NULL && kith__keys_can_read(keys)) || !may_come(conn, type);
+}
+
+/** Packets that waited, if their keys are there now. The last keys come at the end of the handshake, when `early` goes. */
 static void open_kept(struct kith_quic_conn *conn)
 {
-    struct kith_kept_packet **at;
+    struct kith_kept_packet **at = &conn->kept;
 
-    for (bool again = true; again && conn->early != NULL;) {
-        again = false;
-        for (at = &conn->early->kept; *at != NULL; at = &(*at)->next) {
-            struct kith_kept_packet *kept = *at;
-            struct arrived arrived = {
-                .tuple = &kept->tuple, .bytes = kept->bytes, .end = kept->bytes + kept->size, .ecn = kept->ecn
-            };
-            struct kith_keys *keys;
+    while (*at != NULL) {
+        struct kith_kept_packet *kept = *at;
+        struct arrived arrived = {
+            .tuple = &kept->tuple, .bytes = kept->bytes, .end = kept->bytes + kept->size, .ecn = kept->ecn
+        };
 
-            KITH_ASSERT(kith__packet_parse(kept->bytes, kept->size, KITH_CIDGEN_SIZE, &arrived.packet) == 0);
-            keys = keys_of(conn, arrived.packet.type);
-            if (keys == NULL || !kith__keys_can_read(keys))
-                continue;
-            *at = kept->next;
-            conn->early->kept_count--;
-            on_packet(conn, &arrived, kept->size);
-            kith__free(&conn->mem.mem, kept);
-            again = true; /* the list may have changed, or be gone */
-            break;
+        KITH_ASSERT(kith__packet_parse(kept->bytes, kept->size, KITH_CIDGEN_SIZE, &arrived.packet) == 0);
+        if (!is_wait_over(conn, arrived.packet.type)) {
+            at = &kept->next;
+            continue;
         }
+        *at = kept->next;
+        conn->kept_count--;
+        on_packet(conn, &arrived, kept->size);
+        kith__free(&conn->mem.mem, kept);
+        at = &conn->kept; /* this packet may have brought the keys of others */
     }
 }
 
