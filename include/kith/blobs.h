@@ -47,9 +47,10 @@ KITH_API KITH_MUST_USE int kith_blob_ticket_format(const struct kith_blob_ticket
 struct kith_blobs; /* a provider */
 
 struct kith_blobs_options {
-    uint32_t size;               /* sizeof(struct kith_blobs_options) */
-    const char *cache_directory; /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
-    uint32_t requests_max;       /* served at once, all connections together; 0: 1024 */
+    uint32_t size; /* sizeof(struct kith_blobs_options) */
+    const char
+        *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
+    uint32_t requests_max; /* served at once, all connections together; 0: 1024 */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
 
@@ -67,9 +68,11 @@ enum kith_blobs_add_flags {
  * where they are, never copied; a file that changes later is found out and not served (RESET_STREAM 3).
  * The operation ends when all is hashed; then kith_blobs_added. NOT_FOUND, PERMISSION, IO, INVALID (a name that is not UTF-8).
  */
-KITH_API KITH_MUST_USE int kith_blobs_add_start(struct kith_blobs *blobs, const char *path, int flags, struct kith_op **out);
+KITH_API KITH_MUST_USE int kith_blobs_add_start(struct kith_blobs *blobs, const char *path, int flags,
+                                                struct kith_op **out);
 /** Adds bytes, copied. */
-KITH_API KITH_MUST_USE int kith_blobs_add_bytes(struct kith_blobs *blobs, const void *bytes, size_t size, struct kith_hash *out);
+KITH_API KITH_MUST_USE int kith_blobs_add_bytes(struct kith_blobs *blobs, const void *bytes, size_t size,
+                                                struct kith_hash *out);
 /** What a finished add made: its root hash, format, number of files and of bytes. STATE before it is done. */
 struct kith_blobs_added {
     struct kith_hash hash;
@@ -106,13 +109,14 @@ KITH_API KITH_MUST_USE int kith_blobs_event_start(struct kith_blobs *blobs, stru
 /* ---- Receiving ---- */
 
 struct kith_blobs_get_options {
-    uint32_t size;           /* sizeof(struct kith_blobs_get_options) */
+    uint32_t size; /* sizeof(struct kith_blobs_get_options) */
     struct kith_hash hash;
-    uint8_t format;          /* enum kith_blob_format */
-    const char *target;      /* RAW: the file to make. HASH_SEQ: the directory below which the collection's names go */
+    uint8_t format;     /* enum kith_blob_format */
+    const char *target; /* RAW: the file to make. HASH_SEQ: the directory below which the collection's names go */
     const char *partial_directory; /* unfinished data is kept here for resuming; NULL: beside the target */
-    bool replace;            /* replace what exists at the target (KITH_ERR_EXISTS otherwise, before anything is fetched) */
-    uint64_t chunk_first, chunk_end; /* RAW only: this range of 1,024-byte chunks, written to target at offset 0, never resumed; both 0: everything */
+    bool replace; /* replace what exists at the target (KITH_ERR_EXISTS otherwise, before anything is fetched) */
+    uint64_t chunk_first,
+        chunk_end; /* RAW only: this range of 1,024-byte chunks, written to target at offset 0, never resumed; both 0: everything */
 };
 #define KITH_BLOBS_GET_OPTIONS_INIT .size = sizeof(struct kith_blobs_get_options)
 
@@ -126,21 +130,21 @@ KITH_API KITH_MUST_USE int kith_blobs_get_start(struct kith_conn *conn, const st
                                                 struct kith_op **out);
 
 enum kith_blobs_phase {
-    KITH_BLOBS_PHASE_CHECKING,  /* verifying what an earlier try left */
-    KITH_BLOBS_PHASE_SIZES,     /* fetching the names and sizes of a collection */
+    KITH_BLOBS_PHASE_CHECKING, /* verifying what an earlier try left */
+    KITH_BLOBS_PHASE_SIZES,    /* fetching the names and sizes of a collection */
     KITH_BLOBS_PHASE_FETCHING,
-    KITH_BLOBS_PHASE_STORING,   /* fsync, rename */
-    KITH_BLOBS_PHASE_HASHING,   /* adding: reading and hashing files */
+    KITH_BLOBS_PHASE_STORING, /* fsync, rename */
+    KITH_BLOBS_PHASE_HASHING, /* adding: reading and hashing files */
     KITH_BLOBS_PHASE_DONE
 };
 struct kith_blobs_progress {
-    uint8_t phase;              /* enum kith_blobs_phase */
-    uint64_t bytes_done;        /* verified payload, with what was there before */
-    uint64_t bytes_total;       /* 0 until known */
-    uint64_t bytes_resumed;     /* of bytes_done: was there before */
-    uint64_t bytes_wire;        /* received on streams: payload, hashes and sizes */
+    uint8_t phase;          /* enum kith_blobs_phase */
+    uint64_t bytes_done;    /* verified payload, with what was there before */
+    uint64_t bytes_total;   /* 0 until known */
+    uint64_t bytes_resumed; /* of bytes_done: was there before */
+    uint64_t bytes_wire;    /* received on streams: payload, hashes and sizes */
     uint64_t files_done, files_total;
-    char name[256];             /* the file at hand, cut if need be */
+    char name[256]; /* the file at hand, cut if need be */
 };
 /** How far a get or an add is; at any time until the operation is freed. STATE for other operations. */
 KITH_API KITH_MUST_USE int kith_blobs_progress(const struct kith_op *op, struct kith_blobs_progress *out);

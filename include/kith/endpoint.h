@@ -44,8 +44,8 @@ enum { KITH_ERROR_TEXT_SIZE = 512 };
 
 /** What went wrong with the last call of this thread that failed. */
 struct kith_error {
-    int code;                        /* enum kith_err */
-    int64_t cause;                   /* errno of the system, or the wire code that the other side or we sent; 0 if none */
+    int code;      /* enum kith_err */
+    int64_t cause; /* errno of the system, or the wire code that the other side or we sent; 0 if none */
     char text[KITH_ERROR_TEXT_SIZE]; /* a sentence: what happened, why, what to do. UTF-8, control characters escaped */
 };
 /** Never NULL; valid until this thread's next failing call. code 0 before the first failure. */
@@ -74,7 +74,8 @@ KITH_API const char *kith_id_format_short(const struct kith_id *id, char *text);
 /** True if both are the same 32 bytes. Any thread. */
 KITH_API bool kith_id_equal(const struct kith_id *a, const struct kith_id *b);
 /** Signs (RFC 8032, Ed25519). */
-KITH_API void kith_sign(const struct kith_secret *secret, struct kith_slice message, uint8_t signature[KITH_SIGNATURE_SIZE]);
+KITH_API void kith_sign(const struct kith_secret *secret, struct kith_slice message,
+                        uint8_t signature[KITH_SIGNATURE_SIZE]);
 /** Strict verification (spec/03, 1.3). 0 or KITH_ERR_CRYPTO. */
 KITH_API KITH_MUST_USE int kith_verify(const struct kith_id *id, struct kith_slice message,
                                        const uint8_t signature[KITH_SIGNATURE_SIZE]);
@@ -118,12 +119,13 @@ enum kith_context_mode {
 };
 
 struct kith_context_options {
-    uint32_t size;                       /* sizeof(struct kith_context_options) */
-    uint8_t mode;                        /* enum kith_context_mode */
-    const struct kith_mem *mem;          /* NULL: the default */
-    void (*log)(void *ctx, int level, const char *part, const char *text); /* NULL: none; may be called from the context's thread */
+    uint32_t size;              /* sizeof(struct kith_context_options) */
+    uint8_t mode;               /* enum kith_context_mode */
+    const struct kith_mem *mem; /* NULL: the default */
+    void (*log)(void *ctx, int level, const char *part,
+                const char *text); /* NULL: none; may be called from the context's thread */
     void *log_ctx;
-    int log_level;                       /* 0 errors, 1 warnings, 2 information, 3 debug, 4 trace */
+    int log_level; /* 0 errors, 1 warnings, 2 information, 3 debug, 4 trace */
 };
 #define KITH_CONTEXT_OPTIONS_INIT .size = sizeof(struct kith_context_options)
 
@@ -171,17 +173,17 @@ KITH_API void kith_op_free(struct kith_op *op);
 /* ---- Endpoints ---- */
 
 struct kith_endpoint_options {
-    uint32_t size;                     /* sizeof(struct kith_endpoint_options) */
-    struct kith_context *context;      /* NULL: one with a thread of its own, ended with the endpoint */
-    const struct kith_secret *secret;  /* NULL: a new random identity; copied */
-    const char *const *alpns;          /* accepted, in order of preference; NULL-terminated; NULL: dial only */
+    uint32_t size;                      /* sizeof(struct kith_endpoint_options) */
+    struct kith_context *context;       /* NULL: one with a thread of its own, ended with the endpoint */
+    const struct kith_secret *secret;   /* NULL: a new random identity; copied */
+    const char *const *alpns;           /* accepted, in order of preference; NULL-terminated; NULL: dial only */
     const struct kith_slice *alpns_raw; /* instead of alpns where they are not text */
     size_t alpns_raw_count;
     const struct kith_sockaddr *binds; /* local addresses; count 0: 0.0.0.0 and [::], any port */
     size_t bind_count;
     const struct kith_quic_transport *transport; /* NULL: the defaults */
-    const char *qlog_directory;        /* NULL: no qlog. One file per connection */
-    const char *key_log_file;          /* NULL: none. NSS key log, for debugging with Wireshark */
+    const char *qlog_directory;                  /* NULL: no qlog. One file per connection */
+    const char *key_log_file;                    /* NULL: none. NSS key log, for debugging with Wireshark */
 };
 #define KITH_OPTIONS_INIT .size = sizeof(struct kith_endpoint_options)
 
@@ -197,7 +199,8 @@ KITH_API size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_
  * Replaces the protocols that later clients may ask for; 1 to 255 bytes each, copied. INVALID, NOMEM: the old list
  * stays.
  */
-KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns, size_t count);
+KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns,
+                                                   size_t count);
 /** Counters of the engine: drops by reason, bytes, connections. */
 KITH_API void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out);
 /**
@@ -213,9 +216,10 @@ struct kith_connect_options {
     const struct kith_slice *alpns; /* in order of preference */
     size_t alpn_count;
     const struct kith_quic_transport *transport; /* NULL: the endpoint's */
-    struct kith_sockaddr local;     /* family NONE: the endpoint chooses */
-    bool early_data;                /* use 0-RTT if there is a ticket: the connection is given out before the handshake ends; data may be replayed */
-    bool no_session;                /* do not resume */
+    struct kith_sockaddr local;                  /* family NONE: the endpoint chooses */
+    bool
+        early_data; /* use 0-RTT if there is a ticket: the connection is given out before the handshake ends; data may be replayed */
+    bool no_session; /* do not resume */
 };
 #define KITH_CONNECT_OPTIONS_INIT .size = sizeof(struct kith_connect_options)
 
@@ -231,7 +235,8 @@ KITH_API KITH_MUST_USE int kith_accept(struct kith_endpoint *endpoint, uint64_t 
 /** The same as an operation: kith_op_take_conn gives the connection. CLOSED, NOMEM. */
 KITH_API KITH_MUST_USE int kith_accept_start(struct kith_endpoint *endpoint, struct kith_op **out);
 /** Waits for the next client and leaves the decision to the caller (kith_op_take_incoming). */
-KITH_API KITH_MUST_USE int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_incoming **out);
+KITH_API KITH_MUST_USE int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns,
+                                              struct kith_incoming **out);
 /** The same as an operation: kith_op_take_incoming gives the client. CLOSED, NOMEM. */
 KITH_API KITH_MUST_USE int kith_incoming_next_start(struct kith_endpoint *endpoint, struct kith_op **out);
 /** Where the client's first packet came from. Unproven unless kith_incoming_is_validated says so. */
@@ -239,7 +244,8 @@ KITH_API struct kith_sockaddr kith_incoming_remote(const struct kith_incoming *i
 /** True if the client has proved its address (by Retry, or with a token of an earlier connection). */
 KITH_API bool kith_incoming_is_validated(const struct kith_incoming *incoming);
 /** The four answers; each consumes the incoming. accept: an operation that ends when the handshake does. */
-KITH_API KITH_MUST_USE int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns, struct kith_conn **out);
+KITH_API KITH_MUST_USE int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns,
+                                                struct kith_conn **out);
 /**
  * The same as an operation: kith_op_take_conn gives the connection. The incoming is consumed in every case. NOMEM,
  * TLS.
@@ -321,11 +327,14 @@ KITH_API struct kith_conn *kith_stream_conn(const struct kith_stream *stream);
 enum kith_write_flags { KITH_FIN = 1 }; /* end the stream after these bytes */
 
 /** Writes at least one byte (all that fits); *written may be NULL. STOPPED, CLOSED, ... */
-KITH_API KITH_MUST_USE int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns, size_t *written);
+KITH_API KITH_MUST_USE int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns,
+                                      size_t *written);
 /** Writes all. With KITH_FIN it also ends the stream. */
-KITH_API KITH_MUST_USE int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags, uint64_t limit_ns);
+KITH_API KITH_MUST_USE int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags,
+                                          uint64_t limit_ns);
 /** bytes stay valid until the operation is done or cancelled; kith_op_size tells how many were taken. */
-KITH_API KITH_MUST_USE int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size, int flags, struct kith_op **out);
+KITH_API KITH_MUST_USE int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size, int flags,
+                                            struct kith_op **out);
 /** Ends the sending half. Does not wait. */
 KITH_API KITH_MUST_USE int kith_finish(struct kith_stream *stream);
 /** Waits until everything written, and the end, was acknowledged. STOPPED with the code in kith_error_last()->cause. */
@@ -335,9 +344,11 @@ KITH_API KITH_MUST_USE int kith_sent_start(struct kith_stream *stream, struct ki
 /** Abandons the sending half with a code. */
 KITH_API int kith_reset(struct kith_stream *stream, uint64_t code);
 /** Reads at least one byte, up to size. END at the end (then *got is 0); RESET with the code in kith_error_last()->cause. */
-KITH_API KITH_MUST_USE int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got);
+KITH_API KITH_MUST_USE int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns,
+                                     size_t *got);
 /** Reads until the end or until `size` bytes: TOO_LARGE if more come. */
-KITH_API KITH_MUST_USE int kith_read_to_end(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got);
+KITH_API KITH_MUST_USE int kith_read_to_end(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns,
+                                            size_t *got);
 /** Reads exactly size bytes; TRUNCATED if the stream ends before. */
 KITH_API KITH_MUST_USE int kith_read_exact(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns);
 /** buffer stays valid until the operation is done or cancelled. */
@@ -362,11 +373,14 @@ KITH_API size_t kith_datagram_size_max(struct kith_conn *conn);
 /** Queues one; when the buffer is full the oldest is dropped (counted in the stats). */
 KITH_API KITH_MUST_USE int kith_datagram_send(struct kith_conn *conn, const void *bytes, size_t size);
 /** Waits for room instead of dropping. */
-KITH_API KITH_MUST_USE int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t size, uint64_t limit_ns);
+KITH_API KITH_MUST_USE int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t size,
+                                                   uint64_t limit_ns);
 /** Waits for the next datagram and copies it. TOO_LARGE if it does not fit (it stays), TIMEOUT, AGAIN (limit 0). */
-KITH_API KITH_MUST_USE int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity, uint64_t limit_ns, size_t *size);
+KITH_API KITH_MUST_USE int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity,
+                                                 uint64_t limit_ns, size_t *size);
 /** The same as an operation; buffer stays valid until it is done or cancelled; kith_op_size tells the size. */
-KITH_API KITH_MUST_USE int kith_datagram_receive_start(struct kith_conn *conn, void *buffer, size_t capacity, struct kith_op **out);
+KITH_API KITH_MUST_USE int kith_datagram_receive_start(struct kith_conn *conn, void *buffer, size_t capacity,
+                                                       struct kith_op **out);
 
 #ifdef __cplusplus
 }

@@ -30,7 +30,7 @@ struct kith_quic_incoming; /* a client that waits for a decision */
 struct kith_log;
 
 enum {
-    KITH_QUIC_UDP_SIZE_MAX = 1472,  /* largest datagram that we send (spec/01, 1.8) */
+    KITH_QUIC_UDP_SIZE_MAX = 1472, /* largest datagram that we send (spec/01, 1.8) */
     KITH_QUIC_ALPN_SIZE_MAX = 255,
     KITH_QUIC_ALPN_COUNT_MAX = 64,
     KITH_QUIC_REASON_SIZE_MAX = 1024, /* close reasons are cut to this */
@@ -44,32 +44,34 @@ enum kith_quic_congestion { KITH_QUIC_CUBIC, KITH_QUIC_NEWRENO };
 
 /** Per-connection settings. Set all with kith_quic_transport_defaults, then change single ones. */
 struct kith_quic_transport {
-    uint64_t idle_timeout_ns;    /* 30 s; 0 = none. The smaller of both sides' counts */
-    uint64_t keep_alive_ns;      /* 5 s; 0 = none. A PING after this long without sending anything ack-eliciting */
-    uint64_t data_max;           /* connection receive window, bytes. 2^62-1: MAX_DATA is never needed */
-    uint64_t stream_data_max;    /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_max_auto */
+    uint64_t idle_timeout_ns; /* 30 s; 0 = none. The smaller of both sides' counts */
+    uint64_t keep_alive_ns;   /* 5 s; 0 = none. A PING after this long without sending anything ack-eliciting */
+    uint64_t data_max;        /* connection receive window, bytes. 2^62-1: MAX_DATA is never needed */
+    uint64_t stream_data_max; /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_max_auto */
     uint64_t stream_data_auto_max; /* the receive window grows up to this as the round trip asks for it; 0 = never */
-    uint64_t streams_bidi_max;   /* streams the peer may have open at once: 100 */
-    uint64_t streams_uni_max;    /* 100 */
-    uint64_t send_buffer_max;    /* unacknowledged + unsent stream bytes we hold per connection: 10,000,000 */
+    uint64_t streams_bidi_max;     /* streams the peer may have open at once: 100 */
+    uint64_t streams_uni_max;      /* 100 */
+    uint64_t send_buffer_max;      /* unacknowledged + unsent stream bytes we hold per connection: 10,000,000 */
     uint64_t datagram_send_max;    /* bytes waiting to be sent, oldest dropped and counted: 1 MiB; */
-    uint64_t datagram_receive_max; /* bytes waiting to be read, oldest dropped and counted: 1,250,000; 0 = datagrams off */
-    uint64_t initial_rtt_ns;     /* 333 ms */
-    uint64_t max_ack_delay_ns;   /* 25 ms */
-    uint64_t min_ack_delay_ns;   /* 1 ms: advertises ACK frequency; 0 = not */
-    uint16_t udp_size_max;       /* upper bound of path MTU discovery: 1452; 1200 switches it off */
-    uint16_t initial_udp_size;   /* 1200 */
-    uint8_t congestion;          /* enum kith_quic_congestion */
-    uint8_t cid_size;            /* 8 */
-    bool ecn;                    /* true */
-    bool pacing;                 /* true */
-    bool mtu_discovery;          /* true */
-    bool grease;                 /* true: one reserved transport parameter, skipped packet numbers */
-    bool spin_bit;               /* true */
-    uint64_t key_update_after;   /* packets sent with one key before we update; 0 = random 10..999 for the first, then near the AEAD limit */
-    bool allow_early_data;       /* server: accept 0-RTT. true */
-    bool key_log;                /* write NSS key log lines to the host's key log sink */
-    bool qlog;                   /* write qlog lines to the host's qlog sink */
+    uint64_t
+        datagram_receive_max;  /* bytes waiting to be read, oldest dropped and counted: 1,250,000; 0 = datagrams off */
+    uint64_t initial_rtt_ns;   /* 333 ms */
+    uint64_t max_ack_delay_ns; /* 25 ms */
+    uint64_t min_ack_delay_ns; /* 1 ms: advertises ACK frequency; 0 = not */
+    uint16_t udp_size_max;     /* upper bound of path MTU discovery: 1452; 1200 switches it off */
+    uint16_t initial_udp_size; /* 1200 */
+    uint8_t congestion;        /* enum kith_quic_congestion */
+    uint8_t cid_size;          /* 8 */
+    bool ecn;                  /* true */
+    bool pacing;               /* true */
+    bool mtu_discovery;        /* true */
+    bool grease;               /* true: one reserved transport parameter, skipped packet numbers */
+    bool spin_bit;             /* true */
+    uint64_t
+        key_update_after; /* packets sent with one key before we update; 0 = random 10..999 for the first, then near the AEAD limit */
+    bool allow_early_data; /* server: accept 0-RTT. true */
+    bool key_log;          /* write NSS key log lines to the host's key log sink */
+    bool qlog;             /* write qlog lines to the host's qlog sink */
 };
 
 /** Fills in iroh's defaults (spec/01, 1.8 to 1.16). Cannot fail. */
@@ -83,9 +85,9 @@ struct kith_quic_host_options {
     const struct kith_slice *alpns; /* accepted from clients, in order of preference; copied. count 0: accept no one */
     size_t alpn_count;
     struct kith_quic_transport transport; /* for incoming connections, and the default for outgoing ones */
-    uint32_t incoming_max;          /* clients waiting for a decision: 65,536; over it Initials are dropped and counted */
-    void (*key_log)(void *ctx, const char *line);                            /* NULL: none */
-    void (*qlog)(void *ctx, uint64_t conn_serial, const char *json_record);  /* NULL: none; one JSON-SEQ record a call */
+    uint32_t incoming_max; /* clients waiting for a decision: 65,536; over it Initials are dropped and counted */
+    void (*key_log)(void *ctx, const char *line);                           /* NULL: none */
+    void (*qlog)(void *ctx, uint64_t conn_serial, const char *json_record); /* NULL: none; one JSON-SEQ record a call */
     void *sink_ctx;
 };
 
@@ -93,7 +95,8 @@ struct kith_quic_host_options {
 KITH_API void kith_quic_host_defaults(struct kith_quic_host_options *options);
 
 /** Creates a host. Errors: NOMEM, INVALID (no random source, bad ALPN), TLS (the TLS library refused the profile). */
-KITH_API KITH_MUST_USE int kith_quic_host_new(const struct kith_quic_host_options *options, struct kith_quic_host **out);
+KITH_API KITH_MUST_USE int kith_quic_host_new(const struct kith_quic_host_options *options,
+                                              struct kith_quic_host **out);
 
 /** Frees the host with all connections, without sending anything. NULL is fine. */
 KITH_API void kith_quic_host_free(struct kith_quic_host *host);
@@ -102,7 +105,8 @@ KITH_API void kith_quic_host_free(struct kith_quic_host *host);
 KITH_API struct kith_id kith_quic_host_id(const struct kith_quic_host *host);
 
 /** Replaces the accepted ALPNs for later connections. Errors: NOMEM, INVALID; on an error the old list stays. */
-KITH_API KITH_MUST_USE int kith_quic_host_set_alpns(struct kith_quic_host *host, const struct kith_slice *alpns, size_t count);
+KITH_API KITH_MUST_USE int kith_quic_host_set_alpns(struct kith_quic_host *host, const struct kith_slice *alpns,
+                                                    size_t count);
 
 /* ---- Datagrams ---- */
 
@@ -112,21 +116,22 @@ struct kith_quic_received {
     struct kith_sockaddr remote; /* where it came from; untrusted */
     uint8_t *bytes;              /* untrusted; overwritten (decrypted in place) */
     size_t size;
-    size_t segment_size;         /* 0 = one datagram */
-    uint8_t ecn;                 /* the two ECN bits of the IP header */
+    size_t segment_size; /* 0 = one datagram */
+    uint8_t ecn;         /* the two ECN bits of the IP header */
 };
 
 /** Takes in what arrived. Never fails: what cannot be used is counted by reason in the host's stats. */
-KITH_API void kith_quic_host_receive(struct kith_quic_host *host, const struct kith_quic_received *received, uint64_t now_ns);
+KITH_API void kith_quic_host_receive(struct kith_quic_host *host, const struct kith_quic_received *received,
+                                     uint64_t now_ns);
 
 /** One buffer to send: size bytes as datagrams of segment_size each (the last may be shorter); 0 = one datagram. */
 struct kith_quic_transmit {
-    struct kith_sockaddr local;  /* send from here; family NONE or unspecified ip: any */
+    struct kith_sockaddr local; /* send from here; family NONE or unspecified ip: any */
     struct kith_sockaddr remote;
     size_t size;
     size_t segment_size;
     uint8_t ecn;
-    bool may_fragment;           /* always false: DF is set */
+    bool may_fragment; /* always false: DF is set */
 };
 
 /**
@@ -144,18 +149,18 @@ KITH_API void kith_quic_host_on_deadline(struct kith_quic_host *host, uint64_t n
 
 /** Why datagrams and packets were dropped, connection-less: X(name). Every drop is counted in exactly one of them. */
 #define KITH_QUIC_DROPS(X)                                                                                             \
-    X(too_short)           /* shorter than any packet */                                                               \
-    X(fixed_bit)           /* the fixed bit is 0 */                                                                    \
+    X(too_short) /* shorter than any packet */                                                                         \
+    X(fixed_bit) /* the fixed bit is 0 */                                                                              \
     X(malformed_header)                                                                                                \
-    X(unknown_version)     /* version negotiation could not be answered */                                             \
-    X(unknown_cid)         /* no connection, and no stateless reset was due */                                         \
-    X(initial_too_small)   /* a client Initial in a datagram of less than 1200 bytes */                                \
-    X(not_listening)       /* an Initial, but no ALPN is accepted */                                                   \
+    X(unknown_version)   /* version negotiation could not be answered */                                               \
+    X(unknown_cid)       /* no connection, and no stateless reset was due */                                           \
+    X(initial_too_small) /* a client Initial in a datagram of less than 1200 bytes */                                  \
+    X(not_listening)     /* an Initial, but no ALPN is accepted */                                                     \
     X(incoming_limit)                                                                                                  \
-    X(decrypt)             /* authentication failed */                                                                 \
-    X(no_keys)             /* keys not there yet, or gone */                                                           \
+    X(decrypt) /* authentication failed */                                                                             \
+    X(no_keys) /* keys not there yet, or gone */                                                                       \
     X(duplicate)                                                                                                       \
-    X(wrong_remote)        /* another address than the path allows now */                                              \
+    X(wrong_remote) /* another address than the path allows now */                                                     \
     X(after_close)                                                                                                     \
     X(bad_token)                                                                                                       \
     X(bad_version_negotiation)                                                                                         \
@@ -177,27 +182,27 @@ KITH_API void kith_quic_host_stats(const struct kith_quic_host *host, struct kit
 /* ---- Events ---- */
 
 enum kith_quic_event_kind {
-    KITH_QUIC_INCOMING,        /* decide: accept, refuse, retry or ignore */
-    KITH_QUIC_EARLY_READY,     /* client: 0-RTT may be sent now */
-    KITH_QUIC_CONNECTED,       /* the handshake is complete; the peer's id is proven. early_accepted tells of 0-RTT */
-    KITH_QUIC_CONFIRMED,       /* the handshake is confirmed (RFC 9001, 4.1.2) */
-    KITH_QUIC_STREAM_OPENED,   /* the peer opened stream `stream`: one event for each stream, in order of ids */
+    KITH_QUIC_INCOMING,          /* decide: accept, refuse, retry or ignore */
+    KITH_QUIC_EARLY_READY,       /* client: 0-RTT may be sent now */
+    KITH_QUIC_CONNECTED,         /* the handshake is complete; the peer's id is proven. early_accepted tells of 0-RTT */
+    KITH_QUIC_CONFIRMED,         /* the handshake is confirmed (RFC 9001, 4.1.2) */
+    KITH_QUIC_STREAM_OPENED,     /* the peer opened stream `stream`: one event for each stream, in order of ids */
     KITH_QUIC_STREAMS_AVAILABLE, /* the peer allows more of our streams: see `bidi` */
-    KITH_QUIC_STREAM_READABLE, /* bytes, the end or a reset can be read; again only after a read found nothing more */
-    KITH_QUIC_STREAM_WRITABLE, /* a write that was cut short can go on */
-    KITH_QUIC_STREAM_SENT,     /* all bytes and the end (or our reset) were acknowledged */
-    KITH_QUIC_STREAM_STOPPED,  /* the peer will not read on: code */
+    KITH_QUIC_STREAM_READABLE,   /* bytes, the end or a reset can be read; again only after a read found nothing more */
+    KITH_QUIC_STREAM_WRITABLE,   /* a write that was cut short can go on */
+    KITH_QUIC_STREAM_SENT,       /* all bytes and the end (or our reset) were acknowledged */
+    KITH_QUIC_STREAM_STOPPED,    /* the peer will not read on: code */
     KITH_QUIC_DATAGRAM_READABLE,
     KITH_QUIC_DATAGRAM_WRITABLE, /* the send buffer has room again after an AGAIN */
-    KITH_QUIC_SESSION,         /* client: a ticket for resumption arrived: take it with kith_quic_conn_take_session */
-    KITH_QUIC_TOKEN,           /* client: an address token arrived: take it with kith_quic_conn_take_token */
-    KITH_QUIC_PATH_CHANGED,    /* the address, state or MTU of path `path` changed: see kith_quic_conn_paths */
-    KITH_QUIC_CLOSED,          /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
-    KITH_QUIC_DRAINED          /* nothing will be sent any more: the last event of a connection */
+    KITH_QUIC_SESSION,           /* client: a ticket for resumption arrived: take it with kith_quic_conn_take_session */
+    KITH_QUIC_TOKEN,             /* client: an address token arrived: take it with kith_quic_conn_take_token */
+    KITH_QUIC_PATH_CHANGED,      /* the address, state or MTU of path `path` changed: see kith_quic_conn_paths */
+    KITH_QUIC_CLOSED,            /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
+    KITH_QUIC_DRAINED            /* nothing will be sent any more: the last event of a connection */
 };
 
 struct kith_quic_event {
-    uint8_t kind;                        /* enum kith_quic_event_kind */
+    uint8_t kind; /* enum kith_quic_event_kind */
     bool bidi;
     bool early_accepted;
     struct kith_quic_conn *conn;         /* all but INCOMING */
@@ -221,14 +226,15 @@ struct kith_quic_connect_options {
     const struct kith_slice *alpns;      /* in order of preference; 1..KITH_QUIC_ALPN_COUNT_MAX */
     size_t alpn_count;
     const struct kith_quic_transport *transport; /* NULL: the host's */
-    struct kith_slice session;           /* from an earlier KITH_QUIC_SESSION with the same id; empty: none */
-    struct kith_slice token;             /* from an earlier KITH_QUIC_TOKEN; empty: none */
-    bool early_data;                     /* offer 0-RTT if the session allows it */
+    struct kith_slice session;                   /* from an earlier KITH_QUIC_SESSION with the same id; empty: none */
+    struct kith_slice token;                     /* from an earlier KITH_QUIC_TOKEN; empty: none */
+    bool early_data;                             /* offer 0-RTT if the session allows it */
 };
 
 /** Starts a connection. Errors: NOMEM, INVALID, NO_ADDRESS, WRONG_PEER (our own id), PARSE (session from elsewhere). */
-KITH_API KITH_MUST_USE int kith_quic_connect(struct kith_quic_host *host, const struct kith_quic_connect_options *options,
-                                             uint64_t now_ns, struct kith_quic_conn **out);
+KITH_API KITH_MUST_USE int kith_quic_connect(struct kith_quic_host *host,
+                                             const struct kith_quic_connect_options *options, uint64_t now_ns,
+                                             struct kith_quic_conn **out);
 
 /** Where the first Initial came from; unproven unless validated. */
 KITH_API struct kith_sockaddr kith_quic_incoming_remote(const struct kith_quic_incoming *incoming);
@@ -263,22 +269,24 @@ KITH_API KITH_MUST_USE int kith_quic_conn_remote_id(const struct kith_quic_conn 
 KITH_API struct kith_slice kith_quic_conn_alpn(const struct kith_quic_conn *conn);
 
 /** Closes with an application code (< 2^62) and reason (cut to KITH_QUIC_REASON_SIZE_MAX); twice is fine. The CLOSED event follows. */
-KITH_API void kith_quic_conn_close(struct kith_quic_conn *conn, uint64_t code, struct kith_slice reason, uint64_t now_ns);
+KITH_API void kith_quic_conn_close(struct kith_quic_conn *conn, uint64_t code, struct kith_slice reason,
+                                   uint64_t now_ns);
 
 /** Frees a connection at once, whatever its state, without sending; its events are withdrawn. Best after DRAINED. */
 KITH_API void kith_quic_conn_free(struct kith_quic_conn *conn);
 
 /** How a connection ended. */
 struct kith_quic_close_info {
-    int err;              /* KITH_ERR_CLOSED (we), CLOSED_BY_PEER, TRANSPORT, TLS, ALPN, WRONG_PEER, REFUSED, IDLE, LOST, VERSION, ... */
+    int err; /* KITH_ERR_CLOSED (we), CLOSED_BY_PEER, TRANSPORT, TLS, ALPN, WRONG_PEER, REFUSED, IDLE, LOST, VERSION, ... */
     bool by_peer;
-    bool is_application;  /* code is the application's */
-    uint64_t code;        /* wire code */
-    uint64_t frame_type;  /* frame that caused a transport error; 0 if none */
+    bool is_application;      /* code is the application's */
+    uint64_t code;            /* wire code */
+    uint64_t frame_type;      /* frame that caused a transport error; 0 if none */
     struct kith_slice reason; /* borrowed from the connection; untrusted text if by_peer */
 };
 /** KITH_ERR_STATE while the connection is open. */
-KITH_API KITH_MUST_USE int kith_quic_conn_close_info(const struct kith_quic_conn *conn, struct kith_quic_close_info *out);
+KITH_API KITH_MUST_USE int kith_quic_conn_close_info(const struct kith_quic_conn *conn,
+                                                     struct kith_quic_close_info *out);
 
 /** Exported keying material (RFC 8446, 7.5). STATE before CONNECTED; size <= 8160. */
 KITH_API KITH_MUST_USE int kith_quic_conn_export(const struct kith_quic_conn *conn, struct kith_slice label,
@@ -288,20 +296,23 @@ KITH_API KITH_MUST_USE int kith_quic_conn_update_keys(struct kith_quic_conn *con
 /** Sends a PING on every path. */
 KITH_API void kith_quic_conn_ping(struct kith_quic_conn *conn, uint64_t now_ns);
 /** Client: the local address changed: go on from the new one (family NONE: any). RFC 9000, 9. STATE before confirmation. */
-KITH_API KITH_MUST_USE int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockaddr *local, uint64_t now_ns);
+KITH_API KITH_MUST_USE int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockaddr *local,
+                                                  uint64_t now_ns);
 /** Tells that the peer's limit for our streams changed nothing, but ours for it does: streams the peer may have open. */
 KITH_API void kith_quic_conn_set_streams_max(struct kith_quic_conn *conn, bool bidi, uint64_t count);
 
 /** Moves the newest ticket (or token) out: up to `capacity` bytes to `out`. AGAIN if there is none, TOO_LARGE. */
-KITH_API KITH_MUST_USE int kith_quic_conn_take_session(struct kith_quic_conn *conn, uint8_t *out, size_t capacity, size_t *size);
+KITH_API KITH_MUST_USE int kith_quic_conn_take_session(struct kith_quic_conn *conn, uint8_t *out, size_t capacity,
+                                                       size_t *size);
 /** Moves the newest address token out; errors as for kith_quic_conn_take_session. */
-KITH_API KITH_MUST_USE int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t capacity, size_t *size);
+KITH_API KITH_MUST_USE int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t capacity,
+                                                     size_t *size);
 
 enum kith_quic_path_state { KITH_QUIC_PATH_PROBING, KITH_QUIC_PATH_OPEN, KITH_QUIC_PATH_CLOSING };
 
 struct kith_quic_path_info {
     uint32_t id;
-    uint8_t state;       /* enum kith_quic_path_state */
+    uint8_t state; /* enum kith_quic_path_state */
     bool is_validated, ecn_capable;
     struct kith_sockaddr local, remote;
     uint64_t rtt_ns, rtt_min_ns, rtt_var_ns; /* rtt_min_ns: UINT64_MAX before the first sample */
@@ -312,7 +323,8 @@ struct kith_quic_path_info {
     uint64_t packets_lost, bytes_lost, packets_spurious, probe_timeouts, congestion_events, ecn_ce_count;
 };
 /** Fills up to `capacity` entries in order of path id; returns how many there are. */
-KITH_API size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_path_info *out, size_t capacity);
+KITH_API size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_path_info *out,
+                                     size_t capacity);
 
 struct kith_quic_conn_stats {
     uint64_t packets_sent, packets_received, bytes_sent, bytes_received;
@@ -335,8 +347,8 @@ KITH_API KITH_MUST_USE int kith_quic_stream_open(struct kith_quic_conn *conn, bo
  * Copies up to `size` bytes into the send buffer; *written tells how many. AGAIN if none fitted (WRITABLE follows),
  * STOPPED (see code in the event), STATE after finish or reset, NOT_FOUND, CLOSED. `fin` ends the stream if all was written.
  */
-KITH_API KITH_MUST_USE int kith_quic_stream_write(struct kith_quic_conn *conn, uint64_t stream, const void *bytes, size_t size,
-                                                  bool fin, size_t *written);
+KITH_API KITH_MUST_USE int kith_quic_stream_write(struct kith_quic_conn *conn, uint64_t stream, const void *bytes,
+                                                  size_t size, bool fin, size_t *written);
 /** Ends our sending half after what was written. STATE after finish or reset, STOPPED, NOT_FOUND, CLOSED. */
 KITH_API KITH_MUST_USE int kith_quic_stream_finish(struct kith_quic_conn *conn, uint64_t stream);
 /** Abandons our sending half. */
@@ -344,23 +356,25 @@ KITH_API KITH_MUST_USE int kith_quic_stream_reset(struct kith_quic_conn *conn, u
 /** Tells the peer to stop sending; buffered bytes are dropped. */
 KITH_API KITH_MUST_USE int kith_quic_stream_stop(struct kith_quic_conn *conn, uint64_t stream, uint64_t code);
 /** Higher goes first; equal ones share, one packet's worth each. 0 at first. Local only. */
-KITH_API KITH_MUST_USE int kith_quic_stream_set_priority(struct kith_quic_conn *conn, uint64_t stream, int32_t priority);
+KITH_API KITH_MUST_USE int kith_quic_stream_set_priority(struct kith_quic_conn *conn, uint64_t stream,
+                                                         int32_t priority);
 /**
  * Ordered read: copies up to `capacity` bytes. AGAIN if nothing is there (READABLE follows), END after the last byte,
  * RESET (code in *code if code is not NULL). Credit goes back to the peer as bytes are read.
  */
-KITH_API KITH_MUST_USE int kith_quic_stream_read(struct kith_quic_conn *conn, uint64_t stream, void *out, size_t capacity,
-                                                 size_t *size, uint64_t *code);
+KITH_API KITH_MUST_USE int kith_quic_stream_read(struct kith_quic_conn *conn, uint64_t stream, void *out,
+                                                 size_t capacity, size_t *size, uint64_t *code);
 /** Like read, without copying: *out is borrowed until the next call on this connection. Follow with consume. */
-KITH_API KITH_MUST_USE int kith_quic_stream_peek(struct kith_quic_conn *conn, uint64_t stream, struct kith_slice *out, uint64_t *code);
+KITH_API KITH_MUST_USE int kith_quic_stream_peek(struct kith_quic_conn *conn, uint64_t stream, struct kith_slice *out,
+                                                 uint64_t *code);
 /** Gives back the first `size` bytes that peek showed. */
 KITH_API KITH_MUST_USE int kith_quic_stream_consume(struct kith_quic_conn *conn, uint64_t stream, size_t size);
 /**
  * Unordered read: the next chunk in whatever order it came, each byte once. After the first call ordered reads are STATE.
  * END when every byte up to the final size was delivered.
  */
-KITH_API KITH_MUST_USE int kith_quic_stream_read_chunk(struct kith_quic_conn *conn, uint64_t stream, void *out, size_t capacity,
-                                                       uint64_t *offset, size_t *size, uint64_t *code);
+KITH_API KITH_MUST_USE int kith_quic_stream_read_chunk(struct kith_quic_conn *conn, uint64_t stream, void *out,
+                                                       size_t capacity, uint64_t *offset, size_t *size, uint64_t *code);
 /** The user is done with both halves: unread bytes are stopped, an unfinished sending half is reset with code 0. */
 KITH_API void kith_quic_stream_release(struct kith_quic_conn *conn, uint64_t stream);
 /** A pointer of the user's for a stream; NULL if none or gone. */
@@ -376,9 +390,11 @@ KITH_API size_t kith_quic_datagram_size_max(const struct kith_quic_conn *conn);
  * Queues one. TOO_LARGE, UNSUPPORTED, CLOSED. When the send buffer is full: with drop_oldest the oldest are dropped and
  * counted, else AGAIN (DATAGRAM_WRITABLE follows).
  */
-KITH_API KITH_MUST_USE int kith_quic_datagram_send(struct kith_quic_conn *conn, struct kith_slice bytes, bool drop_oldest);
+KITH_API KITH_MUST_USE int kith_quic_datagram_send(struct kith_quic_conn *conn, struct kith_slice bytes,
+                                                   bool drop_oldest);
 /** Takes the oldest received one; AGAIN if there is none; TOO_LARGE if capacity is too small (it stays). */
-KITH_API KITH_MUST_USE int kith_quic_datagram_receive(struct kith_quic_conn *conn, void *out, size_t capacity, size_t *size);
+KITH_API KITH_MUST_USE int kith_quic_datagram_receive(struct kith_quic_conn *conn, void *out, size_t capacity,
+                                                      size_t *size);
 
 #ifdef __cplusplus
 }

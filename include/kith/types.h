@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define KITH_API __attribute__((visibility("default")))
+#define KITH_API      __attribute__((visibility("default")))
 #define KITH_MUST_USE __attribute__((warn_unused_result))
 #else
 #define KITH_API
@@ -24,11 +24,11 @@ extern "C" {
 #endif
 
 /** All times are unsigned nanoseconds; points in time are on one monotonic clock with an arbitrary origin. */
-#define KITH_NEVER UINT64_MAX /* a deadline that does not come */
-#define KITH_WAIT UINT64_MAX  /* a time limit: wait as long as it takes */
+#define KITH_NEVER     UINT64_MAX /* a deadline that does not come */
+#define KITH_WAIT      UINT64_MAX /* a time limit: wait as long as it takes */
 #define KITH_NS_PER_US 1000ull
 #define KITH_NS_PER_MS 1000000ull
-#define KITH_NS_PER_S 1000000000ull
+#define KITH_NS_PER_S  1000000000ull
 
 /**
  * Error codes: X(name, number, text). A function that can fail returns 0 or one of these (negative) numbers. Numbers are

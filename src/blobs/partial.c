@@ -41,7 +41,7 @@ int kith__partial_scan_begin(struct kith_partial *partial)
     int err = read_exact(partial, KITH_PARTIAL_TREE, 0, head, sizeof head);
 
     if (err == KITH_ERR_TRUNCATED || (err == 0 && memcmp(head, magic, sizeof magic) != 0))
-        return 0; /* nothing, or not ours */
+        return 0;                /* nothing, or not ours */
     partial->is_scanning = true; /* on an error below too: what is there is not known */
     if (err != 0)
         return err;

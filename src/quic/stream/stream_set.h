@@ -118,7 +118,7 @@ struct kith_stream_event {
     uint8_t kind;
     bool bidi; /* STREAMS_AVAILABLE, STREAM_OPENED */
     uint64_t id;
-    void *user; /* the stream may be gone with this event */
+    void *user;    /* the stream may be gone with this event */
     uint64_t code; /* STREAM_STOPPED */
 };
 /** Takes the next one; false if there is none. OPENED comes first for each stream, and in order of ids. */
