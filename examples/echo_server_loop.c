@@ -14,6 +14,7 @@ struct echo {
 
 struct server {
     struct kith_endpoint *endpoint;
+    struct kith_op *accepting;
     int left; /* connections until the end; negative: for ever */
 };
 
@@ -88,17 +89,17 @@ static void on_accepted(struct kith_op *op, void *user)
     struct server *server = user;
     struct kith_conn *conn = kith_op_take_conn(op);
     struct served *served = conn != NULL ? calloc(1, sizeof *served) : NULL;
-    struct kith_op *next;
 
     kith_op_free(op);
+    server->accepting = NULL;
     if (served != NULL) {
         served->server = server;
         served->conn = conn;
         if (kith_accept_stream_start(conn, true, &served->accepting) == 0)
             kith_op_on_done(served->accepting, on_stream, served);
     }
-    if (kith_accept_start(server->endpoint, &next) == 0)
-        kith_op_on_done(next, on_accepted, server);
+    if (kith_accept_start(server->endpoint, &server->accepting) == 0)
+        kith_op_on_done(server->accepting, on_accepted, server);
 }
 
 int main(int argc, char **argv)
@@ -107,16 +108,15 @@ int main(int argc, char **argv)
     struct kith_context_options in_my_loop = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER };
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT, .alpns = alpns };
     struct server server = { .left = argc > 1 ? atoi(argv[1]) : -1 };
-    struct kith_op *accepting;
     struct kith_addr addr;
     char ticket[KITH_TICKET_TEXT_SIZE];
 
     if (kith_context_new(&in_my_loop, &options.context) != 0 || kith_endpoint_bind(&options, &server.endpoint) != 0 ||
-        kith_accept_start(server.endpoint, &accepting) != 0) {
+        kith_accept_start(server.endpoint, &server.accepting) != 0) {
         fprintf(stderr, "echo_server_loop: %s\n", kith_error_last()->text);
         return 1;
     }
-    kith_op_on_done(accepting, on_accepted, &server);
+    kith_op_on_done(server.accepting, on_accepted, &server);
     kith_endpoint_addr(server.endpoint, &addr);
     if (kith_ticket_format(&addr, ticket, sizeof ticket) == 0)
         printf("%s\n", ticket);
@@ -128,6 +128,7 @@ int main(int argc, char **argv)
         poll(&fd, 1, timeout == KITH_NEVER ? -1 : (int)((timeout + 999999) / 1000000));
         kith_context_process(options.context);
     }
+    kith_op_free(server.accepting);
     kith_endpoint_close(server.endpoint, KITH_NS_PER_S);
     kith_context_free(options.context);
     return 0;
