@@ -358,7 +358,7 @@ KITH_TEST(hostile_every_failing_allocation_is_survived)
     for (int side = 0; side < 2; side++) {
         uint64_t count = run_with_failure(side, 0);
 
-        KITH_CHECK(count > 50);
+        KITH_CHECK(count > 20); /* packet protection of GnuTLS brings its own memory: then there are fewer */
         for (uint64_t n = 1; n <= count; n++)
             run_with_failure(side, n);
     }
