@@ -402,6 +402,7 @@ static void maybe_update_keys(struct kith_quic_conn *conn)
         return;
     if (kith__keys_update(&conn->keys) != 0)
         return; /* no memory: tried again with the next packet, long before the AEAD's limit */
+    conn->path0.ping_wanted |= conn->is_update_wanted; /* the peer hears of it now, not with the next data */
     conn->is_update_wanted = false;
     conn->is_phase_acked = false;
     conn->stats.key_updates++;

@@ -28,7 +28,10 @@ enum {
         .packets = APP, .loss = KITH_LOSS_BYTES, .ack_eliciting = true, .in_flight = true                              \
     }
 
-/* RFC 9000, table 3, and the extensions: none of those is legal in 0-RTT but DATAGRAM (spec/01, 1.14). In order of type. */
+/*
+ * RFC 9000, table 3 and 12.5 (a client cannot know an id to retire in 0-RTT), and the extensions: none of those is legal in
+ * 0-RTT but DATAGRAM (spec/01, 1.14). In order of type.
+ */
 static const struct kith_frame_info frames[] = {
     /* clang-format off: one row a line */
     ROW(PADDING, "PADDING", "padding", PADDING, ANY, NOTHING, NONE, BOTH, FLIGHT | PROBES),
@@ -58,7 +61,7 @@ static const struct kith_frame_info frames[] = {
     ROW(STREAMS_BLOCKED_UNI, "STREAMS_BLOCKED", "streams_blocked", STREAMS_BLOCKED, APP, NEWEST, NONE, BOTH, ELICITS),
     ROW(NEW_CONNECTION_ID, "NEW_CONNECTION_ID", "new_connection_id", NEW_CONNECTION_ID, APP, AGAIN, NONE, BOTH,
         ELICITS | PROBES),
-    ROW(RETIRE_CONNECTION_ID, "RETIRE_CONNECTION_ID", "retire_connection_id", RETIRE_CONNECTION_ID, APP, AGAIN, NONE,
+    ROW(RETIRE_CONNECTION_ID, "RETIRE_CONNECTION_ID", "retire_connection_id", RETIRE_CONNECTION_ID, O_, AGAIN, NONE,
         BOTH, ELICITS),
     ROW(PATH_CHALLENGE, "PATH_CHALLENGE", "path_challenge", PATH_CHALLENGE, APP, NOTHING, NONE, BOTH, ELICITS | PROBES),
     ROW(PATH_RESPONSE, "PATH_RESPONSE", "path_response", PATH_RESPONSE, O_, NOTHING, NONE, BOTH, ELICITS | PROBES),
