@@ -80,6 +80,12 @@ int kith__conn_fail_with(struct kith_quic_conn *conn, int result, uint64_t frame
     return KITH_ERR_CLOSED;
 }
 
+static bool has_initial_keys_only(const struct kith_quic_conn *conn)
+{
+    return conn->early != NULL && !kith__keys_can_write(&conn->early->spaces[KITH_SPACE_HANDSHAKE].keys) &&
+           !kith__keys_can_write(&conn->keys);
+}
+
 void kith__conn_on_close_frame(struct kith_quic_conn *conn, bool is_application, uint64_t code, uint64_t frame_type,
                                struct kith_slice reason)
 {
@@ -91,7 +97,11 @@ void kith__conn_on_close_frame(struct kith_quic_conn *conn, bool is_application,
         info.err = is_application ? KITH_ERR_CLOSED_BY_PEER
                                   : err_of_peer_code(code, kith__phase_is_established(conn->phase));
         record(conn, &info);
-        conn->close.due = true;
+        /*
+         * No echo in an Initial: a server that refused keeps no state, and would take a client's Initial, with the
+         * token of a Retry in it, for another attempt. RFC 9000, 10.2.2 leaves the echo to us.
+         */
+        conn->close.due = !has_initial_keys_only(conn);
         conn->close.is_echo = true;
         kith__phase_enter(&conn->phase, KITH_PHASE_DRAINING);
     } else if (conn->phase == KITH_PHASE_CLOSING) {
