@@ -15,6 +15,7 @@ struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith
     }
     conn->endpoint = endpoint;
     conn->quic = quic;
+    conn->is_client = kith_quic_conn_is_client(quic);
     kith__buf_init(&conn->alpn, endpoint->context->mem);
     kith__buf_init(&conn->reason, endpoint->context->mem);
     kith__list_init(&conn->accepted_node);
@@ -34,16 +35,39 @@ struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith
     return conn;
 }
 
+/* After the end: streams that nobody holds go; those that could still be accepted only with the connection. */
+static void drop_unheld_streams(struct kith_conn *conn, bool also_opened)
+{
+    KITH_LIST_EACH_SAFE(node, after, &conn->streams)
+    {
+        struct kith_stream *stream = KITH_CONTAINER(node, struct kith_stream, node);
+
+        if (stream->is_held || (!also_opened && kith__list_is_linked(&stream->opened_node)))
+            continue;
+        if (conn->quic != NULL)
+            kith_quic_stream_set_user(conn->quic, stream->id, NULL);
+        kith__list_remove(&stream->opened_node);
+        kith__list_remove(&stream->node);
+        kith__free(conn->endpoint->context->mem, stream);
+    }
+}
+
 void kith__api_conn_release_if_done(struct kith_conn *conn)
 {
-    if (conn->is_held || conn->quic != NULL || conn->is_accepting || !kith__list_is_empty(&conn->streams) ||
-        kith__list_is_linked(&conn->accepted_node))
+    struct kith_endpoint *endpoint = conn->endpoint;
+
+    if (conn->is_held || !conn->is_drained || conn->is_accepting || kith__list_is_linked(&conn->accepted_node))
         return;
+    drop_unheld_streams(conn, true);
+    if (!kith__list_is_empty(&conn->streams))
+        return;
+    kith_quic_conn_free(conn->quic);
     kith__list_remove(&conn->node);
     kith__buf_dispose(&conn->alpn);
     kith__buf_dispose(&conn->reason);
-    kith__context_changed(conn->endpoint->context);
-    kith__free(conn->endpoint->context->mem, conn);
+    kith__context_changed(endpoint->context);
+    kith__free(endpoint->context->mem, conn);
+    kith__api_endpoint_release_if_done(endpoint);
 }
 
 int kith__api_conn_failure(const struct kith_conn *conn)
@@ -153,34 +177,31 @@ void kith__api_conn_on_closed(struct kith_conn *conn)
     conn->close_info.reason = kith__buf_slice(&conn->reason);
     kith__fail_closed(&conn->error, &conn->close_info);
     conn_end(conn);
-    if (conn->is_accepting) {
-        conn->is_accepting = false;
-        kith__log(&conn->endpoint->context->log, KITH_LOG_INFO, "endpoint", "a client did not get through: %s",
+    if (conn->is_unclaimed) {
+        kith__log(&conn->endpoint->context->log, KITH_LOG_INFO, "endpoint",
+                  conn->is_accepting ? "a client did not get through: %s" : "a client left before it was accepted: %s",
                   conn->error.text);
+        conn->is_accepting = false;
+        kith__list_remove(&conn->accepted_node);
+        kith__api_endpoint_on_claimed(conn);
+        kith__api_endpoint_pump_incoming(conn->endpoint);
     }
 }
 
-/* Streams that nobody holds go with the connection. */
-static void drop_unheld_streams(struct kith_conn *conn)
+void kith__api_conn_close(struct kith_conn *conn, uint64_t code, struct kith_slice reason)
 {
-    KITH_LIST_EACH_SAFE(node, after, &conn->streams)
-    {
-        struct kith_stream *stream = KITH_CONTAINER(node, struct kith_stream, node);
-
-        kith__list_remove(&stream->opened_node);
-        if (!stream->is_held) {
-            kith__list_remove(&stream->node);
-            kith__free(conn->endpoint->context->mem, stream);
-        }
-    }
+    if (conn->is_closed || conn->quic == NULL)
+        return;
+    kith_quic_conn_close(conn->quic, code, reason, kith__context_now(conn->endpoint->context));
+    kith__api_endpoint_touch(conn->endpoint);
+    kith__api_conn_on_closed(conn);
 }
 
 void kith__api_conn_on_drained(struct kith_conn *conn)
 {
     kith__api_conn_on_closed(conn);
-    drop_unheld_streams(conn);
-    kith_quic_conn_free(conn->quic);
-    conn->quic = NULL;
+    drop_unheld_streams(conn, false);
+    conn->is_drained = true;
     kith__context_changed(conn->endpoint->context);
     kith__api_conn_release_if_done(conn);
 }
@@ -244,8 +265,6 @@ void kith__api_conn_cancel_connect(struct kith_op *op)
 
 void kith__api_conn_destroy(struct kith_conn *conn)
 {
-    const struct kith_mem *mem = conn->endpoint->context->mem;
-
     if (!conn->is_closed) {
         struct kith_quic_close_info info = { .err = KITH_ERR_CLOSED };
 
@@ -254,15 +273,12 @@ void kith__api_conn_destroy(struct kith_conn *conn)
         conn_end(conn);
     }
     conn->is_accepting = false;
-    KITH_LIST_EACH_SAFE(node, after, &conn->streams)
-    {
-        kith__list_remove(node);
-        kith__free(mem, KITH_CONTAINER(node, struct kith_stream, node));
-    }
     kith__list_remove(&conn->accepted_node);
+    kith__api_endpoint_on_claimed(conn);
+    drop_unheld_streams(conn, true);
     kith_quic_conn_free(conn->quic);
     conn->quic = NULL;
-    conn->is_held = false;
+    conn->is_drained = true;
     kith__api_conn_release_if_done(conn);
 }
 
@@ -270,6 +286,10 @@ void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_even
 {
     struct kith_stream *stream;
 
+    /* After our own close the engine may still tell what came before it: nobody waits for that any more. */
+    if (conn->is_closed && event->kind != KITH_QUIC_DRAINED && event->kind != KITH_QUIC_SESSION &&
+        event->kind != KITH_QUIC_TOKEN)
+        return;
     switch (event->kind) {
     case KITH_QUIC_EARLY_READY:
         kith__api_conn_on_early(conn);
@@ -288,7 +308,7 @@ void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_even
     case KITH_QUIC_STREAM_WRITABLE:
     case KITH_QUIC_STREAM_SENT:
     case KITH_QUIC_STREAM_STOPPED:
-        if ((stream = kith_quic_stream_user(conn->quic, event->stream)) != NULL)
+        if ((stream = event->user) != NULL)
             kith__api_stream_on_event(stream, event);
         break;
     case KITH_QUIC_DATAGRAM_READABLE:
@@ -337,7 +357,7 @@ bool kith_conn_is_client(const struct kith_conn *conn)
     bool is_client;
 
     kith__context_enter(conn->endpoint->context);
-    is_client = conn->quic != NULL && kith_quic_conn_is_client(conn->quic);
+    is_client = conn->is_client;
     kith__context_leave(conn->endpoint->context);
     return is_client;
 }
@@ -425,9 +445,7 @@ int kith_conn_handshake(struct kith_conn *conn, uint64_t limit_ns)
 
     kith__context_enter(conn->endpoint->context);
     if ((err = handshake_op_start(conn, &op)) == 0) {
-        err = kith__op_wait_locked(op, limit_ns);
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(err, 0, "the handshake is not done yet");
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         kith__op_free_locked(op);
     }
     kith__context_leave(conn->endpoint->context);
@@ -437,11 +455,7 @@ int kith_conn_handshake(struct kith_conn *conn, uint64_t limit_ns)
 void kith_conn_close(struct kith_conn *conn, uint64_t code, const void *reason, size_t reason_size)
 {
     kith__context_enter(conn->endpoint->context);
-    if (conn->quic != NULL && !conn->is_closed) {
-        kith_quic_conn_close(conn->quic, code, (struct kith_slice) { reason, reason_size },
-                             kith__context_now(conn->endpoint->context));
-        kith__api_endpoint_touch(conn->endpoint);
-    }
+    kith__api_conn_close(conn, code, (struct kith_slice) { reason, reason_size });
     kith__context_leave(conn->endpoint->context);
 }
 
@@ -453,7 +467,7 @@ int kith_conn_close_info(struct kith_conn *conn, struct kith_quic_close_info *ou
     if (conn->is_closed)
         *out = conn->close_info;
     else
-        err = KITH_ERR_STATE;
+        err = kith__fail(KITH_ERR_STATE, 0, "the connection is still open");
     kith__context_leave(conn->endpoint->context);
     return err;
 }
@@ -477,9 +491,7 @@ int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns)
 
     kith__context_enter(conn->endpoint->context);
     if ((err = closed_op_start(conn, &op)) == 0) {
-        err = kith__op_wait_locked(op, limit_ns);
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(err, 0, "the connection is still open");
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         kith__op_free_locked(op);
     }
     kith__context_leave(conn->endpoint->context);
@@ -506,10 +518,7 @@ void kith__api_conn_give_back(struct kith_conn *conn)
         kith__op_fail(op, &error);
     kith__op_fail_all(&conn->handshake_ops, &error);
     conn->is_held = false;
-    if (conn->quic != NULL && !conn->is_closed)
-        kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 },
-                             kith__context_now(conn->endpoint->context));
-    kith__api_endpoint_touch(conn->endpoint);
+    kith__api_conn_close(conn, 0, (struct kith_slice) { NULL, 0 });
     kith__api_conn_release_if_done(conn);
 }
 
@@ -542,6 +551,35 @@ void kith__api_conn_set_hook(struct kith_conn *conn, const struct kith_conn_hook
 
 /* ---- Datagrams ---- */
 
+/* What went wrong with a datagram of `size` bytes, or with one that was to be received into as many. */
+static int datagram_error(struct kith_conn *conn, int err, bool sending, size_t size, struct kith_error *error)
+{
+    if (err == KITH_ERR_TOO_LARGE && sending)
+        return kith__fail_into(error, err, 0, "a datagram of %zu bytes is too large: at most %zu fit now", size,
+                               kith_quic_datagram_size_max(conn->quic));
+    if (err == KITH_ERR_TOO_LARGE)
+        return kith__fail_into(error, err, 0, "the next datagram is larger than %zu bytes; it stays", size);
+    if (err == KITH_ERR_UNSUPPORTED)
+        return kith__fail_into(error, err, 0, "the other side takes no datagrams");
+    if (err == KITH_ERR_CLOSED && conn->is_closed)
+        *error = conn->error;
+    else
+        kith__fail_into(error, err, 0, NULL);
+    return error->code;
+}
+
+static void datagram_done(struct kith_conn *conn, struct kith_op *op, int err)
+{
+    struct kith_error error;
+
+    if (err == 0) {
+        kith__op_done(op, 0);
+        return;
+    }
+    datagram_error(conn, err, op->kind == KITH_OP_DATAGRAM_SEND, op->wanted, &error);
+    kith__op_fail(op, &error);
+}
+
 static int try_send_datagram(struct kith_conn *conn, struct kith_op *op)
 {
     int err = kith_quic_datagram_send(conn->quic, (struct kith_slice) { op->bytes, op->wanted }, false);
@@ -549,7 +587,7 @@ static int try_send_datagram(struct kith_conn *conn, struct kith_op *op)
     if (err == KITH_ERR_AGAIN)
         return err;
     op->size = err == 0 ? op->wanted : 0;
-    kith__op_done(op, err);
+    datagram_done(conn, op, err);
     kith__api_endpoint_touch(conn->endpoint);
     return 0;
 }
@@ -560,7 +598,7 @@ static int try_receive_datagram(struct kith_conn *conn, struct kith_op *op)
 
     if (err == KITH_ERR_AGAIN)
         return err;
-    kith__op_done(op, err);
+    datagram_done(conn, op, err);
     return 0;
 }
 
@@ -586,26 +624,20 @@ size_t kith_datagram_size_max(struct kith_conn *conn)
     return size;
 }
 
-static int datagram_failure(struct kith_conn *conn, int err, size_t size)
-{
-    if (err == KITH_ERR_TOO_LARGE)
-        return kith__fail(err, 0, "a datagram of %zu bytes is too large: at most %zu fit now", size,
-                          kith_quic_datagram_size_max(conn->quic));
-    if (err == KITH_ERR_UNSUPPORTED)
-        return kith__fail(err, 0, "the other side takes no datagrams");
-    return err == 0 ? 0 : kith__fail(err, 0, NULL);
-}
-
 int kith_datagram_send(struct kith_conn *conn, const void *bytes, size_t size)
 {
+    struct kith_error error;
     int err;
 
     kith__context_enter(conn->endpoint->context);
     if (conn->is_closed || conn->quic == NULL) {
         err = kith__api_conn_failure(conn);
     } else {
-        err = datagram_failure(conn, kith_quic_datagram_send(conn->quic, (struct kith_slice) { bytes, size }, true),
-                               size);
+        err = kith_quic_datagram_send(conn->quic, (struct kith_slice) { bytes, size }, true);
+        if (err != 0) {
+            datagram_error(conn, err, true, size, &error);
+            err = kith__fail_with(&error);
+        }
         kith__api_endpoint_touch(conn->endpoint);
     }
     kith__context_leave(conn->endpoint->context);
@@ -617,7 +649,8 @@ static int datagram_op_start(struct kith_conn *conn, bool sending, struct kith_o
     struct kith_list *list = sending ? &conn->datagram_send_ops : &conn->datagram_receive_ops;
     struct kith_op *op;
 
-    if (conn->is_closed || conn->quic == NULL)
+    /* What came before the end can still be received. */
+    if (conn->quic == NULL || (conn->is_closed && sending))
         return kith__api_conn_failure(conn);
     op = kith__op_new(conn->endpoint->context, sending ? KITH_OP_DATAGRAM_SEND : KITH_OP_DATAGRAM_RECEIVE, list);
     if (op == NULL)
@@ -637,11 +670,7 @@ int kith_datagram_send_wait(struct kith_conn *conn, const void *bytes, size_t si
         op->bytes = bytes;
         op->wanted = size;
         kith__api_conn_pump_datagrams(conn);
-        err = kith__op_wait_locked(op, limit_ns);
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(err, 0, "no room for the datagram in time");
-        else if (conn->quic != NULL)
-            err = datagram_failure(conn, err, size);
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         kith__op_free_locked(op);
     }
     kith__context_leave(conn->endpoint->context);
@@ -658,9 +687,7 @@ int kith_datagram_receive(struct kith_conn *conn, void *buffer, size_t capacity,
         op->buffer = buffer;
         op->wanted = capacity;
         kith__api_conn_pump_datagrams(conn);
-        err = kith__op_wait_locked(op, limit_ns);
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "no datagram came in time");
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         if (err == 0)
             *size = op->size;
         kith__op_free_locked(op);

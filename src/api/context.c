@@ -9,7 +9,7 @@
 
 uint64_t kith__context_now(const struct kith_context *context)
 {
-    return kith__rt_now(context->rt);
+    return context->rt != NULL ? kith__rt_now(context->rt) : 0;
 }
 
 uint64_t kith__context_until(const struct kith_context *context, uint64_t limit_ns)
@@ -31,6 +31,8 @@ void kith__context_limits_changed(struct kith_context *context)
 {
     struct kith_heap_node *first = kith__heap_first(&context->limits);
 
+    if (context->is_ended)
+        return;
     kith__rt_timer_set(&context->limit_timer, first != NULL ? first->key : KITH_NEVER);
 }
 
@@ -98,12 +100,25 @@ static void flush_and_wake(struct kith_context *context)
     }
 }
 
+/* What is left after kith_context_free, or all of it where it could not be made. */
+static void context_dispose(struct kith_context *context)
+{
+    kith__rt_notice_free(context->notice);
+    kith__rt_condition_free(context->changed);
+    kith__rt_lock_free(context->lock);
+    kith__free(context->mem, context);
+}
+
 void kith__context_leave(struct kith_context *context)
 {
+    bool is_over = context->is_ended && context->object_count == 0;
+
     /* CALLER: the next turn of the loop sends, so that small writes go out together. */
-    if (context->mode == KITH_CONTEXT_THREAD)
+    if (context->mode == KITH_CONTEXT_THREAD && !context->is_ended)
         flush_and_wake(context);
     kith__rt_lock_release(context->lock);
+    if (is_over)
+        context_dispose(context);
 }
 
 /* One turn of the loop, lock held. */
@@ -118,12 +133,14 @@ static void run_thread(void *ctx)
 {
     struct kith_context *context = ctx;
 
+    uint64_t until;
+
     kith__rt_lock_acquire(context->lock);
     while (!context->must_stop) {
         turn(context);
-        context->sleeping_until = kith__rt_deadline(context->rt);
+        context->sleeping_until = until = kith__rt_deadline(context->rt);
         kith__rt_lock_release(context->lock);
-        kith__rt_wait(context->rt, context->sleeping_until);
+        kith__rt_wait(context->rt, until);
         kith__rt_lock_acquire(context->lock);
         context->sleeping_until = 0;
     }
@@ -147,24 +164,30 @@ void kith__context_wait(struct kith_context *context, uint64_t until_ns)
     turn(context);
 }
 
-/* Runs due callbacks without the lock. Returns how many. */
+/* Runs the callbacks that are due now, without the lock. Those that become due meanwhile wait for the next call: so a
+ * callback that starts what is done at once does not keep the caller here for ever. Returns how many ran. */
 static int run_callbacks(struct kith_context *context)
 {
     struct kith_list *node;
-    int count = 0;
+    int due = 0, count = 0;
 
-    while ((node = kith__list_first(&context->finished)) != NULL) {
+    KITH_LIST_EACH(each, &context->finished)
+    due++;
+    context->object_count++; /* a callback may end the context */
+    while (count < due && (node = kith__list_first(&context->finished)) != NULL) {
         struct kith_op *op = KITH_CONTAINER(node, struct kith_op, finished);
         kith_op_callback *callback = op->callback;
+        void *user = op->user;
 
         kith__list_remove(node);
         op->callback = NULL;
         kith__context_leave(context);
-        callback(op, op->user); /* may free the operation */
+        callback(op, user); /* may free the operation */
         kith__context_enter(context);
         count++;
     }
-    if (context->notice != NULL)
+    context->object_count--;
+    if (context->notice != NULL && kith__list_is_empty(&context->finished))
         kith__rt_notice_clear(context->notice);
     return count;
 }
@@ -198,6 +221,7 @@ static int context_init(struct kith_context *context, const struct kith_context_
     context->log = (struct kith_log) { options->log != NULL ? write_log : NULL, context,
                                        (enum kith_log_level)options->log_level };
     kith__list_init(&context->finished);
+    kith__list_init(&context->ops);
     kith__list_init(&context->endpoints);
     kith__list_init(&context->dirty);
     kith__list_init(&context->jobs);
@@ -213,6 +237,25 @@ static int context_init(struct kith_context *context, const struct kith_context_
     return context->mode == KITH_CONTEXT_THREAD ? start_thread(context) : 0;
 }
 
+/* Everything but what handles that are still held refer to: the lock, the error records, the objects themselves. */
+static void context_end(struct kith_context *context)
+{
+    struct kith_list *node;
+
+    KITH_LIST_EACH(each, &context->ops)
+    kith__op_end(KITH_CONTAINER(each, struct kith_op, all));
+    while ((node = kith__list_first(&context->endpoints)) != NULL)
+        kith__api_endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
+    if (context->rt != NULL) {
+        kith__rt_timer_dispose(&context->limit_timer);
+        kith__rt_timer_dispose(&context->job_timer);
+    }
+    kith__rt_free(context->rt);
+    context->rt = NULL;
+    kith__heap_dispose(&context->limits);
+    context->is_ended = true;
+}
+
 int kith_context_new(const struct kith_context_options *options, struct kith_context **out)
 {
     struct kith_context_options with_defaults = { 0 };
@@ -222,13 +265,16 @@ int kith_context_new(const struct kith_context_options *options, struct kith_con
     if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_context_options, mem))
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONTEXT_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
+    if (with_defaults.mode > KITH_CONTEXT_CALLER)
+        return kith__fail(KITH_ERR_INVALID, 0, "there is no context mode %d", with_defaults.mode);
     if (with_defaults.mem == NULL)
         with_defaults.mem = kith_mem_default();
     if ((context = kith__alloc_zero(with_defaults.mem, sizeof *context)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     context->mem = with_defaults.mem;
     if ((err = context_init(context, &with_defaults)) != 0) {
-        kith_context_free(context);
+        context_end(context);
+        context_dispose(context);
         return kith__fail(err, 0, "the event loop could not be started: %s", kith_strerror(err));
     }
     *out = context;
@@ -249,23 +295,12 @@ static void stop_thread(struct kith_context *context)
 
 void kith_context_free(struct kith_context *context)
 {
-    struct kith_list *node;
-
     if (context == NULL)
         return;
     stop_thread(context);
-    while ((node = kith__list_first(&context->endpoints)) != NULL)
-        kith__api_endpoint_destroy(KITH_CONTAINER(node, struct kith_endpoint, node));
-    if (context->rt != NULL) {
-        kith__rt_timer_dispose(&context->limit_timer);
-        kith__rt_timer_dispose(&context->job_timer);
-    }
-    kith__rt_free(context->rt);
-    kith__heap_dispose(&context->limits);
-    kith__rt_notice_free(context->notice);
-    kith__rt_condition_free(context->changed);
-    kith__rt_lock_free(context->lock);
-    kith__free(context->mem, context);
+    kith__context_enter(context);
+    context_end(context);
+    kith__context_leave(context);
 }
 
 int kith_context_fd(struct kith_context *context)
@@ -275,12 +310,13 @@ int kith_context_fd(struct kith_context *context)
 
 uint64_t kith_context_timeout(struct kith_context *context)
 {
-    uint64_t deadline = KITH_NEVER, now = kith__context_now(context);
+    uint64_t deadline, now;
 
     if (context->mode == KITH_CONTEXT_THREAD)
-        return KITH_NEVER;
+        return KITH_NEVER; /* the descriptor says all */
     kith__context_enter(context);
     flush_dirty(context); /* the caller sleeps after this: nothing written may wait for it to wake up */
+    now = kith__context_now(context);
     if (!kith__list_is_empty(&context->finished))
         deadline = 0;
     else
@@ -296,10 +332,11 @@ int kith_context_process(struct kith_context *context)
     int count;
 
     kith__context_enter(context);
+    context->was_woken = false;
     if (context->mode == KITH_CONTEXT_CALLER)
         turn(context);
     count = run_callbacks(context);
-    if (context->mode == KITH_CONTEXT_CALLER)
+    if (context->mode == KITH_CONTEXT_CALLER && !context->is_ended)
         flush_dirty(context); /* what the callbacks wrote */
     kith__context_leave(context);
     return count;
@@ -312,6 +349,17 @@ void kith_context_wake(struct kith_context *context)
     kith__context_changed(context);
     if (context->notice != NULL)
         kith__rt_notice_set(context->notice);
+    if (context->rt != NULL)
+        kith__rt_wake(context->rt);
     kith__context_leave(context);
-    kith__rt_wake(context->rt);
+}
+
+bool kith__context_take_wake(struct kith_context *context)
+{
+    bool was_woken = context->was_woken;
+
+    context->was_woken = false;
+    if (was_woken && context->notice != NULL && kith__list_is_empty(&context->finished))
+        kith__rt_notice_clear(context->notice);
+    return was_woken;
 }

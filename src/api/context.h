@@ -18,6 +18,9 @@ struct kith_context {
     uint8_t mode;              /* enum kith_context_mode */
     bool is_owned_by_endpoint; /* made by kith_endpoint_bind: ends with it */
     bool must_stop, was_woken;
+    bool is_ended;           /* kith_context_free came; the rest lives until the last handle of it was given back */
+    size_t object_count;     /* operations and endpoints that refer to the context, and calls that run callbacks */
+    struct kith_list ops;    /* all operations */
     uint64_t sleeping_until; /* THREAD: the loop's thread sleeps until then; 0: it is awake */
     struct kith_log log;
     void (*log_user)(void *ctx, int level, const char *part, const char *text);
@@ -38,8 +41,8 @@ struct kith_context {
 
 /** Long work in slices, so that the loop stays live. By value in its owner; ctx is set once, before the first schedule. */
 struct kith_job {
-    struct kith_list node;   /* kith__job_init */
-    void (*run)(void *ctx);  /* one slice, lock held; may schedule itself again, and free its owner */
+    struct kith_list node;  /* kith__job_init */
+    void (*run)(void *ctx); /* one slice, lock held; may schedule itself again, and free its owner */
     void *ctx;
 };
 static inline void kith__job_init(struct kith_job *job, void (*run)(void *ctx), void *ctx)
@@ -58,13 +61,18 @@ static inline void kith__job_cancel(struct kith_job *job)
 
 /** Takes the lock: at the start of every public call. */
 void kith__context_enter(struct kith_context *context);
-/** Sends what the call produced (THREAD: at once), and lets go of the lock. */
+/**
+ * Sends what the call produced (THREAD: at once), and lets go of the lock. The context is gone after this if it had ended
+ * and the call gave back the last handle: nothing of it may be touched any more.
+ */
 void kith__context_leave(struct kith_context *context);
 /** Lock held: something changed that a waiter may wait for. */
 void kith__context_changed(struct kith_context *context);
 /** Lock held: waits for one change, or until the time; runs the loop in CALLER mode. */
 void kith__context_wait(struct kith_context *context, uint64_t until_ns);
-/** Lock held: monotonic time of the context. */
+/** Lock held: whether kith_context_wake was called since the last question. */
+bool kith__context_take_wake(struct kith_context *context);
+/** Lock held: monotonic time of the context; 0 once it has ended. */
 uint64_t kith__context_now(const struct kith_context *context);
 /** Lock held: arms the timer for the first limit. */
 void kith__context_limits_changed(struct kith_context *context);

@@ -55,7 +55,7 @@ void kith__api_endpoint_forget_peers(struct kith_endpoint *endpoint)
 
 void kith__api_endpoint_touch(struct kith_endpoint *endpoint)
 {
-    if (!kith__list_is_linked(&endpoint->dirty_node))
+    if (!endpoint->is_gone && !kith__list_is_linked(&endpoint->dirty_node))
         kith__list_push_back(&endpoint->context->dirty, &endpoint->dirty_node);
 }
 
@@ -77,8 +77,25 @@ static int accept_quic(struct kith_endpoint *endpoint, struct kith_quic_incoming
 
 static void incoming_free(struct kith_incoming *incoming)
 {
+    struct kith_endpoint *endpoint = incoming->endpoint;
+
     kith__list_remove(&incoming->node);
-    kith__free(incoming->endpoint->context->mem, incoming);
+    kith__free(endpoint->context->mem, incoming);
+    kith__api_endpoint_release_if_done(endpoint);
+}
+
+void kith__api_incoming_refuse(struct kith_incoming *incoming)
+{
+    if (incoming->quic != NULL)
+        kith_quic_incoming_refuse(incoming->quic, kith__context_now(incoming->endpoint->context));
+    kith__api_endpoint_touch(incoming->endpoint);
+    incoming_free(incoming);
+}
+
+void kith__api_endpoint_on_claimed(struct kith_conn *conn)
+{
+    conn->endpoint->accepting_count -= conn->is_unclaimed;
+    conn->is_unclaimed = false;
 }
 
 void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint)
@@ -90,13 +107,21 @@ void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint)
         struct kith_incoming *incoming = KITH_CONTAINER(node, struct kith_incoming, node);
         struct kith_conn *conn;
 
+        int err;
+
         if ((op = kith__op_first(&endpoint->incoming_ops)) != NULL) {
             kith__list_remove(node);
+            kith__list_push_back(&endpoint->handed, node);
             op->incoming = incoming;
             kith__op_done(op, 0);
-        } else if (!kith__list_is_empty(&endpoint->accept_ops)) {
-            if (accept_quic(endpoint, incoming->quic, &conn) == 0)
-                conn->is_accepting = true;
+        } else if (!kith__list_is_empty(&endpoint->accept_ops) && endpoint->accepting_count < KITH_ACCEPTING_MAX) {
+            if ((err = accept_quic(endpoint, incoming->quic, &conn)) == 0) {
+                conn->is_accepting = conn->is_unclaimed = true;
+                endpoint->accepting_count++;
+            } else {
+                kith__log(&endpoint->context->log, KITH_LOG_WARN, "endpoint", "a client could not be accepted: %s",
+                          kith_strerror(err));
+            }
             incoming_free(incoming);
         } else {
             return;
@@ -115,6 +140,7 @@ void kith__api_endpoint_offer_accepted(struct kith_conn *conn)
         return;
     }
     kith__list_remove(&conn->accepted_node);
+    kith__api_endpoint_on_claimed(conn);
     conn->is_held = true;
     op->conn = conn;
     kith__op_done(op, 0);
@@ -187,12 +213,14 @@ static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
     kith__list_init(&endpoint->dirty_node);
     kith__list_init(&endpoint->conns);
     kith__list_init(&endpoint->incoming);
+    kith__list_init(&endpoint->handed);
     kith__list_init(&endpoint->accepted);
     kith__list_init(&endpoint->accept_ops);
     kith__list_init(&endpoint->incoming_ops);
     kith__list_init(&endpoint->peers);
     kith__rt_random(context->rt)->fill(kith__rt_random(context->rt)->ctx, (uint8_t *)&seed, sizeof seed);
     kith__map_init(&endpoint->peer_map, context->mem, seed);
+    context->object_count++;
     return endpoint;
 }
 
@@ -225,25 +253,39 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
     return err;
 }
 
-void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
+void kith__api_endpoint_release_if_done(struct kith_endpoint *endpoint)
 {
     struct kith_context *context = endpoint->context;
+
+    if (!endpoint->is_gone || !kith__list_is_empty(&endpoint->conns) || !kith__list_is_empty(&endpoint->handed))
+        return;
+    context->object_count--;
+    kith__free(context->mem, endpoint);
+}
+
+void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
+{
     struct kith_error error;
 
+    endpoint->is_closing = true;
     kith__fail_into(&error, KITH_ERR_CLOSED, 0, "the endpoint was closed");
     kith__op_fail_all(&endpoint->accept_ops, &error);
     kith__op_fail_all(&endpoint->incoming_ops, &error);
     while (!kith__list_is_empty(&endpoint->incoming))
         incoming_free(KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node));
+    KITH_LIST_EACH(node, &endpoint->handed)
+    KITH_CONTAINER(node, struct kith_incoming, node)->quic = NULL; /* goes with the host */
     KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
     kith__api_conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
     kith__driver_free(endpoint->driver);
+    endpoint->driver = NULL;
     kith__endpoint_logs_free(endpoint->logs);
     kith__api_endpoint_forget_peers(endpoint);
     kith__map_dispose(&endpoint->peer_map);
     kith__list_remove(&endpoint->dirty_node);
     kith__list_remove(&endpoint->node);
-    kith__free(context->mem, endpoint);
+    endpoint->is_gone = true;
+    kith__api_endpoint_release_if_done(endpoint);
 }
 
 static int bind_in(struct kith_context *context, const struct kith_endpoint_options *options,
@@ -283,8 +325,9 @@ int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_
     context = with_defaults.context;
     if (context == NULL && (err = kith_context_new(&context_options, &context)) != 0)
         return err;
-    context->is_owned_by_endpoint = with_defaults.context == NULL;
     kith__context_enter(context);
+    if (with_defaults.context == NULL)
+        context->is_owned_by_endpoint = true;
     err = bind_in(context, &with_defaults, out);
     kith__context_leave(context);
     if (err != 0 && with_defaults.context == NULL)
@@ -350,7 +393,7 @@ static bool is_flushed(const struct kith_endpoint *endpoint)
 static bool is_drained(const struct kith_endpoint *endpoint)
 {
     KITH_LIST_EACH(node, &endpoint->conns)
-    if (KITH_CONTAINER(node, struct kith_conn, node)->quic != NULL)
+    if (!KITH_CONTAINER(node, struct kith_conn, node)->is_drained)
         return false;
     return true;
 }
@@ -359,7 +402,7 @@ static bool is_drained(const struct kith_endpoint *endpoint)
 static bool wait_for(struct kith_endpoint *endpoint, bool (*is_so)(const struct kith_endpoint *), uint64_t until_ns)
 {
     while (!is_so(endpoint)) {
-        if (kith__context_now(endpoint->context) >= until_ns)
+        if (kith__context_now(endpoint->context) >= until_ns || kith__context_take_wake(endpoint->context))
             return false;
         kith__context_wait(endpoint->context, until_ns);
     }
@@ -376,14 +419,8 @@ static void close_all(struct kith_endpoint *endpoint)
         kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
         incoming_free(incoming);
     }
-    KITH_LIST_EACH(node, &endpoint->conns)
-    {
-        struct kith_conn *conn = KITH_CONTAINER(node, struct kith_conn, node);
-
-        if (conn->quic != NULL && !conn->is_closed)
-            kith_quic_conn_close(conn->quic, 0, none, kith__context_now(endpoint->context));
-    }
-    kith__api_endpoint_touch(endpoint);
+    KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
+    kith__api_conn_close(KITH_CONTAINER(node, struct kith_conn, node), 0, none);
 }
 
 int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
@@ -398,11 +435,11 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
     kith__context_enter(context);
     until = kith__context_until(context, limit_ns);
     endpoint->is_closing = true;
+    kith__driver_pump(endpoint->driver); /* datagrams that wait: as many as may go */
     in_time = wait_for(endpoint, is_flushed, until);
     close_all(endpoint);
     /* The close itself goes out in any case; what is given up without time is the wait for its echo. */
-    if (context->mode == KITH_CONTEXT_CALLER)
-        kith__driver_pump(endpoint->driver);
+    kith__driver_pump(endpoint->driver);
     in_time = wait_for(endpoint, is_drained, until) && in_time;
     if (context->is_owned_by_endpoint) {
         kith__context_leave(context);
@@ -426,20 +463,79 @@ static struct kith_buf take_session(struct kith_endpoint *endpoint, const struct
     return peer != NULL && peer->session_count > 0 ? kith__buf_take(&peer->sessions[--peer->session_count]) : none;
 }
 
+/* Where to try, best first; what cannot be reached from here is left out. Returns how many. */
+static size_t choose_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                             const struct kith_sockaddr *local, struct kith_sockaddr out[KITH_CONNECT_REMOTES_MAX])
+{
+    size_t count = kith__driver_candidates(endpoint->driver, addr->ips, addr->ip_count, local, out,
+                                           KITH_CONNECT_REMOTES_MAX);
+
+    if (count < addr->ip_count)
+        kith__log(&endpoint->context->log, KITH_LOG_INFO, "endpoint",
+                  "%zu of %zu addresses of the other side are tried: the others have no socket here, or are too many",
+                  count, addr->ip_count);
+    return count;
+}
+
+/* An endpoint that writes a key log or qlog does so for connections with settings of their own too. */
+static void keep_logs(const struct kith_endpoint *endpoint, struct kith_quic_transport *transport)
+{
+    transport->key_log |= kith__endpoint_logs_has_key_log(endpoint->logs);
+    transport->qlog |= kith__endpoint_logs_has_qlog(endpoint->logs);
+}
+
+static int connect_error(int err)
+{
+    if (err == KITH_ERR_WRONG_PEER)
+        return kith__fail(err, 0, "this is the endpoint's own id: an endpoint cannot connect to itself");
+    if (err == KITH_ERR_INVALID)
+        return kith__fail(err, 0,
+                          "the connection cannot be started: it needs 1 to %d protocol names of 1 to 255 bytes, and "
+                          "transport settings within their ranges",
+                          KITH_QUIC_ALPN_COUNT_MAX);
+    return kith__fail(err, 0, "the connection cannot be started: %s", kith_strerror(err));
+}
+
+/* Starts the engine's connection; a ticket that turns out to be of no use is left out. */
+static int connect_quic(struct kith_endpoint *endpoint, struct kith_quic_connect_options *quic, bool no_session,
+                        struct kith_quic_conn **out)
+{
+    struct kith_quic_host *host = kith__driver_host(endpoint->driver);
+    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, &quic->remote_id, false);
+    uint64_t now = kith__context_now(endpoint->context);
+    struct kith_buf session, token;
+    int err;
+
+    kith__buf_init(&session, endpoint->context->mem);
+    kith__buf_init(&token, endpoint->context->mem);
+    if (!no_session && peer != NULL) {
+        session = take_session(endpoint, &quic->remote_id);
+        token = kith__buf_take(&peer->token); /* used once: RFC 9000, 8.1.3 */
+    }
+    quic->session = kith__buf_slice(&session);
+    quic->token = kith__buf_slice(&token);
+    err = kith_quic_connect(host, quic, now, out);
+    if (err == KITH_ERR_PARSE && session.size > 0) {
+        quic->session = (struct kith_slice) { NULL, 0 };
+        err = kith_quic_connect(host, quic, now, out);
+    }
+    kith__buf_dispose(&session);
+    kith__buf_dispose(&token);
+    return err;
+}
+
 static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr *addr,
                           const struct kith_connect_options *options, struct kith_op **out)
 {
+    struct kith_sockaddr remotes[KITH_CONNECT_REMOTES_MAX];
+    struct kith_quic_transport transport;
     struct kith_quic_connect_options quic = { .remote_id = addr->id,
-                                              .remotes = addr->ips,
-                                              .remote_count = addr->ip_count,
+                                              .remotes = remotes,
                                               .local = options->local,
                                               .alpns = options->alpns,
                                               .alpn_count = options->alpn_count,
-                                              .transport = options->transport,
                                               .early_data = options->early_data };
-    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, &addr->id, false);
     struct kith_quic_conn *quic_conn;
-    struct kith_buf session;
     struct kith_conn *conn;
     int err;
 
@@ -450,21 +546,16 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
                           addr->relay_count > 0
                               ? "only a relay is known for the other side, and relays are not supported yet"
                               : "no address is known for the other side: use a full ticket, or give an address");
-    kith__buf_init(&session, endpoint->context->mem);
-    if (!options->no_session)
-        session = take_session(endpoint, &addr->id);
-    quic.session = kith__buf_slice(&session);
-    if (peer != NULL && !options->no_session)
-        quic.token = kith__buf_slice(&peer->token);
-    if (quic.remote_count > 16)
-        quic.remote_count = 16;
-    err = kith_quic_connect(kith__driver_host(endpoint->driver), &quic, kith__context_now(endpoint->context),
-                            &quic_conn);
-    kith__buf_dispose(&session);
-    if (err == KITH_ERR_WRONG_PEER)
-        return kith__fail(err, 0, "this is the endpoint's own id: an endpoint cannot connect to itself");
-    if (err != 0)
-        return kith__fail(err, 0, NULL);
+    if ((quic.remote_count = choose_remotes(endpoint, addr, &options->local, remotes)) == 0)
+        return kith__fail(KITH_ERR_UNREACHABLE, 0,
+                          "no address of the other side can be reached from the sockets of this endpoint");
+    if (options->transport != NULL) {
+        transport = *options->transport;
+        keep_logs(endpoint, &transport);
+        quic.transport = &transport;
+    }
+    if ((err = connect_quic(endpoint, &quic, options->no_session, &quic_conn)) != 0)
+        return connect_error(err);
     if ((conn = kith__api_conn_new(endpoint, quic_conn)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     conn->remote_id = addr->id;
@@ -507,8 +598,6 @@ int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, c
     err = kith_op_wait(op, limit_ns);
     if (err == 0)
         *out = kith_op_take_conn(op);
-    else if (err == KITH_ERR_TIMEOUT)
-        kith__fail(err, 0, "the other side did not answer in time: it may be offline, or a firewall drops UDP");
     kith_op_free(op);
     return err;
 }
@@ -560,8 +649,6 @@ int kith_accept(struct kith_endpoint *endpoint, uint64_t limit_ns, struct kith_c
     err = kith_op_wait(op, limit_ns);
     if (err == 0)
         *out = kith_op_take_conn(op);
-    else if (err == KITH_ERR_TIMEOUT)
-        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "nobody connected in time");
     kith_op_free(op);
     return err;
 }
@@ -576,30 +663,41 @@ int kith_incoming_next(struct kith_endpoint *endpoint, uint64_t limit_ns, struct
     err = kith_op_wait(op, limit_ns);
     if (err == 0)
         *out = kith_op_take_incoming(op);
-    else if (err == KITH_ERR_TIMEOUT)
-        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : err, 0, "nobody knocked in time");
     kith_op_free(op);
     return err;
 }
 
 struct kith_sockaddr kith_incoming_remote(const struct kith_incoming *incoming)
 {
-    return kith_quic_incoming_remote(incoming->quic);
+    struct kith_sockaddr remote = { 0 };
+
+    kith__context_enter(incoming->endpoint->context);
+    if (incoming->quic != NULL)
+        remote = kith_quic_incoming_remote(incoming->quic);
+    kith__context_leave(incoming->endpoint->context);
+    return remote;
 }
 
 bool kith_incoming_is_validated(const struct kith_incoming *incoming)
 {
-    return kith_quic_incoming_is_validated(incoming->quic);
+    bool is_validated;
+
+    kith__context_enter(incoming->endpoint->context);
+    is_validated = incoming->quic != NULL && kith_quic_incoming_is_validated(incoming->quic);
+    kith__context_leave(incoming->endpoint->context);
+    return is_validated;
 }
 
 int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **out)
 {
     struct kith_endpoint *endpoint = incoming->endpoint;
+    struct kith_context *context = endpoint->context;
     struct kith_conn *conn;
-    int err;
+    int err = KITH_ERR_CLOSED;
 
-    kith__context_enter(endpoint->context);
-    err = accept_quic(endpoint, incoming->quic, &conn);
+    kith__context_enter(context);
+    if (incoming->quic != NULL)
+        err = accept_quic(endpoint, incoming->quic, &conn);
     incoming_free(incoming);
     if (err != 0) {
         kith__fail(err, 0, "the client could not be accepted: %s", kith_strerror(err));
@@ -610,7 +708,7 @@ int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **
         (*out)->on_conn = conn;
         (*out)->cancel = kith__api_conn_cancel_connect;
     }
-    kith__context_leave(endpoint->context);
+    kith__context_leave(context);
     return err;
 }
 
@@ -628,42 +726,42 @@ int kith_incoming_accept(struct kith_incoming *incoming, uint64_t limit_ns, stru
     return err;
 }
 
-/* One of the answers that need no more from the incoming. */
-static void answer(struct kith_incoming *incoming, bool refuse)
-{
-    struct kith_endpoint *endpoint = incoming->endpoint;
-
-    kith__context_enter(endpoint->context);
-    if (refuse)
-        kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
-    else
-        kith_quic_incoming_ignore(incoming->quic);
-    incoming_free(incoming);
-    kith__api_endpoint_touch(endpoint);
-    kith__context_leave(endpoint->context);
-}
-
 void kith_incoming_refuse(struct kith_incoming *incoming)
 {
-    answer(incoming, true);
+    struct kith_context *context = incoming->endpoint->context;
+
+    kith__context_enter(context);
+    kith__api_incoming_refuse(incoming);
+    kith__context_leave(context);
 }
 
 void kith_incoming_ignore(struct kith_incoming *incoming)
 {
-    answer(incoming, false);
+    struct kith_context *context = incoming->endpoint->context;
+
+    kith__context_enter(context);
+    if (incoming->quic != NULL)
+        kith_quic_incoming_ignore(incoming->quic);
+    incoming_free(incoming);
+    kith__context_leave(context);
 }
 
 int kith_incoming_retry(struct kith_incoming *incoming)
 {
-    struct kith_endpoint *endpoint = incoming->endpoint;
+    struct kith_context *context = incoming->endpoint->context;
     int err;
 
-    kith__context_enter(endpoint->context);
-    err = kith_quic_incoming_retry(incoming->quic, kith__context_now(endpoint->context));
-    if (err != 0)
-        kith_quic_incoming_refuse(incoming->quic, kith__context_now(endpoint->context));
-    incoming_free(incoming);
-    kith__api_endpoint_touch(endpoint);
-    kith__context_leave(endpoint->context);
-    return err == 0 ? 0 : kith__fail(err, 0, "the client has proved its address already; it was refused");
+    kith__context_enter(context);
+    if (incoming->quic == NULL) {
+        err = kith__fail(KITH_ERR_CLOSED, 0, "the endpoint was closed");
+        incoming_free(incoming);
+    } else if ((err = kith_quic_incoming_retry(incoming->quic, kith__context_now(context))) != 0) {
+        kith__fail(err, 0, "the client has proved its address already; it was refused");
+        kith__api_incoming_refuse(incoming);
+    } else {
+        kith__api_endpoint_touch(incoming->endpoint);
+        incoming_free(incoming);
+    }
+    kith__context_leave(context);
+    return err;
 }

@@ -140,6 +140,16 @@ fail:
     return err;
 }
 
+bool kith__endpoint_logs_has_key_log(const struct kith_endpoint_logs *logs)
+{
+    return logs != NULL && logs->key_log != NULL;
+}
+
+bool kith__endpoint_logs_has_qlog(const struct kith_endpoint_logs *logs)
+{
+    return logs != NULL && logs->qlog_directory != NULL;
+}
+
 void kith__endpoint_logs_free(struct kith_endpoint_logs *logs)
 {
     if (logs == NULL)

@@ -3,7 +3,9 @@
  *
  * Who holds whom: an endpoint lists its connections, a connection lists its streams. A connection object lives until both
  * the user gave the handle back and the engine drained it; a stream object until the user gave it back and everything it
- * finished was acknowledged (so that a graceful close can wait for it).
+ * finished was acknowledged (so that a graceful close can wait for it). Handles may be given back in any order, also after
+ * their endpoint and context ended: a stream keeps its connection object, a connection or incoming its endpoint object, an
+ * endpoint or operation its context object; what is kept so is an empty shell.
  */
 #ifndef KITH_API_OBJECTS_H
 #define KITH_API_OBJECTS_H
@@ -14,6 +16,8 @@
 #include "endpoint/driver.h"
 
 enum {
+    KITH_ACCEPTING_MAX = 256,      /* clients in their handshake, or connected, that no accept took yet */
+    KITH_CONNECT_REMOTES_MAX = 16, /* addresses that one connect tries at once (kith_quic_connect_options) */
     KITH_SESSION_PEERS_MAX = 256,  /* peers whose tickets are kept; the one used longest ago is forgotten */
     KITH_SESSIONS_PER_PEER_MAX = 2 /* a ticket is used once: two let two connections resume */
 };
@@ -35,28 +39,33 @@ struct kith_endpoint {
     struct kith_endpoint_logs *logs; /* NULL: none */
     struct kith_list conns;
     struct kith_list incoming; /* clients nobody asked for yet */
+    struct kith_list handed;   /* kith_incoming that the user has, or that an operation will give */
     struct kith_list accepted; /* connected clients that nobody asked for yet */
     struct kith_list accept_ops, incoming_ops;
     struct kith_map peer_map; /* id -> kith_peer_memory */
     struct kith_list peers;
     size_t peer_count;
+    size_t accepting_count; /* connections with is_unclaimed */
     bool is_closing;
+    bool is_gone; /* closed: a shell for the handles of its that are still held */
 };
 
 struct kith_incoming {
-    struct kith_list node; /* in the endpoint while nobody has it */
+    struct kith_list node; /* in the endpoint */
     struct kith_endpoint *endpoint;
-    struct kith_quic_incoming *quic;
+    struct kith_quic_incoming *quic; /* NULL once the endpoint is gone */
 };
 
 struct kith_conn {
     struct kith_list node;          /* in the endpoint */
     struct kith_list accepted_node; /* in the endpoint's accepted list */
     struct kith_endpoint *endpoint;
-    struct kith_quic_conn *quic; /* NULL once drained */
-    bool is_held;                /* the user has the handle, or an operation will give it */
-    bool is_accepting;           /* an accept took it in, its handshake goes on */
-    bool is_connected, is_closed, is_early, was_early_accepted;
+    struct kith_quic_conn
+        *quic;         /* until drained and not held: what arrived before the end can still be read. NULL: gone */
+    bool is_held;      /* the user has the handle, or an operation will give it */
+    bool is_accepting; /* an accept took it in, its handshake goes on */
+    bool is_unclaimed; /* it counts in accepting_count: an accept took it in and none has given it out */
+    bool is_client, is_connected, is_closed, is_drained, is_early, was_early_accepted;
     struct kith_id remote_id;
     struct kith_buf alpn, reason;
     struct kith_quic_close_info close_info;
@@ -99,7 +108,9 @@ struct kith_stream {
     struct kith_conn *conn;
     uint64_t id;
     uint64_t stop_code;
-    uint8_t sending; /* enum kith_sending */
+    uint64_t read_code; /* with read_end RESET */
+    int read_end;       /* how the receiving half ended, once a read told: KITH_ERR_END or KITH_ERR_RESET; else 0 */
+    uint8_t sending;    /* enum kith_sending */
     bool bidi, is_local, is_held, is_stopped, has_read_all;
     struct kith_list read_ops, write_ops, sent_ops;
     /* A protocol that drives the stream: hears of every event, and with NULL of the end of the connection. Inside, the
@@ -112,6 +123,12 @@ struct kith_stream {
 void kith__api_endpoint_on_event(void *endpoint, const struct kith_quic_event *event);
 /** Lock held (or no thread left): ends everything at once and frees the endpoint. Handles of it are invalid afterwards. */
 void kith__api_endpoint_destroy(struct kith_endpoint *endpoint);
+/** Frees the shell of an endpoint that is gone, once nothing refers to it. */
+void kith__api_endpoint_release_if_done(struct kith_endpoint *endpoint);
+/** Refuses a client that the user has, and frees it. */
+void kith__api_incoming_refuse(struct kith_incoming *incoming);
+/** An unclaimed connection was given out or ended: another client may take its place. */
+void kith__api_endpoint_on_claimed(struct kith_conn *conn);
 /** Marks the endpoint as having something to send. */
 void kith__api_endpoint_touch(struct kith_endpoint *endpoint);
 /** Tickets of a peer: the memory, made if need be (NULL without memory). */
@@ -124,6 +141,8 @@ struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith
 void kith__api_conn_destroy(struct kith_conn *conn);
 /** The cancel function of an operation that waits for a handshake: closes the connection behind it. */
 void kith__api_conn_cancel_connect(struct kith_op *op);
+/** Closes it, if it is open: everything that waits learns of the end at once. */
+void kith__api_conn_close(struct kith_conn *conn, uint64_t code, struct kith_slice reason);
 void kith__api_conn_on_connected(struct kith_conn *conn, bool early_accepted);
 void kith__api_conn_on_early(struct kith_conn *conn);
 void kith__api_conn_on_closed(struct kith_conn *conn);
@@ -148,7 +167,8 @@ void kith__api_stream_release_if_done(struct kith_stream *stream);
 /** Lock held: the verbs of kith/endpoint.h for a protocol that drives streams itself. */
 KITH_MUST_USE int kith__api_stream_open(struct kith_conn *conn, bool bidi, struct kith_stream **out);
 /** As kith_quic_stream_write; fin is taken only with the last byte. */
-KITH_MUST_USE int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, bool fin, size_t *written);
+KITH_MUST_USE int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, bool fin,
+                                         size_t *written);
 KITH_MUST_USE int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, uint64_t *code);
 void kith__api_stream_consume(struct kith_stream *stream, size_t size);
 void kith__api_stream_reset(struct kith_stream *stream, uint64_t code);

@@ -1,7 +1,7 @@
 /* Operations: waiting, callbacks, limits, cancelling. */
 #include "api/op.h"
 
-#include "api/context.h"
+#include "api/objects.h"
 #include "base/assert.h"
 #include "base/mem.h"
 
@@ -17,6 +17,8 @@ struct kith_op *kith__op_new(struct kith_context *context, enum kith_op_kind kin
     kith__list_init(&op->node);
     kith__list_init(&op->finished);
     kith__heap_node_init(&op->limit);
+    kith__list_push_back(&context->ops, &op->all);
+    context->object_count++;
     if (list != NULL)
         kith__list_push_back(list, &op->node);
     return op;
@@ -65,14 +67,65 @@ int kith__op_outcome(const struct kith_op *op)
     return op->error != NULL ? kith__fail_with(op->error) : kith__fail(op->result, 0, NULL);
 }
 
+/* What a limit that passed means, by kind of operation. */
+static const char *late_text(const struct kith_op *op)
+{
+    switch ((enum kith_op_kind)op->kind) {
+    case KITH_OP_CONNECT:
+    case KITH_OP_HANDSHAKE:
+        return "the other side did not answer in time: it may be offline, or a firewall drops UDP";
+    case KITH_OP_ACCEPT:
+    case KITH_OP_INCOMING:
+        return "nobody connected in time";
+    case KITH_OP_CLOSED:
+        return "the connection is still open";
+    case KITH_OP_OPEN:
+        return "the other side allows no more streams now";
+    case KITH_OP_ACCEPT_STREAM:
+        return "no stream came in time";
+    case KITH_OP_READ:
+    case KITH_OP_READ_CHUNK:
+        return "no data came in time";
+    case KITH_OP_WRITE:
+        return "the other side does not read fast enough";
+    case KITH_OP_SENT:
+        return "the other side has not acknowledged everything in time";
+    case KITH_OP_DATAGRAM_SEND:
+        return "no room for the datagram in time";
+    case KITH_OP_DATAGRAM_RECEIVE:
+        return "no datagram came in time";
+    case KITH_OP_ENDPOINT_CLOSE:
+    case KITH_OP_DRIVER:
+        break;
+    }
+    return "the operation was not done in time";
+}
+
 /* Ends a pending operation from outside: the limit passed, or somebody cancelled. */
 static void op_abort(struct kith_op *op, int result)
 {
+    struct kith_error error;
+
     if (op->is_done)
         return;
     if (op->cancel != NULL)
         op->cancel(op);
-    kith__op_done(op, result);
+    if (result != KITH_ERR_TIMEOUT) {
+        kith__op_done(op, result);
+        return;
+    }
+    kith__fail_into(&error, result, 0, "%s", late_text(op));
+    kith__op_fail(op, &error);
+}
+
+void kith__op_end(struct kith_op *op)
+{
+    op_abort(op, KITH_ERR_CLOSED);
+    if (op->dispose != NULL)
+        op->dispose(op);
+    op->dispose = NULL;
+    op->cancel = NULL;
+    op->state = NULL;
 }
 
 void kith__op_limits_expire(struct kith_context *context, uint64_t now_ns)
@@ -83,19 +136,19 @@ void kith__op_limits_expire(struct kith_context *context, uint64_t now_ns)
         op_abort(KITH_CONTAINER(node, struct kith_op, limit), KITH_ERR_TIMEOUT);
 }
 
-int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns)
+int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns, const char *late)
 {
     struct kith_context *context = op->context;
     uint64_t until = kith__context_until(context, limit_ns);
 
     while (!op->is_done) {
-        if (limit_ns == 0 || kith__context_now(context) >= until)
-            return KITH_ERR_TIMEOUT;
+        if (limit_ns == 0)
+            return kith__fail(KITH_ERR_AGAIN, 0, "%s", late != NULL ? late : late_text(op));
+        if (kith__context_take_wake(context))
+            return kith__fail(KITH_ERR_AGAIN, 0, "the wait was ended by kith_context_wake");
+        if (kith__context_now(context) >= until)
+            return kith__fail(KITH_ERR_TIMEOUT, 0, "%s", late != NULL ? late : late_text(op));
         kith__context_wait(context, until);
-        if (context->was_woken) {
-            context->was_woken = false;
-            return op->is_done ? kith__op_outcome(op) : KITH_ERR_TIMEOUT;
-        }
     }
     return kith__op_outcome(op);
 }
@@ -106,6 +159,8 @@ void kith__op_free_locked(struct kith_op *op)
     kith__list_remove(&op->finished);
     if (op->dispose != NULL)
         op->dispose(op);
+    kith__list_remove(&op->all);
+    op->context->object_count--;
     kith__free(op->context->mem, op->error);
     kith__free(op->context->mem, op);
 }
@@ -116,9 +171,7 @@ int kith_op_wait(struct kith_op *op, uint64_t limit_ns)
     int err;
 
     kith__context_enter(context);
-    err = kith__op_wait_locked(op, limit_ns);
-    if (err == KITH_ERR_TIMEOUT && !op->is_done)
-        kith__fail(KITH_ERR_TIMEOUT, 0, "the operation is not done yet");
+    err = kith__op_wait_locked(op, limit_ns, NULL);
     kith__context_leave(context);
     return err;
 }
@@ -158,9 +211,9 @@ void kith_op_cancel(struct kith_op *op)
 
     kith__context_enter(context);
     op_abort(op, KITH_ERR_CANCELLED);
+    if (context->mode == KITH_CONTEXT_CALLER && context->rt != NULL)
+        kith__rt_wake(context->rt); /* whoever runs the loop may sleep on another thread */
     kith__context_leave(context);
-    if (context->mode == KITH_CONTEXT_CALLER) /* whoever runs the loop may sleep on another thread */
-        kith__rt_wake(context->rt);
 }
 
 int kith_op_result(const struct kith_op *op)
@@ -173,45 +226,72 @@ int kith_op_result(const struct kith_op *op)
     return result;
 }
 
+/* A record for an operation that has only a code. It stays NULL without memory. */
+static void make_error(struct kith_op *op)
+{
+    op->error = kith__alloc(op->context->mem, sizeof *op->error);
+    if (op->error != NULL)
+        kith__fail_into(op->error, op->result, 0, NULL);
+}
+
 const struct kith_error *kith_op_error(const struct kith_op *op)
 {
     static const struct kith_error none;
+    const struct kith_error *error = &none;
 
-    if (op->result == 0 || op->result == KITH_ERR_AGAIN)
-        return &none;
-    if (op->error == NULL) {
-        kith__op_outcome(op);
-        return kith_error_last();
+    kith__context_enter(op->context);
+    if (op->result != 0 && op->result != KITH_ERR_AGAIN) {
+        if (op->error == NULL && (make_error((struct kith_op *)(uintptr_t)op), op->error == NULL)) {
+            kith__op_outcome(op); /* no memory: the record of this thread must do */
+            error = kith_error_last();
+        } else {
+            error = op->error;
+        }
     }
-    return op->error;
+    kith__context_leave(op->context);
+    return error;
 }
 
 size_t kith_op_size(const struct kith_op *op)
 {
-    return op->size;
+    size_t size;
+
+    kith__context_enter(op->context);
+    size = op->size;
+    kith__context_leave(op->context);
+    return size;
 }
 
 struct kith_conn *kith_op_take_conn(struct kith_op *op)
 {
-    struct kith_conn *conn = op->conn;
+    struct kith_conn *conn;
 
+    kith__context_enter(op->context);
+    conn = op->conn;
     op->conn = NULL;
+    kith__context_leave(op->context);
     return conn;
 }
 
 struct kith_stream *kith_op_take_stream(struct kith_op *op)
 {
-    struct kith_stream *stream = op->stream;
+    struct kith_stream *stream;
 
+    kith__context_enter(op->context);
+    stream = op->stream;
     op->stream = NULL;
+    kith__context_leave(op->context);
     return stream;
 }
 
 struct kith_incoming *kith_op_take_incoming(struct kith_op *op)
 {
-    struct kith_incoming *incoming = op->incoming;
+    struct kith_incoming *incoming;
 
+    kith__context_enter(op->context);
+    incoming = op->incoming;
     op->incoming = NULL;
+    kith__context_leave(op->context);
     return incoming;
 }
 
@@ -230,10 +310,12 @@ void kith_op_free(struct kith_op *op)
     stream = op->stream;
     incoming = op->incoming;
     kith__op_free_locked(op);
-    kith__context_leave(context);
     /* What nobody took is closed as if it had been taken and given back. */
-    kith_stream_free(stream);
-    kith_conn_free(conn);
+    if (stream != NULL)
+        kith__api_stream_give_back(stream);
+    if (conn != NULL)
+        kith__api_conn_give_back(conn);
     if (incoming != NULL)
-        kith_incoming_ignore(incoming);
+        kith__api_incoming_refuse(incoming);
+    kith__context_leave(context);
 }

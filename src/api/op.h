@@ -39,6 +39,7 @@ struct kith_op {
     struct kith_error *error; /* details of a failure; NULL if there are none beyond the code */
     kith_op_callback *callback;
     void *user;
+    struct kith_list all;        /* in the context */
     struct kith_list node;       /* while pending: in a wait list of its object */
     struct kith_list finished;   /* done, and its callback has not run: in the context's list */
     struct kith_heap_node limit; /* in the context's heap of limits while pending with one */
@@ -72,8 +73,13 @@ void kith__op_fail(struct kith_op *op, const struct kith_error *error);
 void kith__op_fail_all(struct kith_list *list, const struct kith_error *error);
 /** Copies the outcome to kith_error_last if it is a failure; returns the result. */
 int kith__op_outcome(const struct kith_op *op);
-/** Lock held: waits until done or until the limit; then as kith_op_wait. */
-int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns);
+/**
+ * Lock held: waits until done or until the limit; then as kith_op_wait. `late` is the text of the error if it is not done
+ * by then.
+ */
+int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns, const char *late);
+/** Lock held: the context ends: whatever the operation still does ends, and its state goes; the handle stays. */
+void kith__op_end(struct kith_op *op);
 /** Lock held: as kith_op_free. */
 void kith__op_free_locked(struct kith_op *op);
 

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include <inttypes.h>
 
+enum { WRITE_SOME = 1 << 16 }; /* beside KITH_FIN in the flags of an operation: done as soon as anything was taken */
+
 static bool has_send_half(const struct kith_stream *stream)
 {
     return stream->bidi || stream->is_local;
@@ -49,7 +51,7 @@ void kith__api_stream_release_if_done(struct kith_stream *stream)
     }
     kith__list_remove(&stream->node);
     kith__free(conn->endpoint->context->mem, stream);
-    kith__api_conn_release_if_done(conn);
+    kith__api_conn_release_if_done(conn); /* a shell waits for its last stream */
 }
 
 /* One place where the sending half changes, so that the count of unsent streams is right. */
@@ -66,6 +68,40 @@ static int stopped_error(const struct kith_stream *stream, struct kith_error *er
 {
     return kith__fail_into(error, KITH_ERR_STOPPED, (int64_t)stream->stop_code,
                            "the other side stopped reading the stream (code %" PRIu64 ")", stream->stop_code);
+}
+
+/* Why something on the stream did not work. `code`: of a reset. */
+static int stream_error(const struct kith_stream *stream, int err, uint64_t code, struct kith_error *error)
+{
+    if (err == KITH_ERR_RESET)
+        return kith__fail_into(error, err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
+    if (err == KITH_ERR_STOPPED)
+        return stopped_error(stream, error);
+    if (err == KITH_ERR_STATE)
+        return kith__fail_into(error, err, 0, "the stream was read in the other way, stopped, finished or reset before");
+    if (err == KITH_ERR_CLOSED && stream->conn->is_closed) {
+        *error = stream->conn->error;
+        return error->code;
+    }
+    return kith__fail_into(error, err, 0, NULL);
+}
+
+static int fail_stream(const struct kith_stream *stream, int err, uint64_t code)
+{
+    struct kith_error error;
+
+    stream_error(stream, err, code, &error);
+    return kith__fail_with(&error);
+}
+
+/* The engine may forget a stream whose end was read: later reads get the same answer from here. */
+static void note_read(struct kith_stream *stream, int err, uint64_t code)
+{
+    if (err != KITH_ERR_END && err != KITH_ERR_RESET)
+        return;
+    stream->has_read_all = true;
+    stream->read_end = err;
+    stream->read_code = code;
 }
 
 /* ---- Moving bytes ---- */
@@ -86,12 +122,12 @@ static int try_read(struct kith_stream *stream, struct kith_op *op)
     if (err == KITH_ERR_AGAIN)
         return err;
     op->size = got;
-    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
-    if (err == KITH_ERR_RESET) {
-        kith__fail_into(&error, err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
-        kith__op_fail(op, &error);
-    } else {
+    note_read(stream, err, code);
+    if (err == 0 || err == KITH_ERR_END) {
         kith__op_done(op, err);
+    } else {
+        stream_error(stream, err, code, &error);
+        kith__op_fail(op, &error);
     }
     kith__api_endpoint_touch(stream->conn->endpoint); /* credit goes back */
     return 0;
@@ -108,15 +144,15 @@ static int try_write(struct kith_stream *stream, struct kith_op *op)
         op->size += written;
         kith__api_endpoint_touch(stream->conn->endpoint);
     }
-    if (err == KITH_ERR_AGAIN || (err == 0 && op->size < op->wanted))
+    if (err == KITH_ERR_AGAIN || (err == 0 && op->size < op->wanted && (op->flags & WRITE_SOME) == 0))
         return KITH_ERR_AGAIN;
     if (err == 0 && (op->flags & KITH_FIN) != 0)
         sending_enter(stream, KITH_SENDING_FINISHED);
-    if (err == KITH_ERR_STOPPED) {
-        stopped_error(stream, &error);
-        kith__op_fail(op, &error);
+    if (err == 0) {
+        kith__op_done(op, 0);
     } else {
-        kith__op_done(op, err);
+        stream_error(stream, err, 0, &error);
+        kith__op_fail(op, &error);
     }
     return 0;
 }
@@ -243,7 +279,9 @@ static int stream_op_start(struct kith_conn *conn, enum kith_op_kind kind, bool 
     struct kith_list *list = kind == KITH_OP_OPEN ? &conn->open_ops[bidi] : &conn->accept_ops[bidi];
     struct kith_op *op;
 
-    if (conn->is_closed || conn->quic == NULL)
+    /* Streams that came before the end can still be accepted, and what they brought be read. */
+    if ((conn->is_closed || conn->quic == NULL) &&
+        (kind == KITH_OP_OPEN || kith__list_is_empty(&conn->opened[bidi])))
         return kith__api_conn_failure(conn);
     if ((op = kith__op_new(context, kind, list)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
@@ -264,13 +302,9 @@ static int stream_op_wait(struct kith_conn *conn, enum kith_op_kind kind, bool b
 
     kith__context_enter(context);
     if ((err = stream_op_start(conn, kind, bidi, &op)) == 0) {
-        err = kith__op_wait_locked(op, limit_ns);
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         if (err == 0)
             *out = op->stream;
-        else if (err == KITH_ERR_TIMEOUT)
-            err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0,
-                             kind == KITH_OP_OPEN ? "the other side allows no more streams now"
-                                                  : "no stream came in time");
         kith__op_free_locked(op);
     }
     kith__context_leave(context);
@@ -329,20 +363,20 @@ struct kith_conn *kith_stream_conn(const struct kith_stream *stream)
     return stream->conn;
 }
 
-/* Lock held: whether the half can be used at all. */
+/* Lock held: whether the half can be used at all. What came before the end of the connection can still be read. */
 static int check_half(const struct kith_stream *stream, bool sending)
 {
     if (sending ? !has_send_half(stream) : !has_receive_half(stream))
         return kith__fail(KITH_ERR_STATE, 0, sending ? "this stream only receives" : "this stream only sends");
-    if (sending && stream->is_stopped) {
-        struct kith_error error;
-
-        stopped_error(stream, &error);
-        return kith__fail_with(&error);
-    }
+    if (sending && stream->is_stopped)
+        return fail_stream(stream, KITH_ERR_STOPPED, 0);
     if (sending && stream->sending != KITH_SENDING_OPEN)
         return kith__fail(KITH_ERR_STATE, 0, "the sending half was finished or reset already");
-    if (stream->conn->is_closed || stream->conn->quic == NULL)
+    if (!sending && stream->read_end != 0)
+        return fail_stream(stream, stream->read_end, stream->read_code);
+    if (!sending && stream->has_read_all)
+        return kith__fail(KITH_ERR_STATE, 0, "reading was stopped already");
+    if (stream->conn->quic == NULL || (sending && stream->conn->is_closed))
         return kith__api_conn_failure(stream->conn);
     return 0;
 }
@@ -388,12 +422,8 @@ static int write_op_start(struct kith_stream *stream, const void *bytes, size_t 
 /* Waits for a started operation and tells how much was moved. */
 static int finish_op(struct kith_op *op, uint64_t limit_ns, size_t *moved)
 {
-    int err = kith__op_wait_locked(op, limit_ns);
+    int err = kith__op_wait_locked(op, limit_ns, NULL);
 
-    if (err == KITH_ERR_TIMEOUT && !op->is_done)
-        err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0,
-                         op->kind == KITH_OP_WRITE ? "the other side does not read fast enough"
-                                                   : "no data came in time");
     if (moved != NULL)
         *moved = op->size;
     kith__op_free_locked(op);
@@ -412,10 +442,8 @@ static int read_now(struct kith_stream *stream, void *buffer, size_t size, size_
     if (err == KITH_ERR_AGAIN)
         return err;
     kith__api_endpoint_touch(stream->conn->endpoint);
-    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
-    if (err == KITH_ERR_RESET)
-        return kith__fail(err, (int64_t)code, "the other side reset the stream (code %" PRIu64 ")", code);
-    return err == 0 ? 0 : kith__fail(err, 0, NULL);
+    note_read(stream, err, code);
+    return err == 0 ? 0 : fail_stream(stream, err, code);
 }
 
 int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns, size_t *got)
@@ -426,12 +454,21 @@ int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t li
 
     *got = 0;
     kith__context_enter(context);
-    if ((err = check_half(stream, false)) == 0 && size > 0)
-        err = read_now(stream, buffer, size, got);
-    if (err == KITH_ERR_AGAIN || (err == 0 && size == 0))
-        err = (err = read_op_start(stream, KITH_OP_READ, buffer, size, &op)) == 0 ? finish_op(op, limit_ns, got) : err;
+    if ((err = check_half(stream, false)) == 0)
+        err = size > 0 ? read_now(stream, buffer, size, got)
+                       : kith__fail(KITH_ERR_INVALID, 0, "a read needs room for at least one byte");
+    if (err == KITH_ERR_AGAIN && (err = read_op_start(stream, KITH_OP_READ, buffer, size, &op)) == 0)
+        err = finish_op(op, limit_ns, got);
     kith__context_leave(context);
     return err;
+}
+
+/* A read without time left says AGAIN; to the caller with a limit it is TIMEOUT. */
+static int late(int err, uint64_t limit_ns, uint64_t until_ns, const struct kith_stream *stream)
+{
+    if (err != KITH_ERR_AGAIN || limit_ns == 0 || kith__context_now(stream->conn->endpoint->context) < until_ns)
+        return err;
+    return kith__fail(KITH_ERR_TIMEOUT, 0, "no data came in time");
 }
 
 int kith_read_exact(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns)
@@ -450,7 +487,7 @@ int kith_read_exact(struct kith_stream *stream, void *buffer, size_t size, uint6
         if (err == KITH_ERR_END)
             return kith__fail(KITH_ERR_TRUNCATED, 0, "the stream ended after %zu of %zu bytes", at, size);
         if (err != 0)
-            return err == KITH_ERR_AGAIN ? kith__fail(KITH_ERR_TIMEOUT, 0, "no data came in time") : err;
+            return late(err, limit_ns, until, stream);
         at += got;
     }
     return 0;
@@ -472,7 +509,7 @@ int kith_read_to_end(struct kith_stream *stream, void *buffer, size_t size, uint
         if (err == KITH_ERR_END)
             return 0;
         if (err != 0)
-            return err == KITH_ERR_AGAIN ? kith__fail(KITH_ERR_TIMEOUT, 0, "no data came in time") : err;
+            return late(err, limit_ns, until, stream);
         if (*got == size)
             return kith__fail(KITH_ERR_TOO_LARGE, 0, "the stream holds more than %zu bytes", size);
         *got += part;
@@ -498,15 +535,26 @@ int kith_read_chunk(struct kith_stream *stream, void *buffer, size_t size, uint6
 
     kith__context_enter(context);
     if ((err = read_op_start(stream, KITH_OP_READ_CHUNK, buffer, size, &op)) == 0) {
-        err = kith__op_wait_locked(op, limit_ns);
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         *offset = op->offset;
         *got = op->size;
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(limit_ns == 0 ? KITH_ERR_AGAIN : KITH_ERR_TIMEOUT, 0, "no data came in time");
         kith__op_free_locked(op);
     }
     kith__context_leave(context);
     return err;
+}
+
+/* The common case without an operation object. AGAIN: nothing fits now. */
+static int write_now(struct kith_stream *stream, const void *bytes, size_t size, size_t *written)
+{
+    int err;
+
+    if (!kith__list_is_empty(&stream->write_ops))
+        return KITH_ERR_AGAIN;
+    err = kith_quic_stream_write(stream->conn->quic, stream->id, bytes, size, false, written);
+    if (err == 0)
+        kith__api_endpoint_touch(stream->conn->endpoint);
+    return err == 0 || err == KITH_ERR_AGAIN ? err : fail_stream(stream, err, 0);
 }
 
 int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns, size_t *written)
@@ -517,27 +565,14 @@ int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint6
     int err;
 
     kith__context_enter(context);
-    if ((err = check_half(stream, true)) == 0 && kith__list_is_empty(&stream->write_ops)) {
-        err = kith_quic_stream_write(stream->conn->quic, stream->id, bytes, size, false, &moved);
-        if (err == 0)
-            kith__api_endpoint_touch(stream->conn->endpoint);
-    } else if (err == 0) {
-        err = KITH_ERR_AGAIN;
-    }
-    /* Nothing fitted: wait for room for the first byte, then take what fits. */
-    if (err == KITH_ERR_AGAIN && (err = write_op_start(stream, bytes, 1, 0, &op)) == 0 &&
-        (err = finish_op(op, limit_ns, &moved)) == 0) {
-        size_t more = 0;
-
-        if (size > 1 && kith_quic_stream_write(stream->conn->quic, stream->id, (const uint8_t *)bytes + 1, size - 1,
-                                               false, &more) == 0)
-            moved += more;
-        kith__api_endpoint_touch(stream->conn->endpoint);
-    }
+    if ((err = check_half(stream, true)) == 0)
+        err = write_now(stream, bytes, size, &moved);
+    if (err == KITH_ERR_AGAIN && (err = write_op_start(stream, bytes, size, WRITE_SOME, &op)) == 0)
+        err = finish_op(op, limit_ns, &moved);
     if (written != NULL)
         *written = moved;
     kith__context_leave(context);
-    return err == 0 ? 0 : err == kith_error_last()->code ? err : kith__fail(err, 0, NULL);
+    return err;
 }
 
 int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags, uint64_t limit_ns)
@@ -563,16 +598,26 @@ int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size,
     return err;
 }
 
+static int finish_now(struct kith_stream *stream)
+{
+    int err = kith_quic_stream_finish(stream->conn->quic, stream->id);
+
+    if (err != 0)
+        return err;
+    sending_enter(stream, KITH_SENDING_FINISHED);
+    kith__api_endpoint_touch(stream->conn->endpoint);
+    return 0;
+}
+
 int kith_finish(struct kith_stream *stream)
 {
-    struct kith_op *op;
     int err;
 
     kith__context_enter(stream->conn->endpoint->context);
     if ((err = check_half(stream, true)) == 0 && !kith__list_is_empty(&stream->write_ops))
         err = kith__fail(KITH_ERR_STATE, 0, "writes are under way: put KITH_FIN on the last one");
-    if (err == 0 && (err = write_op_start(stream, "", 0, KITH_FIN, &op)) == 0)
-        err = finish_op(op, 0, NULL);
+    if (err == 0 && (err = finish_now(stream)) != 0)
+        err = fail_stream(stream, err, 0);
     kith__context_leave(stream->conn->endpoint->context);
     return err;
 }
@@ -584,14 +629,16 @@ static int sent_op_start(struct kith_stream *stream, struct kith_op **out)
     if (stream->sending == KITH_SENDING_OPEN)
         return kith__fail(KITH_ERR_STATE, 0, "finish the stream first");
     if (stream->is_stopped)
-        return check_half(stream, true);
+        return fail_stream(stream, KITH_ERR_STOPPED, 0);
+    if (stream->sending == KITH_SENDING_NONE || stream->sending == KITH_SENDING_RESET)
+        return kith__fail(KITH_ERR_STATE, 0, "the stream was reset, or only receives");
     if (stream->conn->is_closed && stream->sending == KITH_SENDING_FINISHED)
         return kith__api_conn_failure(stream->conn);
     if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_SENT, &stream->sent_ops)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     op->on_stream = stream;
-    if (stream->sending != KITH_SENDING_FINISHED)
-        kith__op_done(op, stream->sending == KITH_SENDING_ACKED ? 0 : KITH_ERR_STATE);
+    if (stream->sending == KITH_SENDING_ACKED)
+        kith__op_done(op, 0);
     *out = op;
     return 0;
 }
@@ -603,9 +650,7 @@ int kith_sent(struct kith_stream *stream, uint64_t limit_ns)
 
     kith__context_enter(stream->conn->endpoint->context);
     if ((err = sent_op_start(stream, &op)) == 0) {
-        err = kith__op_wait_locked(op, limit_ns);
-        if (err == KITH_ERR_TIMEOUT && !op->is_done)
-            err = kith__fail(KITH_ERR_TIMEOUT, 0, "the other side has not acknowledged everything yet");
+        err = kith__op_wait_locked(op, limit_ns, NULL);
         kith__op_free_locked(op);
     }
     kith__context_leave(stream->conn->endpoint->context);
@@ -630,6 +675,8 @@ int kith_reset(struct kith_stream *stream, uint64_t code)
     kith__context_enter(stream->conn->endpoint->context);
     if (!has_send_half(stream) || stream->sending == KITH_SENDING_ACKED) {
         err = kith__fail(KITH_ERR_STATE, 0, "there is nothing to reset");
+    } else if (stream->sending == KITH_SENDING_RESET) {
+        err = 0; /* the reset is on its way already, ours or the answer to a stop */
     } else if (stream->conn->is_closed || stream->conn->quic == NULL) {
         err = kith__api_conn_failure(stream->conn);
     } else if ((err = kith_quic_stream_reset(stream->conn->quic, stream->id, code)) == 0) {
@@ -639,7 +686,7 @@ int kith_reset(struct kith_stream *stream, uint64_t code)
         kith__op_fail_all(&stream->sent_ops, &error);
         kith__api_endpoint_touch(stream->conn->endpoint);
     } else {
-        err = kith__fail(err, 0, NULL);
+        err = fail_stream(stream, err, 0);
     }
     kith__context_leave(stream->conn->endpoint->context);
     return err;
@@ -651,8 +698,13 @@ int kith_stop(struct kith_stream *stream, uint64_t code)
     int err;
 
     kith__context_enter(stream->conn->endpoint->context);
-    if ((err = check_half(stream, false)) == 0) {
-        err = kith_quic_stream_stop(stream->conn->quic, stream->id, code);
+    if (!has_receive_half(stream) || stream->has_read_all) {
+        err = kith__fail(KITH_ERR_STATE, 0, "there is nothing to stop");
+    } else if (stream->conn->is_closed || stream->conn->quic == NULL) {
+        err = kith__api_conn_failure(stream->conn);
+    } else if ((err = kith_quic_stream_stop(stream->conn->quic, stream->id, code)) != 0) {
+        err = fail_stream(stream, err, 0);
+    } else {
         stream->has_read_all = true;
         kith__fail_into(&error, KITH_ERR_CANCELLED, 0, "the stream was stopped");
         kith__op_fail_all(&stream->read_ops, &error);
@@ -667,8 +719,13 @@ int kith_set_priority(struct kith_stream *stream, int32_t priority)
     int err;
 
     kith__context_enter(stream->conn->endpoint->context);
-    if ((err = check_half(stream, true)) == 0)
-        err = kith_quic_stream_set_priority(stream->conn->quic, stream->id, priority);
+    /* A finished half may still have much to send. */
+    if (stream->sending != KITH_SENDING_FINISHED || stream->conn->is_closed || stream->conn->quic == NULL)
+        err = check_half(stream, true);
+    else
+        err = 0;
+    if (err == 0 && (err = kith_quic_stream_set_priority(stream->conn->quic, stream->id, priority)) != 0)
+        err = fail_stream(stream, err, 0);
     kith__context_leave(stream->conn->endpoint->context);
     return err;
 }
@@ -729,7 +786,7 @@ int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, ui
 {
     int err = is_open(stream) ? kith_quic_stream_peek(stream->conn->quic, stream->id, out, code) : KITH_ERR_CLOSED;
 
-    stream->has_read_all |= err == KITH_ERR_END || err == KITH_ERR_RESET;
+    note_read(stream, err, code != NULL ? *code : 0);
     return err;
 }
 

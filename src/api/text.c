@@ -74,7 +74,9 @@ void kith_sign(const struct kith_secret *secret, struct kith_slice message, uint
 
 int kith_verify(const struct kith_id *id, struct kith_slice message, const uint8_t signature[KITH_SIGNATURE_SIZE])
 {
-    return kith__verify(id, message, signature);
+    return kith__verify(id, message, signature) == 0
+               ? 0
+               : kith__fail(KITH_ERR_CRYPTO, 0, "the signature is not of this message and key");
 }
 
 struct kith_hash kith_hash_bytes(const void *bytes, size_t size)

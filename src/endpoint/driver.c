@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/sockaddr.h"
+#include "endpoint/candidates.h"
 
 struct kith_driver {
     const struct kith_mem *mem;
@@ -130,10 +131,19 @@ static bool ip_is_unspecified(const struct kith_sockaddr *addr)
     return memcmp(addr->ip, none, sizeof none) == 0;
 }
 
-/* The socket for a transmit: the one bound to its local address, else the first of the family. */
+/* How well a socket without a say of the engine's fits a destination: a loopback one reaches only loopback. */
+static int fitness(const struct kith_sockaddr *local, const struct kith_sockaddr *remote)
+{
+    if (ip_is_unspecified(local))
+        return 2;
+    return kith__candidate_is_loopback(local) == kith__candidate_is_loopback(remote) ? 3 : 1;
+}
+
+/* The socket for a transmit: the one bound to its local address, else the best of the family. */
 static struct kith_rt_udp *socket_for(struct kith_driver *driver, const struct kith_quic_transmit *transmit)
 {
     struct kith_rt_udp *fallback = NULL;
+    int best = 0;
 
     for (size_t i = 0; i < driver->socket_count; i++) {
         const struct kith_sockaddr *local = &driver->locals[i];
@@ -143,8 +153,10 @@ static struct kith_rt_udp *socket_for(struct kith_driver *driver, const struct k
         if (transmit->local.port == local->port &&
             (ip_is_unspecified(local) || memcmp(local->ip, transmit->local.ip, sizeof local->ip) == 0))
             return driver->sockets[i];
-        if (fallback == NULL)
+        if (fitness(local, &transmit->remote) > best) {
+            best = fitness(local, &transmit->remote);
             fallback = driver->sockets[i];
+        }
     }
     return fallback;
 }
@@ -246,6 +258,27 @@ size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sock
         if (ip_is_unspecified(&driver->locals[i]))
             count += add_interfaces(driver, i, true, out + count, capacity - count);
     return count;
+}
+
+size_t kith__driver_candidates(const struct kith_driver *driver, const struct kith_sockaddr *ips, size_t count,
+                               const struct kith_sockaddr *local, struct kith_sockaddr *out, size_t capacity)
+{
+    struct kith_rt_interface interfaces[KITH_RT_INTERFACES_MAX];
+    struct kith_sockaddr own[KITH_RT_INTERFACES_MAX];
+    bool has_family[KITH_FAMILY_V6 + 1] = { false };
+    size_t own_count = 0;
+
+    for (size_t i = 0; i < driver->socket_count; i++)
+        has_family[driver->locals[i].family] = true;
+    if (local->family != KITH_FAMILY_NONE)
+        has_family[local->family == KITH_FAMILY_V4 ? KITH_FAMILY_V6 : KITH_FAMILY_V4] = false;
+    /* Without the list all addresses are equal; one alone needs no order, and the list costs several system calls. */
+    if (count < 2 || kith__rt_interfaces(driver->rt, interfaces, KITH_RT_INTERFACES_MAX, &own_count) != 0)
+        own_count = 0;
+    for (size_t i = 0; i < own_count; i++)
+        own[i] = interfaces[i].addr;
+    return kith__candidates_order(ips, count, own, own_count, has_family[KITH_FAMILY_V4], has_family[KITH_FAMILY_V6],
+                                  out, capacity);
 }
 
 struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver)

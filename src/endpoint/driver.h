@@ -41,6 +41,13 @@ size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr
  * left out where there are others. Fills up to capacity; returns how many it filled.
  */
 size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/**
+ * Which of another endpoint's addresses to try, best first: those on this machine, then on networks of its interfaces, then
+ * the others; equal ones in their order. Left out: families without a socket, and if `local` has a family, the others.
+ * Returns how many were written to `out`, at most capacity.
+ */
+size_t kith__driver_candidates(const struct kith_driver *driver, const struct kith_sockaddr *ips, size_t count,
+                               const struct kith_sockaddr *local, struct kith_sockaddr *out, size_t capacity);
 /** The sum of the counters of all its sockets. */
 struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver);
 /** Datagrams that found no socket of their family. */

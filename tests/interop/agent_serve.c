@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 enum { BUFFER_SIZE = 1 << 18 };
+static const uint64_t NEVER_UPDATE = (uint64_t)1 << 40; /* packets */
 
 struct server {
     struct kith_endpoint *endpoint;
@@ -277,6 +278,13 @@ static void on_accepted(struct kith_op *op, void *user)
 
 static void next_incoming(struct server *server);
 
+/* Its next Initial has the token, and comes here again as validated. */
+static void on_unproven(struct kith_incoming *incoming)
+{
+    puts("RETRIED");
+    MUST(kith_incoming_retry(incoming));
+}
+
 static void on_incoming(struct kith_op *op, void *user)
 {
     struct server *server = user;
@@ -291,7 +299,7 @@ static void on_incoming(struct kith_op *op, void *user)
     else if (strcmp(server->mode, "ignore") == 0)
         kith_incoming_ignore(incoming);
     else if (strcmp(server->mode, "retry") == 0 && !kith_incoming_is_validated(incoming))
-        MUST(kith_incoming_retry(incoming));
+        on_unproven(incoming);
     else if (kith_incoming_accept_start(incoming, &accepting) == 0)
         kith_op_on_done(accepting, on_accepted, NULL);
     next_incoming(server);
@@ -308,6 +316,7 @@ static void next_incoming(struct server *server)
 int agent_serve(int argc, char **argv)
 {
     static const char *const alpns[] = { ECHO, SINK, SOURCE, CLOSE, NULL };
+    struct kith_quic_transport transport;
     struct kith_context_options options = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER };
     struct server server = { .mode = "accept" };
     struct kith_context *context;
@@ -322,8 +331,10 @@ int agent_serve(int argc, char **argv)
         else if (strcmp(argv[i], "--secret") == 0)
             MUST(kith_secret_parse(argv[i + 1], &secret));
     }
+    kith_quic_transport_defaults(&transport);
+    transport.key_update_after = NEVER_UPDATE; /* so that an update that CLOSED tells of came from the other side */
     MUST(kith_context_new(&options, &context));
-    server.endpoint = agent_bind(context, &secret, alpns, NULL);
+    server.endpoint = agent_bind(context, &secret, alpns, &transport);
     kith_endpoint_addr(server.endpoint, &addr);
     MUST(kith_ticket_format(&addr, text, sizeof text));
     printf("READY %s\n", text);

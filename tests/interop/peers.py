@@ -106,15 +106,26 @@ class Process:
 
 
 class Server(Process):
-    """An agent that serves; `ticket` is what it printed."""
+    """An agent that serves; `ticket` is what it printed, None if it did not start."""
 
-    def __init__(self, agent, *words):
-        super().__init__(agent + ["serve", *words])
+    def __init__(self, agent, *words, name=""):
+        super().__init__([*agent, "serve", *words])
         line = self.wait_line(lambda text: text.startswith("READY "))
-        self.ticket = line.split()[1] if line else None
+        self.name, self.ticket, self.marked = name, line.split()[1] if line else None, 0
 
-    def closed(self, limit=10, after=0):
-        line = self.wait_line(lambda text: text.startswith("CLOSED "), limit, after)
+    def mark(self):
+        """What is printed from here on counts for `closed`."""
+        with self.condition:
+            self.marked = len(self.lines)
+
+    def closed(self, limit=10, **wanted):
+        """What a CLOSED line since the mark says in which each member is as wanted (a value, or a function that tells)."""
+        def fits(line):
+            if not line.startswith("CLOSED "):
+                return False
+            said = json.loads(line[len("CLOSED "):])
+            return all(want(said.get(key)) if callable(want) else said.get(key) == want for key, want in wanted.items())
+        line = self.wait_line(fits, limit, self.marked)
         return json.loads(line[len("CLOSED "):]) if line else None
 
 

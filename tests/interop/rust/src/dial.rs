@@ -2,7 +2,7 @@
 use anyhow::{bail, ensure, Context, Result};
 use iroh::{
     endpoint::{ConnectionError, ZeroRttStatus},
-    endpoint::{Connection, RecvStream, SendStream},
+    endpoint::{Connection, RecvStream, SendStream, VarInt},
     Endpoint, EndpointAddr, SecretKey,
 };
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub async fn run(ticket: &str, case: &str, args: &[&str]) -> Result<()> {
         "down" => down(&endpoint, addr, number(0, 1)).await,
         "streams" => streams(&endpoint, addr, number(0, 1000)).await,
         "datagrams" => datagrams(&endpoint, addr, number(0, 100)).await,
-        "close" => close(&endpoint, addr, number(0, 7) as u32, args.get(1).unwrap_or(&"bye")).await,
+        "close" => close(&endpoint, addr, number(0, 7), args.get(1).unwrap_or(&"bye")).await,
         "closed-by-peer" => closed_by_peer(&endpoint, addr).await,
         "alpn-mismatch" => fails_with(&endpoint, addr, b"kith-test/none", "120").await,
         "wrong-key" => wrong_key(&endpoint, addr).await,
@@ -149,10 +149,10 @@ async fn datagrams(endpoint: &Endpoint, addr: EndpointAddr, count: u64) -> Resul
     Ok(())
 }
 
-async fn close(endpoint: &Endpoint, addr: EndpointAddr, code: u32, reason: &str) -> Result<()> {
+async fn close(endpoint: &Endpoint, addr: EndpointAddr, code: u64, reason: &str) -> Result<()> {
     let conn = connect(endpoint, addr, crate::ECHO).await?;
     echo_once(&conn, 100).await?;
-    conn.close(code.into(), reason.as_bytes());
+    conn.close(VarInt::from_u64(code)?, reason.as_bytes());
     Ok(())
 }
 
