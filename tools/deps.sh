@@ -11,7 +11,8 @@ if [ "$(dpkg --print-architecture 2>/dev/null || echo other)" = amd64 ]; then
 fi
 # cmocka is tiny, and building the tests is part of the default build.
 build="$build libcmocka-dev"
-test="python3"
+# libunistring-dev: what `pkg-config --static` names for GnuTLS and libidn2, whose packages do not bring it along.
+test="python3 libunistring-dev"
 command -v node >/dev/null 2>&1 || test="$test nodejs npm"
 ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin"
 if [ "${1:-}" = ci ]; then
