@@ -314,7 +314,7 @@ struct kith_quic_path_info {
     uint32_t id;
     uint8_t state; /* enum kith_quic_path_state */
     bool is_validated, ecn_capable;
-    struct kith_sockaddr local, remote;
+    struct kith_sockaddr local, remote; /* local: what was asked for, else where the last packet came in; NONE before */
     uint64_t rtt_ns, rtt_min_ns, rtt_var_ns; /* rtt_min_ns: UINT64_MAX before the first sample */
     uint64_t congestion_window, in_flight_size, slow_start_threshold;
     uint64_t pacing_rate; /* bytes per second; 0 = unpaced */

@@ -133,6 +133,16 @@ static void settle_address(struct kith_quic_conn *conn, const struct arrived *ar
         conn->early->has_handshake_packet = true;
 }
 
+/**
+ * Which address of ours the system chose, for people. It does not become the path's: that stays "any", so that the system
+ * may choose another one when the network changes, and no packet looks like a move.
+ */
+static void note_local(struct kith_path *path, const struct kith_tuple *tuple)
+{
+    if (path->tuple.local.family == KITH_FAMILY_NONE && kith_sockaddr_equal(&tuple->remote, &path->tuple.remote))
+        path->local_seen = tuple->local;
+}
+
 /** After its frames: did the packet move the path? */
 static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t received_end)
 {
@@ -220,6 +230,7 @@ static void on_authentic(struct kith_quic_conn *conn, const struct arrived *arri
 {
     learn_remote_cid(conn, &arrived->packet);
     settle_address(conn, arrived);
+    note_local(&conn->path0, arrived->tuple);
     kith__path_on_packet(&conn->path0, conn->now_ns);
     if (arrived->packet.type == KITH_PACKET_HANDSHAKE && !conn->is_client) {
         kith__path_on_proved(&conn->path0, conn->now_ns);

@@ -277,6 +277,27 @@ KITH_TEST(verbs_nat_rebinding_in_mid_transfer_is_followed)
     kith__pair_dispose(&pair_v);
 }
 
+KITH_TEST(verbs_paths_show_the_local_address_that_the_system_chose)
+{
+    struct kith_quic_path_info info;
+
+    start_connected();
+    kith__app_send(&pair_v, 0, true, 100000);
+    KITH_CHECK(kith__pair_run_until(&pair_v, server_ended, 60 * KITH_NS_PER_S));
+    KITH_CHECK_EQ(kith_quic_conn_paths(pair_v.sides[0].conn, &info, 1), 1);
+    KITH_CHECK(kith_sockaddr_equal(&info.local, &pair_v.sides[0].inner));
+    /* The path stays free: another local address tomorrow is no move, and packets go out from "any". */
+    KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.local.family, KITH_FAMILY_NONE);
+    KITH_CHECK_EQ(stats_of(0).migrations, 0);
+    pair_v.sides[0].inner.port++;
+    kith__app_send(&pair_v, 0, true, 100000);
+    kith__pair_run(&pair_v, KITH_NS_PER_S);
+    KITH_CHECK_EQ(kith_quic_conn_paths(pair_v.sides[0].conn, &info, 1), 1);
+    KITH_CHECK_EQ(info.local.port, pair_v.sides[0].inner.port);
+    KITH_CHECK_EQ(stats_of(0).migrations, 0);
+    kith__pair_dispose(&pair_v);
+}
+
 KITH_TEST(verbs_client_migrates_on_purpose)
 {
     struct kith_sockaddr local;

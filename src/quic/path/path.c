@@ -211,12 +211,13 @@ static uint8_t public_state(uint8_t state)
 void kith__path_info(const struct kith_path *path, struct kith_quic_path_info *out)
 {
     const struct kith_path_measures *now = &path->now;
+    bool is_any = path->tuple.local.family == KITH_FAMILY_NONE;
 
     *out = (struct kith_quic_path_info) { .id = path->id,
                                           .state = public_state(path->state),
                                           .is_validated = kith__path_is_proved(path),
                                           .ecn_capable = now->ecn.state == KITH_ECN_CAPABLE,
-                                          .local = path->tuple.local,
+                                          .local = is_any ? path->local_seen : path->tuple.local,
                                           .remote = path->tuple.remote,
                                           .rtt_ns = now->rtt.smoothed_ns,
                                           .rtt_min_ns = now->rtt.min_ns,

@@ -80,6 +80,8 @@ struct kith_path {
     bool is_size_proved; /* a padded challenge was answered, or the handshake had 1200 bytes */
     uint8_t epoch_next;
     struct kith_tuple tuple;
+    struct kith_sockaddr
+        local_seen; /* while tuple.local is "any": where the peer's packets come in; only to be shown */
     uint64_t state_since_ns;
 
     struct kith_path_measures now;
