@@ -84,6 +84,9 @@ def main():
     options = parser.parse_args()
     build = os.path.abspath(options.build)
     environment = dict(os.environ, KITH_BUILD=build, KITH_DEMAND_PEERS="1" if options.demand_peers else "")
+    peers = os.path.join(ROOT, "build-peers", "bin") # the programs that users have, where they were built
+    if os.path.isdir(peers):
+        environment.setdefault("KITH_PEERS", peers)
     totals = [0, 0, 0]
     for kind, name, command in suites(build, options.only.split(",")):
         if options.names and not any(word in name for word in options.names):

@@ -370,9 +370,8 @@ PAIR_TEST(conn_keys_can_be_updated)
 static void connect_early(struct pair *pair, struct kith_stream **stream)
 {
     struct kith_slice alpn = { (const uint8_t *)PAIR_ALPN, strlen(PAIR_ALPN) };
-    struct kith_connect_options options = {
-        KITH_CONNECT_OPTIONS_INIT, .alpns = &alpn, .alpn_count = 1, .early_data = true
-    };
+    struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpn, .alpn_count = 1,
+                                            .early_data = true };
     struct kith_op *connecting;
 
     PAIR_CHECK(kith_connect_start(pair->client, &pair->addr, &options, &connecting), 0);

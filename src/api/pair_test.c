@@ -19,8 +19,8 @@ struct kith_endpoint *pair_endpoint(struct kith_context *context, const struct k
 {
     struct kith_sockaddr loopback = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
     const char *alpns[] = { alpn, NULL };
-    struct kith_endpoint_options options = { KITH_OPTIONS_INIT,    .context = context, .secret = secret,
-                                             .alpns = alpns,       .binds = &loopback, .bind_count = 1,
+    struct kith_endpoint_options options = { KITH_OPTIONS_INIT,     .context = context, .secret = secret,
+                                             .alpns = alpns,        .binds = &loopback, .bind_count = 1,
                                              .transport = transport };
     struct kith_endpoint *endpoint;
 

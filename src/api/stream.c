@@ -78,7 +78,8 @@ static int stream_error(const struct kith_stream *stream, int err, uint64_t code
     if (err == KITH_ERR_STOPPED)
         return stopped_error(stream, error);
     if (err == KITH_ERR_STATE)
-        return kith__fail_into(error, err, 0, "the stream was read in the other way, stopped, finished or reset before");
+        return kith__fail_into(error, err, 0,
+                               "the stream was read in the other way, stopped, finished or reset before");
     if (err == KITH_ERR_CLOSED && stream->conn->is_closed) {
         *error = stream->conn->error;
         return error->code;
@@ -280,8 +281,7 @@ static int stream_op_start(struct kith_conn *conn, enum kith_op_kind kind, bool 
     struct kith_op *op;
 
     /* Streams that came before the end can still be accepted, and what they brought be read. */
-    if ((conn->is_closed || conn->quic == NULL) &&
-        (kind == KITH_OP_OPEN || kith__list_is_empty(&conn->opened[bidi])))
+    if ((conn->is_closed || conn->quic == NULL) && (kind == KITH_OP_OPEN || kith__list_is_empty(&conn->opened[bidi])))
         return kith__api_conn_failure(conn);
     if ((op = kith__op_new(context, kind, list)) == NULL)
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);

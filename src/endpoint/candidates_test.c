@@ -11,8 +11,8 @@ static struct kith_sockaddr addr_of(const char *text)
 
 KITH_TEST(candidates_nearer_addresses_come_first)
 {
-    struct kith_sockaddr ips[] = { addr_of("8.8.8.8:1"),         addr_of("192.168.7.9:2"), addr_of("127.0.0.1:3"),
-                                   addr_of("[2001:db8::1]:4"),   addr_of("[fd00:1::9]:5"), addr_of("[::1]:6"),
+    struct kith_sockaddr ips[] = { addr_of("8.8.8.8:1"),       addr_of("192.168.7.9:2"), addr_of("127.0.0.1:3"),
+                                   addr_of("[2001:db8::1]:4"), addr_of("[fd00:1::9]:5"), addr_of("[::1]:6"),
                                    addr_of("192.168.7.200:7") };
     struct kith_sockaddr own[] = { addr_of("192.168.7.1:0"), addr_of("[fd00:1::1]:0") };
     uint16_t expected[] = { 3, 6, 2, 5, 7, 1, 4 };

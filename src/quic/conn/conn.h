@@ -59,13 +59,13 @@ struct kith_conn_space {
 
 /** What only the handshake needs. */
 struct kith_conn_early {
-    struct kith_conn_space spaces[2]; /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
-    struct kith_keys zero_rtt;        /* the client's sending, the server's receiving key */
-    struct kith_cid odcid;            /* first destination id of the client */
-    struct kith_cid initial_dcid;     /* server: the id that its client's Initials carry: odcid, or ours after Retry */
-    struct kith_cid retry_scid;       /* size 0: no Retry */
-    struct kith_cid first_remote_cid; /* source id of the peer's first Initial */
-    struct kith_buf token;            /* client: goes into each Initial */
+    struct kith_conn_space spaces[2];  /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
+    struct kith_keys zero_rtt;         /* the client's sending, the server's receiving key */
+    struct kith_cid odcid;             /* first destination id of the client */
+    struct kith_cid initial_dcid;      /* server: the id that its client's Initials carry: odcid, or ours after Retry */
+    struct kith_cid retry_scid;        /* size 0: no Retry */
+    struct kith_cid first_remote_cid;  /* source id of the peer's first Initial */
+    struct kith_buf token;             /* client: goes into each Initial */
     bool has_remote_cid;               /* the peer's own id is known */
     bool has_handshake_packet;         /* client: an authentic Handshake packet came: the server's address stays now */
     bool is_peer_waiting;              /* client: the server may not have validated our address */
@@ -100,9 +100,9 @@ struct kith_quic_conn {
     struct kith_conn_early *early; /* NULL once confirmed */
     struct kith_kept_packet *kept; /* packets that came before their keys, oldest first */
     uint8_t kept_count;
-    struct kith_keys keys;         /* 1-RTT */
-    uint64_t keys_drop_ns;         /* when the previous read keys go; KITH_NEVER */
-    uint64_t key_update_at;        /* packets sealed with one key before we update */
+    struct kith_keys keys;  /* 1-RTT */
+    uint64_t keys_drop_ns;  /* when the previous read keys go; KITH_NEVER */
+    uint64_t key_update_at; /* packets sealed with one key before we update */
     struct kith_path path0;
     struct kith_open_space open0; /* of path 0 */
     struct kith_stream_set streams;
