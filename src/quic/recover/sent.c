@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "quic/wire/codes.h"
 
-enum { CAP_MIN = 8, SKIP_SPAN_FIRST = 64, SKIP_SPAN_BITS_MAX = 40 };
+enum { CAP_MIN = 8, SKIP_SPAN_FIRST = 64, SKIP_SPAN_BITS_MAX = 40, SLOW_STEPS_MAX = 64 };
 
 static struct kith_sent *entry(const struct kith_sent_log *log, uint64_t number)
 {
@@ -209,7 +209,16 @@ int kith__sent_ack_begin(struct kith_sent_log *log, uint64_t first, uint64_t las
     log->acked_end = KITH_MAX(log->acked_end, last + 1);
     walk->at = walk->begin = KITH_MAX(first, log->base);
     walk->end = last + 1;
+    walk->slow = 0;
     return 0;
+}
+
+/** A peer that begins each range elsewhere in what it has acknowledged before would make us step over it all again and again. */
+static void note_runs(struct kith_sent_log *log, const struct kith_sent_walk *walk)
+{
+    for (uint64_t at = walk->begin; at < walk->end; at++)
+        if (entry(log, at)->state == KITH_SENT_ACKED)
+            entry(log, at)->run = (uint32_t)KITH_MAX(walk->end - at, (uint64_t)entry(log, at)->run);
 }
 
 const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct kith_sent_walk *walk)
@@ -219,6 +228,7 @@ const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct ki
 
         if (packet->state == KITH_SENT_ACKED) {
             walk->at += KITH_MAX(packet->run, 1u);
+            walk->slow++;
             continue;
         }
         walk->at++;
@@ -235,6 +245,8 @@ const struct kith_sent *kith__sent_ack_next(struct kith_sent_log *log, struct ki
     /* The next ACK mostly repeats this range with some numbers more: it jumps over what is done. */
     if (walk->begin < walk->end && entry(log, walk->begin)->state == KITH_SENT_ACKED)
         entry(log, walk->begin)->run = (uint32_t)KITH_MAX(walk->end - walk->begin, entry(log, walk->begin)->run);
+    if (walk->slow > SLOW_STEPS_MAX)
+        note_runs(log, walk);
     return NULL;
 }
 

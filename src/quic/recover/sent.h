@@ -134,6 +134,7 @@ static inline const struct kith_sent_frame *kith__sent_frame(const struct kith_s
 /** Walks the newly acknowledged packets of one range. */
 struct kith_sent_walk {
     uint64_t begin, at, end;
+    uint64_t slow; /* steps over packets that were acknowledged before */
 };
 
 /**

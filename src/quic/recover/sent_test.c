@@ -335,3 +335,27 @@ KITH_TEST(sent_agrees_with_a_naive_model)
     }
     kith__sent_dispose(&log);
 }
+
+KITH_TEST(sent_ranges_that_begin_anywhere_in_what_is_acknowledged_are_walked_fast)
+{
+    struct kith_sent_log log;
+    struct kith_sent_walk walk;
+    uint64_t number, steps = 0;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (uint64_t i = 0; i < 10000; i++) {
+        KITH_CHECK_EQ(kith__sent_begin(&log, &number), 0);
+        kith__sent_commit(&log, 100, KITH_SENT_ELICITING | KITH_SENT_COUNTED, i);
+    }
+    for (uint64_t first = 1; first < 5000; first++) { /* number 0 is never acknowledged, so nothing can be forgotten */
+        KITH_CHECK_EQ(kith__sent_ack_begin(&log, first, 9999, &walk), 0);
+        while (kith__sent_ack_next(&log, &walk) != NULL) {
+        }
+        steps += walk.slow;
+        kith__sent_forget(&log, 0);
+    }
+    KITH_CHECK_EQ(log.counted, 1);
+    KITH_CHECK(steps < 20000);
+    kith__sent_check(&log);
+    kith__sent_dispose(&log);
+}
