@@ -1,6 +1,7 @@
 /* What all commands have in common: options, errors, exit codes, paths. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static void print_help(const struct cli *cli, const struct option_spec *own, con
     if (cli->command->details != NULL)
         printf("\n%s", cli->command->details);
     printf("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not reached, 4 verification failed,\n"
-           "5 exists already, no permission or no space, 130 interrupted. More: man kith-%s\n",
+           "5 a file: not found, exists already, no permission or no space, 130 interrupted. More: man kith-%s\n",
            cli->command->name);
 }
 
@@ -175,6 +176,7 @@ int cli_exit_of(int err)
     case KITH_ERR_HASH:
     case KITH_ERR_CRYPTO:
         return CLI_EXIT_VERIFY;
+    case KITH_ERR_NOT_FOUND:
     case KITH_ERR_EXISTS:
     case KITH_ERR_PERMISSION:
     case KITH_ERR_NO_SPACE:
@@ -186,15 +188,16 @@ int cli_exit_of(int err)
     }
 }
 
-/* "what: why", where why is the text of `error` if that tells of `err`. */
-static int fail_with(struct cli *cli, int err, const char *why, const char *format, va_list arguments)
+/* "what: why; todo". */
+static int fail_with(struct cli *cli, int err, const char *why, const char *todo, const char *format, va_list arguments)
 {
     char what[512], text[1024];
 
     vsnprintf(what, sizeof what, format, arguments);
     if (err == KITH_ERR_CANCELLED)
         why = "interrupted";
-    snprintf(text, sizeof text, "%s: %s", what, why != NULL && *why != 0 ? why : kith_strerror(err));
+    snprintf(text, sizeof text, "%s: %s%s%s", what, why != NULL && *why != 0 ? why : kith_strerror(err),
+             todo != NULL ? "; " : "", todo != NULL ? todo : "");
     print_error(cli, kith_err_name(err), cli_exit_of(err), text);
     return cli_exit_of(err);
 }
@@ -205,12 +208,12 @@ int cli_fail(struct cli *cli, int err, const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    err = fail_with(cli, err, error->code == err ? error->text : NULL, format, arguments);
+    err = fail_with(cli, err, error->code == err ? error->text : NULL, NULL, format, arguments);
     va_end(arguments);
     return err;
 }
 
-int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, ...)
+int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *todo, const char *format, ...)
 {
     int err = kith_op_result(op);
     const struct kith_error *error;
@@ -220,7 +223,8 @@ int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, .
         err = KITH_ERR_CANCELLED;
     error = kith_op_error(op);
     va_start(arguments, format);
-    err = fail_with(cli, err, error->code == err ? error->text : NULL, format, arguments);
+    err = fail_with(cli, err, error->code == err ? error->text : NULL, err == KITH_ERR_CANCELLED ? NULL : todo, format,
+                    arguments);
     va_end(arguments);
     return err;
 }
@@ -230,7 +234,42 @@ int cli_fail_text(struct cli *cli, int err, const char *why, const char *format,
     va_list arguments;
 
     va_start(arguments, format);
-    err = fail_with(cli, err, why, format, arguments);
+    err = fail_with(cli, err, why, NULL, format, arguments);
+    va_end(arguments);
+    return err;
+}
+
+int cli_err_of(int problem)
+{
+    switch (problem) {
+    case ENOENT:
+        return KITH_ERR_NOT_FOUND;
+    case EEXIST:
+        return KITH_ERR_EXISTS;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return KITH_ERR_PERMISSION;
+    case ENOSPC:
+    case EDQUOT:
+        return KITH_ERR_NO_SPACE;
+    default:
+        return KITH_ERR_IO;
+    }
+}
+
+int cli_fail_file(struct cli *cli, int problem, const char *todo, const char *format, ...)
+{
+    int err = cli_err_of(problem);
+    va_list arguments;
+
+    if (todo == NULL)
+        todo = err == KITH_ERR_NOT_FOUND || problem == ENOTDIR ? "check the path"
+               : err == KITH_ERR_PERMISSION                    ? "choose another place, or let its owner allow it"
+               : err == KITH_ERR_NO_SPACE                      ? "make room and try again"
+                                                               : NULL;
+    va_start(arguments, format);
+    err = fail_with(cli, err, strerror(problem), todo, format, arguments);
     va_end(arguments);
     return err;
 }

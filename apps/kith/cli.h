@@ -16,7 +16,7 @@ enum cli_exit {
     CLI_EXIT_USAGE = 2,
     CLI_EXIT_UNREACHABLE = 3, /* no answer in time, refused, another key, no protocol in common */
     CLI_EXIT_VERIFY = 4,      /* what arrived is not what was asked for */
-    CLI_EXIT_FILES = 5,       /* exists already, permission, no space, not found */
+    CLI_EXIT_FILES = 5,       /* not found, exists already, permission, no space */
     CLI_EXIT_INTERRUPTED = 130
 };
 enum { CLI_GO_ON = -1 }; /* of cli_parse: the command shall run */
@@ -63,12 +63,17 @@ const char *cli_take_ipv6(void *target, const char *text);
 int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Tells "kith COMMAND: what: why" with the words of kith_error_last. Returns the exit code of `err`. */
 int cli_fail(struct cli *cli, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/** The same with the error of an operation. */
-int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/** The same with the error of an operation. todo: what the user can do about it, or NULL. */
+int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *todo, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /** The same with words of ours. */
 int cli_fail_text(struct cli *cli, int err, const char *why, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/** The same with an errno that tells of a file; todo as above, NULL: the usual advice. */
+int cli_fail_file(struct cli *cli, int problem, const char *todo, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/** The code of an errno that tells of a file. */
+int cli_err_of(int problem);
 /** What an error code means for the shell. */
 int cli_exit_of(int err);
 /** Ends the program when there is no memory: what a command line tool can do. */

@@ -21,7 +21,7 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
         if ((err = kith_secret_load(cli->key_file, secret)) == KITH_ERR_NOT_FOUND)
             return cli_fail_text(cli, err, "there is no such file; 'kith key new --key FILE' makes one", "%s",
                                  cli->key_file);
-        return err != 0 ? cli_fail(cli, err, "cannot use the key file %s", cli->key_file) : 0;
+        return err != 0 ? cli_fail(cli, err, "--key") : 0;
     }
     if (variable != NULL && *variable != 0) {
         err = kith_secret_parse(variable, secret);
@@ -29,6 +29,18 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
     }
     kith_secret_generate(secret);
     return 0;
+}
+
+/* No address of ours is no failure to reach somebody, which has an exit code of its own. */
+static int fail_bind(struct cli *cli, int err)
+{
+    char why[KITH_ERROR_TEXT_SIZE];
+    const char *todo = err == KITH_ERR_UNREACHABLE  ? "; --bind needs an address of this machine"
+                       : err == KITH_ERR_PERMISSION ? "; ports below 1024 are for root"
+                                                    : "";
+
+    snprintf(why, sizeof why, "%.*s%s", (int)(sizeof why - strlen(todo) - 1), kith_error_last()->text, todo);
+    return cli_fail_text(cli, err == KITH_ERR_UNREACHABLE ? KITH_ERR_IO : err, why, "cannot bind");
 }
 
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
@@ -56,7 +68,7 @@ int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
     options.secret = &secret;
     err = kith_endpoint_bind(&options, &cli->endpoint);
     kith_secret_wipe(&secret);
-    return err != 0 ? cli_fail(cli, err, "cannot bind") : 0;
+    return err != 0 ? fail_bind(cli, err) : 0;
 }
 
 void cli_close(struct cli *cli, uint64_t limit_ns)
@@ -112,7 +124,7 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
             cli, err, "no answer in time; is the other side still running, and can its addresses be reached from here?",
             "cannot reach %s", remote->name);
     else
-        err = cli_fail_op(cli, op, "cannot reach %s", remote->name);
+        err = cli_fail_op(cli, op, NULL, "cannot reach %s", remote->name);
     kith_op_free(op);
     return err;
 }
@@ -123,12 +135,15 @@ void cli_note_paths(struct kith_conn *conn)
     size_t count = kith_conn_paths(conn, paths, KITH_QUIC_PATHS_MAX);
 
     for (size_t i = 0; i < count && i < KITH_QUIC_PATHS_MAX; i++) {
-        char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE], rtt[OUTPUT_NUMBER_SIZE];
+        char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE], least[OUTPUT_NUMBER_SIZE],
+            rtt[OUTPUT_NUMBER_SIZE];
 
-        output_note("path: direct, %s%s%s, round trip %s, packets of %u bytes, %llu lost",
-                    paths[i].local.family == KITH_FAMILY_NONE ? "" : kith_sockaddr_format(&paths[i].local, local),
-                    paths[i].local.family == KITH_FAMILY_NONE ? "to " : " to ",
-                    kith_sockaddr_format(&paths[i].remote, remote), output_duration(paths[i].rtt_ns, rtt),
-                    paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
+        /* The least is that of the network; what comes on top is queues, and the two programs at work. */
+        output_note(
+            "path: direct, %s%s%s, round trip %s at least, lately %s, packets of %u bytes, %llu lost",
+            paths[i].local.family == KITH_FAMILY_NONE ? "" : kith_sockaddr_format(&paths[i].local, local),
+            paths[i].local.family == KITH_FAMILY_NONE ? "to " : " to ", kith_sockaddr_format(&paths[i].remote, remote),
+            output_duration(paths[i].rtt_min_ns != UINT64_MAX ? paths[i].rtt_min_ns : 0, least),
+            output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
     }
 }

@@ -27,6 +27,23 @@ static void on_client(void *user)
         sessions_dial(&connector->sessions, pipe_end_socket(fd), pipe_end_socket(fd));
 }
 
+static int fail_listen(struct connector *connector, int problem)
+{
+    struct cli *cli = connector->sessions.cli;
+
+    if (connector->unix_path != NULL && problem == EADDRINUSE)
+        return cli_fail_file(cli, EEXIST, "remove it, or choose another path", "cannot listen on %s",
+                             connector->unix_path);
+    if (connector->unix_path != NULL)
+        return cli_fail_file(cli, problem, NULL, "cannot listen on %s", connector->unix_path);
+    return cli_fail_file(cli, problem,
+                         problem == EADDRINUSE      ? "choose another port, or 0 for any"
+                         : problem == EADDRNOTAVAIL ? "--tcp needs an address of this machine"
+                         : problem == EACCES        ? "ports below 1024 are for root"
+                                                    : NULL,
+                         "cannot listen on %s", connector->tcp);
+}
+
 static int serve_sockets(struct connector *connector)
 {
     struct cli *cli = connector->sessions.cli;
@@ -34,12 +51,7 @@ static int serve_sockets(struct connector *connector)
     int err = 0;
 
     if ((connector->fd = socket_listen(&connector->target, bound)) < 0)
-        return cli_fail_text(cli,
-                             errno == EADDRINUSE ? KITH_ERR_EXISTS
-                             : errno == EACCES   ? KITH_ERR_PERMISSION
-                                                 : KITH_ERR_IO,
-                             strerror(errno), "cannot listen on %s",
-                             connector->tcp != NULL ? connector->tcp : connector->unix_path);
+        return fail_listen(connector, errno);
     connector->watch.on_ready = on_client;
     connector->watch.user = connector;
     loop_watch_set(&cli->loop, &connector->watch, connector->fd, POLLIN);
@@ -70,7 +82,9 @@ static int serve_stdio(struct connector *connector)
     if (err != 0)
         return cli_fail(cli, err, "cannot go on");
     if (sessions->err != 0)
-        return cli_fail_text(cli, sessions->err, sessions->why, "with %s", connector->remote.name);
+        return cli_fail_text(cli, sessions->err, sessions->why,
+                             sessions->was_connected ? "the pipe to %s broke" : "cannot reach %s",
+                             connector->remote.name);
     return CLI_EXIT_OK;
 }
 

@@ -45,7 +45,7 @@ static int make(struct cli *cli, struct key_options *options)
         err = cli_fail_text(cli, err, "a key is there already; --force replaces it, and its id is then lost for good",
                             "%s", options->path);
     else if (err != 0)
-        err = cli_fail(cli, err, "cannot write %s", options->path);
+        err = cli_fail(cli, err, "cannot make a key");
     else
         err = print_key(cli, options, &secret, options->path);
     kith_secret_wipe(&secret);
@@ -67,7 +67,7 @@ static int show(struct cli *cli, struct key_options *options)
         if (err == KITH_ERR_NOT_FOUND)
             return cli_fail_text(cli, err, "there is no key yet; 'kith key new' makes one", "%s", options->path);
         if (err != 0)
-            return cli_fail(cli, err, "cannot use the key file %s", options->path);
+            return cli_fail(cli, err, "cannot show the key");
         err = print_key(cli, options, &secret, options->path);
     }
     kith_secret_wipe(&secret);

@@ -2,7 +2,9 @@
 #include "commands.h"
 
 #include "server.h"
+#include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define PING_ALPN    "iroh/ping/0"
@@ -259,11 +261,22 @@ static int ask(struct pinger *pinger)
     return pinger->received > 0 ? CLI_EXIT_OK : CLI_EXIT_UNREACHABLE;
 }
 
+static const char *take_count(void *target, const char *text)
+{
+    char *end;
+    unsigned long long count = strtoull(text, &end, 10);
+
+    if (*text < '0' || *text > '9' || *end != 0 || count == 0 || count == ULLONG_MAX)
+        return "a whole number from 1 on is expected";
+    *(uint64_t *)target = count;
+    return NULL;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct pinger pinger = { .cli = cli, .interval_ns = INTERVAL_NS, .wait_ns = WAIT_NS };
     const struct option_spec own[] = {
-        { "count", 'c', OPTION_UNSIGNED, &pinger.count, "N", "stop after N (default: Ctrl-C)", NULL },
+        { "count", 'c', OPTION_CALL, &pinger.count, "N", "stop after N (default: Ctrl-C)", take_count },
         { "interval", 'i', OPTION_SECONDS, &pinger.interval_ns, "SECONDS", "time from one to the next (1)", NULL },
         { "wait", 'W', OPTION_SECONDS, &pinger.wait_ns, "SECONDS", "time to wait for one answer (5)", NULL },
         { "addr", 0, OPTION_CALL, &pinger.addrs, "IP:PORT", "address of the other side; may be repeated",

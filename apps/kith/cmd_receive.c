@@ -4,6 +4,7 @@
 #include "files.h"
 #include "transfer.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,14 +28,38 @@ struct receiver {
     json_t *paths; /* the results, at the top of the target */
 };
 
+/* What the user can do about an error. */
+static const char *todo(const struct receiver *receiver, int err)
+{
+    switch (err) {
+    case KITH_ERR_EXISTS:
+        return receiver->force ? "a directory is not replaced: remove it, or choose another place with -o"
+                               : "--force replaces it, -o chooses another place";
+    case KITH_ERR_PERMISSION: /* the library takes a link in a path of the sender's for an attempt to get out */
+        return "choose another place with -o (links inside the target directory are not followed)";
+    case KITH_ERR_NO_SPACE:
+        return "make room and run the same command again: it goes on from there";
+    case KITH_ERR_NOT_FOUND:
+        return "it may have been moved or changed; ask for a new ticket";
+    case KITH_ERR_HASH:
+        return "run the same command again, or get it from someone else";
+    case KITH_ERR_PARSE:
+        return "nothing of it was written";
+    case KITH_ERR_TRUNCATED:
+    case KITH_ERR_CLOSED_BY_PEER:
+    case KITH_ERR_RESET:
+    case KITH_ERR_IDLE:
+        return "run the same command again when the sender is there: it goes on from there";
+    default:
+        return NULL;
+    }
+}
+
 static int fail_path(struct receiver *receiver, int problem, const char *path)
 {
-    int err = problem == EEXIST                        ? KITH_ERR_EXISTS
-              : problem == EACCES || problem == EPERM  ? KITH_ERR_PERMISSION
-              : problem == ENOSPC || problem == EDQUOT ? KITH_ERR_NO_SPACE
-                                                       : KITH_ERR_IO;
+    int err = cli_err_of(problem);
 
-    return cli_fail_text(receiver->cli, err, strerror(problem), "%s", path);
+    return cli_fail_file(receiver->cli, problem, err == KITH_ERR_NOT_FOUND ? NULL : todo(receiver, err), "%s", path);
 }
 
 static bool is_collection(const struct receiver *receiver)
@@ -62,6 +87,8 @@ static int plan(struct receiver *receiver)
         ok = files_split(output, receiver->directory, name);
         snprintf(receiver->target, CLI_PATH_SIZE, "%s", output);
     }
+    if (ok && !is_directory && strlen(name) > NAME_MAX)
+        return cli_fail_file(receiver->cli, ENAMETOOLONG, "choose a shorter one with -o", "%.80s...", name);
     receiver->is_renamed = !is_directory && is_collection(receiver);
     snprintf(hidden, sizeof hidden, ".kith-partial-%s", hash);
     if (!ok || !files_join(receiver->directory, hidden, receiver->partial) ||
@@ -77,9 +104,7 @@ static int plan(struct receiver *receiver)
 
 static void add_path(struct receiver *receiver, const char *path)
 {
-    char clean[CLI_PATH_SIZE];
-
-    json_array_append_new(receiver->paths, json_string(output_clean(path, clean, sizeof clean)));
+    json_array_append_new(receiver->paths, json_stringn_nocheck(path, strlen(path))); /* it may not be UTF-8 */
 }
 
 static bool is_first_with_top(const struct kith_op *op, uint64_t index, size_t size)
@@ -175,11 +200,27 @@ static int fetch(struct receiver *receiver, struct kith_conn *conn)
     else if (err == KITH_ERR_CANCELLED)
         code = cli_fail_text(receiver->cli, err, NULL, "what is there is kept, and the same command goes on with it");
     else
-        code = cli_fail_op(receiver->cli, op, "cannot receive from %s", receiver->remote.name);
+        code = cli_fail_op(receiver->cli, op, todo(receiver, err), "cannot receive from %s", receiver->remote.name);
     kith_op_free(op);
-    if (code == 0)
-        rmdir(receiver->partial); /* the library emptied it */
+    if (receiver->is_renamed)
+        rmdir(receiver->staging);
+    rmdir(receiver->partial); /* it stays where something is in it to go on with */
     return code;
+}
+
+/* JSON is UTF-8, and a path need not be. */
+static json_t *json_paths(const struct receiver *receiver)
+{
+    json_t *list = json_array();
+    char clean[CLI_PATH_SIZE];
+
+    for (size_t i = 0; i < json_array_size(receiver->paths); i++) {
+        const char *path = json_string_value(json_array_get(receiver->paths, i));
+        json_t *exact = json_string(path);
+
+        json_array_append_new(list, exact != NULL ? exact : json_string(output_clean(path, clean, sizeof clean)));
+    }
+    return list;
 }
 
 static void report_json(const struct receiver *receiver, struct kith_conn *conn)
@@ -189,12 +230,13 @@ static void report_json(const struct receiver *receiver, struct kith_conn *conn)
 
     (void)kith_conn_paths(conn, &path, 1);
     output_json(json_pack(
-        "{s:s, s:O, s:I, s:I, s:I, s:I, s:f, s:{s:s, s:s, s:f, s:i}}", "event", "done", "paths", receiver->paths,
-        "files", (json_int_t)receiver->progress.files_total, "bytes", (json_int_t)receiver->progress.bytes_done,
-        "resumed", (json_int_t)receiver->progress.bytes_resumed, "wire", (json_int_t)receiver->progress.bytes_wire,
-        "seconds", (double)(receiver->ended_ns - receiver->started_ns) / 1e9, "path", "local",
-        kith_sockaddr_format(&path.local, local), "remote", kith_sockaddr_format(&path.remote, remote), "rtt_ms",
-        (double)path.rtt_ns / 1e6, "mtu", path.udp_size));
+        "{s:s, s:o, s:I, s:I, s:I, s:I, s:f, s:{s:s, s:s, s:f, s:f, s:i}}", "event", "done", "paths",
+        json_paths(receiver), "files", (json_int_t)receiver->progress.files_total, "bytes",
+        (json_int_t)receiver->progress.bytes_done, "resumed", (json_int_t)receiver->progress.bytes_resumed, "wire",
+        (json_int_t)receiver->progress.bytes_wire, "seconds", (double)(receiver->ended_ns - receiver->started_ns) / 1e9,
+        "path", "local", kith_sockaddr_format(&path.local, local), "remote", kith_sockaddr_format(&path.remote, remote),
+        "rtt_ms", (double)path.rtt_ns / 1e6, "rtt_min_ms",
+        path.rtt_min_ns != UINT64_MAX ? (double)path.rtt_min_ns / 1e6 : 0.0, "mtu", path.udp_size));
 }
 
 static void report(const struct receiver *receiver, struct kith_conn *conn)
@@ -202,6 +244,7 @@ static void report(const struct receiver *receiver, struct kith_conn *conn)
     const struct kith_blobs_progress *progress = &receiver->progress;
     uint64_t time = receiver->ended_ns - receiver->started_ns, fetched = progress->bytes_done - progress->bytes_resumed;
     char size[OUTPUT_NUMBER_SIZE], took[OUTPUT_NUMBER_SIZE], rate[OUTPUT_NUMBER_SIZE], kept[OUTPUT_NUMBER_SIZE];
+    char clean[CLI_PATH_SIZE];
 
     if (receiver->cli->json) {
         report_json(receiver, conn);
@@ -214,8 +257,11 @@ static void report(const struct receiver *receiver, struct kith_conn *conn)
                     output_duration(time, took), output_byte_rate((double)fetched / ((double)(time + 1) / 1e9), rate),
                     progress->bytes_resumed > 0 ? "; there already: " : "",
                     progress->bytes_resumed > 0 ? output_size(progress->bytes_resumed, kept) : "");
-    for (size_t i = 0; i < json_array_size(receiver->paths); i++)
-        printf("%s\n", json_string_value(json_array_get(receiver->paths, i)));
+    for (size_t i = 0; i < json_array_size(receiver->paths); i++) {
+        const char *path = json_string_value(json_array_get(receiver->paths, i));
+
+        printf("%s\n", isatty(STDOUT_FILENO) ? output_clean(path, clean, sizeof clean) : path);
+    }
 }
 
 static int receive(struct receiver *receiver)
@@ -241,6 +287,18 @@ static int receive(struct receiver *receiver)
     return code;
 }
 
+/* A whole ticket of the other kind deserves other words than a damaged one. */
+static int fail_ticket(struct cli *cli)
+{
+    struct kith_error error = *kith_error_last();
+    struct kith_addr addr;
+
+    if (kith_addr_parse(cli->args.items[0], &addr) == 0)
+        return cli_usage(cli, "this ticket is that of an endpoint and names no file: ask for the one that kith send "
+                              "prints, which begins with 'blob'");
+    return cli_usage(cli, "cannot read the ticket: %s", error.text);
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct receiver *receiver;
@@ -262,7 +320,7 @@ static int run(struct cli *cli, int argc, char **argv)
     receiver->output = output;
     receiver->force = force;
     if (kith_blob_ticket_parse(cli->args.items[0], &receiver->ticket) != 0) {
-        code = cli_usage(cli, "cannot read the ticket: %s", kith_error_last()->text);
+        code = fail_ticket(cli);
     } else if ((code = cli_remote_parse(cli, cli->args.items[0], addrs.items, addrs.count, &receiver->remote)) == 0 &&
                (code = plan(receiver)) == 0) {
         code = receive(receiver);

@@ -82,22 +82,22 @@ static int spool_stdin(struct sender *sender)
     if (!cli_cache_path(base))
         snprintf(base, sizeof base, "/tmp");
     if ((problem = files_make_directory(base)) != 0 || !files_join(base, "stdin-XXXXXX", sender->spool))
-        return cli_fail_text(cli, KITH_ERR_IO, strerror(problem), "cannot use the directory %s", base);
+        return cli_fail_file(cli, problem, "XDG_CACHE_HOME can name another one", "cannot use the directory %s", base);
     if (mkdtemp(sender->spool) == NULL) {
         problem = errno;
         sender->spool[0] = 0;
-        return cli_fail_text(cli, KITH_ERR_PERMISSION, strerror(problem), "cannot use the directory %s", base);
+        return cli_fail_file(cli, problem, "XDG_CACHE_HOME can name another one", "cannot use the directory %s", base);
     }
     if (!files_join(sender->spool, sender->name != NULL ? sender->name : "stdin", sender->path))
         return cli_usage(cli, "--name is too long");
     if ((file = open(sender->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
-        return cli_fail_text(cli, KITH_ERR_PERMISSION, strerror(errno), "cannot write %s", sender->path);
+        return cli_fail_file(cli, errno, NULL, "cannot write %s", sender->path);
     problem = copy_stdin(sender, file);
     if (close(file) != 0 && problem == 0)
         problem = errno;
     if (problem != 0)
-        return cli_fail_text(cli, problem == ENOSPC || problem == EDQUOT ? KITH_ERR_NO_SPACE : KITH_ERR_IO,
-                             strerror(problem), "cannot keep standard input in %s", sender->path);
+        return cli_fail_file(cli, problem, "make room, or name another directory with XDG_CACHE_HOME",
+                             "cannot keep standard input in %s", sender->path);
     return cli->loop.is_interrupted ? cli_fail_text(cli, KITH_ERR_CANCELLED, NULL, "reading standard input") : 0;
 }
 
@@ -108,8 +108,8 @@ static int choose_path(struct sender *sender, const char *given)
     if (strcmp(given, "-") == 0)
         return spool_stdin(sender);
     if ((real = realpath(given, NULL)) == NULL)
-        return cli_fail_text(sender->cli, errno == EACCES ? KITH_ERR_PERMISSION : KITH_ERR_NOT_FOUND, strerror(errno),
-                             "%s", given);
+        return cli_fail_file(sender->cli, errno, errno == EACCES ? "its owner must let you read it" : NULL, "%s",
+                             given);
     snprintf(sender->path, sizeof sender->path, "%s", real);
     free(real);
     if (strcmp(sender->path, "/") == 0)
@@ -120,6 +120,16 @@ static int choose_path(struct sender *sender, const char *given)
 }
 
 /* ---- Offering ---- */
+
+/* The library's words begin with the path that is meant; it need not be said twice. */
+static int fail_add(struct sender *sender, const struct kith_op *op)
+{
+    const char *todo = kith_op_result(op) == KITH_ERR_PERMISSION ? "its owner must let you read it" : NULL;
+
+    if (strncmp(kith_op_error(op)->text, sender->path, strlen(sender->path)) == 0)
+        return cli_fail_op(sender->cli, op, todo, "cannot offer");
+    return cli_fail_op(sender->cli, op, todo, "cannot offer %s", sender->path);
+}
 
 static int add(struct sender *sender)
 {
@@ -136,7 +146,7 @@ static int add(struct sender *sender)
     if ((err = transfer_wait(cli, op)) == 0)
         err = kith_blobs_added(op, &sender->added);
     if (err != 0)
-        err = cli_fail_op(cli, op, "cannot offer %s", sender->path);
+        err = fail_add(sender, op);
     kith_op_free(op);
     return err;
 }

@@ -26,6 +26,7 @@ static int print_ticket(struct cli *cli, const char *kind, const struct kith_add
                         const struct kith_blob_ticket *blob)
 {
     char id[KITH_ID_TEXT_SIZE], hash[KITH_HASH_TEXT_SIZE] = "", text[KITH_SOCKADDR_TEXT_SIZE];
+    char relay[CLI_PATH_SIZE];
     const char *format = blob == NULL ? NULL : blob->format == KITH_BLOB_HASH_SEQ ? "collection" : "raw";
 
     kith_id_format(&addr->id, id);
@@ -43,7 +44,7 @@ static int print_ticket(struct cli *cli, const char *kind, const struct kith_add
     }
     printf("kind     %s\nid       %s\n", kind, id);
     for (size_t i = 0; i < addr->relay_count; i++)
-        printf("relay    %s\n", addr->relays[i]);
+        printf("relay    %s\n", output_clean(addr->relays[i], relay, sizeof relay));
     for (size_t i = 0; i < addr->ip_count; i++)
         printf("address  %s\n", kith_sockaddr_format(&addr->ips[i], text));
     if (addr->ignored_count > 0)
@@ -66,11 +67,11 @@ static int run(struct cli *cli, int argc, char **argv)
     text = cli->args.items[0];
     if (strncmp(text, "blob", 4) == 0) {
         if (kith_blob_ticket_parse(text, &blob) != 0)
-            return cli_fail(cli, KITH_ERR_PARSE, "cannot read the ticket");
+            return cli_usage(cli, "cannot read the ticket: %s", kith_error_last()->text);
         return print_ticket(cli, "blob", &blob.addr, &blob);
     }
     if (kith_addr_parse(text, &addr) != 0)
-        return cli_fail(cli, KITH_ERR_PARSE, "cannot read the ticket");
+        return cli_usage(cli, "cannot read the ticket: %s", kith_error_last()->text);
     return print_ticket(cli, strncmp(text, "endpoint", 8) == 0 ? "endpoint" : "id", &addr, NULL);
 }
 

@@ -47,8 +47,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
     int code = command->run(&cli, argc, argv);
 
     cli_close(&cli, 0);
-    if (fflush(stdout) != 0 && code == CLI_EXIT_OK) {
-        output_note("kith %s: the output could not be written", command->name);
+    /* A line that failed earlier is gone from the buffer: only the mark of the stream still tells. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_EXIT_OK) {
+        output_note("kith %s: the output could not be written: is the disk full, or the reader gone?", command->name);
         code = CLI_EXIT_FAILED;
     }
     return code;

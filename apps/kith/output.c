@@ -217,12 +217,52 @@ bool output_qr(const char *text)
     return true;
 }
 
+/* Size of the UTF-8 sequence at `text`, 0 if there is none; *code is what it stands for. */
+static size_t read_utf8(const unsigned char *text, uint32_t *code)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    size_t size = text[0] < 0x80   ? 1
+                  : text[0] < 0xc2 ? 0
+                  : text[0] < 0xe0 ? 2
+                  : text[0] < 0xf0 ? 3
+                  : text[0] < 0xf5 ? 4
+                                   : 0;
+
+    *code = size <= 1 ? text[0] : text[0] & (0xffu >> (size + 1));
+    for (size_t i = 1; i < size; i++) {
+        if ((text[i] & 0xc0) != 0x80) /* the end of the string too */
+            return 0;
+        *code = *code << 6 | (text[i] & 0x3f);
+    }
+    if (size > 1 && (*code < least[size] || *code > 0x10ffff || (*code >= 0xd800 && *code < 0xe000)))
+        return 0;
+    return size;
+}
+
+/* Controls (C0 and C1), line ends, and what steers the direction of text. */
+static bool is_harmful(uint32_t code)
+{
+    return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x061c || (code >= 0x200e && code <= 0x200f) ||
+           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+}
+
 const char *output_clean(const char *from, char *to, size_t size)
 {
-    size_t i = 0;
+    const unsigned char *text = (const unsigned char *)from;
+    size_t used = 0;
 
-    for (; from[i] != 0 && i + 1 < size; i++)
-        to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
-    to[i] = 0;
+    while (*text != 0) {
+        uint32_t code;
+        size_t part = read_utf8(text, &code);
+        bool is_bad = part == 0 || is_harmful(code);
+        size_t shown = is_bad ? 1 : part;
+
+        if (used + shown >= size)
+            break;
+        memcpy(to + used, is_bad ? (const void *)"?" : text, shown);
+        used += shown;
+        text += part == 0 ? 1 : part;
+    }
+    to[used] = 0;
     return to;
 }

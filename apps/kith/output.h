@@ -47,7 +47,10 @@ void output_restore_terminal(void);
 
 /** Prints a QR code of the text on stderr, from half blocks. False if the text is too long for one. */
 bool output_qr(const char *text);
-/** Copies `from` with control characters replaced by '?', cut to fit. Returns `to`. */
+/**
+ * Copies `from`, cut to fit, with '?' for what is not UTF-8, moves the cursor, or turns the direction of text round: nothing
+ * that a peer chose may change what a terminal shows of the rest. Returns `to`.
+ */
 const char *output_clean(const char *from, char *to, size_t size);
 
 #endif

@@ -407,6 +407,7 @@ static void on_connected(struct kith_op *op, void *user)
         return;
     }
     session->conn = kith_op_take_conn(op);
+    session->owner->was_connected = true;
     kith_op_free(op);
     session->op = NULL;
     take_name(session);
@@ -423,6 +424,9 @@ void sessions_dial(struct sessions *sessions, struct pipe_end in, struct pipe_en
             in.fd = -1;
         pipe_end_close(&in, true);
         pipe_end_close(&out, true);
+        if (!sessions->cli->quiet)
+            output_note("kith %s: a client was turned away: %d are served already", sessions->cli->command->name,
+                        SESSIONS_MAX);
         return;
     }
     session = session_new(sessions);

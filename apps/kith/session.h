@@ -27,7 +27,7 @@ struct sessions {
     size_t count;
     bool stdio_is_taken;
     /* What became of the last session, for commands that have only one. */
-    bool stdio_is_over;
+    bool stdio_is_over, was_connected;
     int err;
     char why[SESSION_WHY_SIZE];
 };

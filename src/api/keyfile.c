@@ -38,7 +38,9 @@ static int read_secret(struct kith_rt *rt, const char *path, struct kith_secret 
 
     if ((err = kith__rt_file_open(rt, NULL, path, KITH_RT_READ, 0, &file)) != 0)
         return kith__fail(err, 0, "the key file %s cannot be read: %s", path, kith_strerror(err));
-    if ((err = kith__rt_file_stat(file, &stat)) == 0 && (stat.mode & 077) != 0)
+    if ((err = kith__rt_file_stat(file, &stat)) == 0 && stat.kind != KITH_RT_KIND_FILE)
+        err = kith__fail(KITH_ERR_INVALID, 0, "%s is not a file: the name of a key file is expected", path);
+    else if (err == 0 && (stat.mode & 077) != 0)
         err = kith__fail(KITH_ERR_PERMISSION, 0, "the key file %s can be read by others: run chmod 600 on it", path);
     else if (err == 0 && (err = kith__rt_file_pread(file, text, sizeof text, 0, &size)) != 0)
         err = kith__fail(err, 0, "the key file %s cannot be read: %s", path, kith_strerror(err));

@@ -33,7 +33,7 @@ static size_t from_hex(const char *text, unsigned char *out)
     size_t size = strlen(text) / 2;
 
     for (size_t i = 0; i < size; i++) {
-        unsigned byte;
+        unsigned byte = 0;
 
         if (i == BYTES_MAX || sscanf(text + 2 * i, "%2x", &byte) != 1)
             fail("hex digits are expected");
