@@ -5,6 +5,14 @@
 
 enum { TEXT_SIZE = 1024 };
 
+/* Lines carry words of peers: what moves a terminal's cursor, or begins another line, does not get through. */
+static void defuse(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+}
+
 void kith__log(const struct kith_log *log, enum kith_log_level level, const char *part, const char *format, ...)
 {
     char text[TEXT_SIZE];
@@ -16,5 +24,6 @@ void kith__log(const struct kith_log *log, enum kith_log_level level, const char
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = '\0';
     va_end(arguments);
+    defuse(text);
     log->write(log->ctx, level, part, text);
 }

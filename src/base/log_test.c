@@ -35,3 +35,12 @@ KITH_TEST(log_formats_only_wanted_levels)
     kith__log(&log, KITH_LOG_ERROR, "rt", "%01500d", 1);
     KITH_CHECK_EQ(sink.size, 1023);
 }
+
+KITH_TEST(log_lines_carry_no_control_characters)
+{
+    struct sink sink = { 0 };
+    struct kith_log log = { keep, &sink, KITH_LOG_WARN };
+
+    kith__log(&log, KITH_LOG_WARN, "quic", "reason %.*s", 7, "a\n\033[2J\x7f");
+    KITH_CHECK_STR(sink.text, "reason a??[2J?");
+}
