@@ -34,5 +34,5 @@ int main(int argc, char **argv)
     printf("%.*s\n", (int)size, back);
     kith_stream_free(stream);
     kith_conn_free(conn);
-    return kith_endpoint_close(endpoint, KITH_NS_PER_S) == 0 ? 0 : fail("close");
+    return kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S) == 0 ? 0 : fail("close");
 }

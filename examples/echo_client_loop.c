@@ -84,7 +84,7 @@ int main(int argc, char **argv)
     }
     kith_stream_free(client.stream);
     kith_conn_free(client.conn);
-    kith_endpoint_close(endpoint, KITH_NS_PER_S);
+    kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S);
     kith_context_free(options.context);
     return client.status;
 }

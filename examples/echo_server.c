@@ -47,5 +47,5 @@ int main(int argc, char **argv)
         echo(conn);
         kith_conn_free(conn);
     }
-    return kith_endpoint_close(endpoint, KITH_NS_PER_S) == 0 ? 0 : fail("close");
+    return kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S) == 0 ? 0 : fail("close");
 }

@@ -129,7 +129,7 @@ int main(int argc, char **argv)
         kith_context_process(options.context);
     }
     kith_op_free(server.accepting);
-    kith_endpoint_close(server.endpoint, KITH_NS_PER_S);
+    kith_endpoint_close(server.endpoint, 10 * KITH_NS_PER_S);
     kith_context_free(options.context);
     return 0;
 }
