@@ -167,7 +167,7 @@ def tickets_are_explained(home):
     shown = json.loads(run(home, "ticket", "--json", text).stdout)
     assert shown["kind"] == "blob" and shown["addresses"] == ["192.0.2.1:4433"] and shown["format"] == "collection"
     assert shown["id"].startswith("ae58ff88") and shown["hash"].startswith("0b84d358")
-    run(home, "ticket", text[:-3], code=1)
+    run(home, "ticket", text[:-3], code=2)
 
 
 def send_and_receive(home, path, *options, code=0):
