@@ -1,2 +1,219 @@
+/* The first packets: Retry, refusal, silence, resumption, 0-RTT, versions. */
 #include "trial.h"
-const struct kith_scenario kith__scenarios_handshake[] = { { 0 } };
+
+#include "base/assert.h"
+
+#include <string.h>
+
+#define BAD_NET                                                                                                        \
+    {                                                                                                                  \
+        .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 250000 }, .duplicate_ppm = { 0, 100000 },                        \
+        .reorder_ppm = { 0, 100000 }, .reorder_us = {                                                                  \
+            1000,                                                                                                      \
+            30000                                                                                                      \
+        }                                                                                                              \
+    }
+#define SMALL_PLAN                                                                                                     \
+    {                                                                                                                  \
+        .streams = 3, .up_max = 5000, .down_max = 5000                                                                 \
+    }
+
+static enum kith_sim_verdict play_plain(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    kith__trial_set_up(trial);
+    kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_finish(trial));
+    DEMAND(scenario->answer != KITH_SIMAPP_RETRY || trial->apps[KITH_TRIAL_SERVER].retries > 0);
+    return kith__trial_close(trial);
+}
+
+static bool client_is_over(struct kith_trial *trial)
+{
+    return kith__simapp_newest(&trial->apps[0])->is_drained;
+}
+
+/* A client that is refused, or gets no answer, ends with that reason. */
+static enum kith_sim_verdict play_no_entry(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *client;
+
+    kith__trial_set_up(trial);
+    client = kith__trial_dial(trial, &scenario->plan);
+    client->may_end = true;
+    TRY(kith__trial_until(trial, client_is_over, 200 * KITH_NS_PER_S));
+    DEMAND(!client->is_connected);
+    if (scenario->answer == KITH_SIMAPP_IGNORE)
+        DEMAND(client->err == KITH_ERR_IDLE || client->err == KITH_ERR_TIMEOUT);
+    else
+        DEMAND(client->err == KITH_ERR_REFUSED);
+    return KITH_SIM_OK;
+}
+
+static bool has_session(struct kith_trial *trial)
+{
+    return trial->apps[0].session_size > 0;
+}
+
+/* A second connection resumes; with 0-RTT its first bytes travel before the handshake ends. */
+static enum kith_sim_verdict play_resumption(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simapp_plan plan = scenario->plan;
+    struct kith_simconn *second;
+
+    kith__trial_set_up(trial);
+    plan.early = false;
+    kith__trial_dial(trial, &plan);
+    TRY(kith__trial_finish(trial));
+    TRY(kith__trial_until(trial, has_session, 60 * KITH_NS_PER_S));
+    TRY(kith__trial_close(trial));
+    trial->apps[KITH_TRIAL_SERVER].answer = kith__trial_choose(trial, (struct kith_choice) { 0, 1 }) != 0
+                                                ? KITH_SIMAPP_RETRY
+                                                : KITH_SIMAPP_ACCEPT;
+    second = kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_finish(trial));
+    DEMAND(!scenario->plan.early || (second->early_ready && second->early_accepted));
+    return kith__trial_close(trial);
+}
+
+/* The server starts anew between the two: its ticket keys are gone, 0-RTT is rejected and sent again. */
+static enum kith_sim_verdict play_early_rejected(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simapp_plan plan = scenario->plan;
+    struct kith_simconn *second;
+
+    kith__trial_set_up(trial);
+    plan.early = false;
+    kith__trial_dial(trial, &plan);
+    TRY(kith__trial_finish(trial));
+    TRY(kith__trial_until(trial, has_session, 60 * KITH_NS_PER_S));
+    TRY(kith__trial_close(trial));
+    kith__simcheck_stop(trial, KITH_TRIAL_SERVER);
+    KITH_ASSERT(kith__simapp_start(&trial->apps[KITH_TRIAL_SERVER]) == 0);
+    second = kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_finish(trial));
+    DEMAND(second->early_ready && !second->early_accepted);
+    return kith__trial_close(trial);
+}
+
+/* ---- Versions: one side is not kith but a bare socket ---- */
+
+struct bare {
+    struct kith_rt_udp *udp;
+    uint8_t bytes[1500];
+    struct kith_quic_received last;
+    uint64_t count;
+    bool answers; /* every long header gets a Version Negotiation with a version that nobody speaks */
+};
+
+static void bare_on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
+{
+    struct bare *bare = ctx;
+
+    (void)now_ns;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = KITH_MIN(batch[i].size, sizeof bare->bytes);
+        struct kith_quic_transmit transmit = { .remote = batch[i].remote };
+        uint8_t reply[64] = { 0x80, 0, 0, 0, 0 };
+        const uint8_t *in = batch[i].bytes;
+        size_t dcid = in[5], scid = in[6 + dcid], at = 5;
+
+        memcpy(bare->bytes, in, size);
+        bare->last = batch[i];
+        bare->count++;
+        if (!bare->answers || dcid > 20 || scid > 20)
+            continue;
+        reply[at++] = (uint8_t)scid;
+        memcpy(reply + at, in + 7 + dcid, scid);
+        at += scid;
+        reply[at++] = (uint8_t)dcid;
+        memcpy(reply + at, in + 6, dcid);
+        at += dcid;
+        memcpy(reply + at, "\x1a\x2a\x3a\x4a\x6b\x33\x43\xcf", 8);
+        transmit.size = at + 8;
+        KITH_ASSERT(kith__rt_udp_send(bare->udp, &transmit, reply) == 0);
+    }
+}
+
+static void bare_open(struct kith_trial *trial, struct bare *bare, const char *ip, const char *bind)
+{
+    struct kith_sim_host_options options = { .name = "bare", .no_gro = true };
+    struct kith_rt_udp_events events = { bare_on_receive, NULL, bare };
+    struct kith_rt_udp_options udp = { .local = kith__trial_address(bind) };
+    struct kith_sim_host *host;
+
+    options.addrs[0] = kith__trial_address(ip);
+    KITH_ASSERT(kith__sim_host_new(trial->sim, &options, &host) == 0);
+    KITH_ASSERT(kith__rt_udp_open(kith__sim_rt(host), &udp, &events, &bare->udp) == 0);
+}
+
+/* Someone speaks another version: the server names the one it speaks, and makes no connection. */
+static enum kith_sim_verdict play_other_version(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_quic_transmit transmit = { .remote = kith__trial_address("10.0.0.2:4433"), .size = 1200 };
+    static struct bare bare;
+    uint8_t bytes[1200] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 3, 0xa, 0xb, 0xc };
+    static const uint8_t expected[] = { 0, 0, 0, 0, 3, 0xa, 0xb, 0xc, 8, 1, 2, 3, 4, 5, 6, 7, 8 };
+    struct kith_quic_host_stats stats;
+    bool names_v1 = false;
+
+    (void)scenario;
+    kith__trial_set_up(trial);
+    bare_open(trial, &bare, "10.0.0.8:0", "0.0.0.0:7");
+    KITH_ASSERT(kith__rt_udp_send(bare.udp, &transmit, bytes) == 0);
+    TRY(kith__trial_until(trial, NULL, KITH_NS_PER_S));
+    trial->check.sent += bare.count; /* what the bare host sent: as many as it got */
+    kith_quic_host_stats(kith__driver_host(trial->apps[KITH_TRIAL_SERVER].driver), &stats);
+    kith__rt_udp_close(bare.udp);
+    DEMAND(bare.count == 1 && stats.version_negotiations_sent == 1 && stats.conns_opened == 0);
+    DEMAND((bare.bytes[0] & 0x80) != 0 && memcmp(bare.bytes + 1, expected, sizeof expected) == 0);
+    for (size_t at = 1 + sizeof expected; at + 4 <= bare.last.size; at += 4)
+        names_v1 |= memcmp(bare.bytes + at, "\0\0\0\1", 4) == 0;
+    DEMAND(names_v1);
+    return KITH_SIM_OK;
+}
+
+/* The server speaks no version of ours: the client ends with VERSION. */
+static enum kith_sim_verdict play_no_version(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_sockaddr addr = kith__trial_address("10.0.0.8:7");
+    static struct bare bare = { .answers = true };
+    struct kith_simconn *client;
+
+    kith__trial_set_up(trial);
+    bare_open(trial, &bare, "10.0.0.8:0", "0.0.0.0:7");
+    KITH_ASSERT(kith__simapp_dial(&trial->apps[0], &trial->apps[1], &addr, &scenario->plan, &client) == 0);
+    client->may_end = true;
+    TRY(kith__trial_until(trial, client_is_over, 60 * KITH_NS_PER_S));
+    TRY(kith__trial_until(trial, NULL, KITH_NS_PER_S));
+    trial->check.sent += bare.count;
+    kith__rt_udp_close(bare.udp);
+    DEMAND(client->err == KITH_ERR_VERSION);
+    return KITH_SIM_OK;
+}
+
+const struct kith_scenario kith__scenarios_handshake[] = {
+    { .name = "handshake-bad-network", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN },
+    { .name = "handshake-retry", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN, .answer = KITH_SIMAPP_RETRY },
+    { .name = "handshake-refused",
+      .play = play_no_entry,
+      .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 50000 } },
+      .plan = SMALL_PLAN,
+      .answer = KITH_SIMAPP_REFUSE },
+    { .name = "handshake-ignored",
+      .play = play_no_entry,
+      .net = { .delay_us = { 1000, 40000 } },
+      .plan = SMALL_PLAN,
+      .answer = KITH_SIMAPP_IGNORE },
+    { .name = "handshake-resumption", .play = play_resumption, .net = BAD_NET, .plan = SMALL_PLAN },
+    { .name = "handshake-early-data",
+      .play = play_resumption,
+      .net = BAD_NET,
+      .plan = { .streams = 5, .up_max = 20000, .down_max = 5000, .early = true } },
+    { .name = "handshake-early-data-rejected",
+      .play = play_early_rejected,
+      .net = BAD_NET,
+      .plan = { .streams = 5, .up_max = 20000, .down_max = 5000, .early = true } },
+    { .name = "handshake-other-version", .play = play_other_version, .seeds_percent = 5, .plan = SMALL_PLAN },
+    { .name = "handshake-no-version", .play = play_no_version, .seeds_percent = 5, .plan = SMALL_PLAN },
+    { 0 }
+};

@@ -1,2 +1,170 @@
+/* The way changes under a running connection: MTU, NAT, addresses, ECN. */
 #include "trial.h"
-const struct kith_scenario kith__scenarios_path[] = { { 0 } };
+
+#include "base/assert.h"
+#include "rt/sim/world.h"
+
+#define BOTH_WAYS                                                                                                      \
+    {                                                                                                                  \
+        .streams = 4, .up_min = 300000, .up_max = 900000, .down_min = 300000, .down_max = 900000                       \
+    }
+#define MOBILE_NET                                                                                                     \
+    {                                                                                                                  \
+        .delay_us = { 2000, 30000 }, .loss_ppm = { 0, 20000 }, .rate_kbit = { 5000, 20000 }, .has_nat = true           \
+    }
+
+static enum kith_sim_verdict run_some(struct kith_trial *trial)
+{
+    return kith__trial_until(trial, NULL,
+                             kith__trial_choose(trial, (struct kith_choice) { 100, 900 }) * KITH_NS_PER_MS);
+}
+
+static enum kith_sim_verdict set_up_and_begin(struct kith_trial *trial, const struct kith_scenario *scenario,
+                                              struct kith_simconn **conn)
+{
+    kith__trial_set_up(trial);
+    *conn = kith__trial_dial(trial, &scenario->plan);
+    return KITH_SIM_OK;
+}
+
+/* From the start packets above a size vanish: discovery must find the largest that passes. */
+static enum kith_sim_verdict play_small_mtu(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    size_t mtu = (size_t)kith__trial_choose(trial, scenario->extra);
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    kith__sim_host_up(trial->apps[0].host)->mtu = mtu;
+    kith__sim_host_up(trial->apps[1].host)->mtu = mtu;
+    TRY(kith__trial_finish(trial));
+    DEMAND(kith__trial_path(conn).udp_size + 28u <= mtu);
+    DEMAND(kith__trial_path(conn).udp_size + 28u + 60u > mtu || kith__trial_path(conn).udp_size >= 1400);
+    return kith__trial_close(trial);
+}
+
+/* In the middle the way shrinks, and nobody says so. */
+static enum kith_sim_verdict play_black_hole(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    size_t mtu = (size_t)kith__trial_choose(trial, scenario->extra);
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    TRY(kith__trial_until(trial, NULL, 700 * KITH_NS_PER_MS));
+    kith__trial_note(trial, "the way becomes narrow");
+    kith__sim_host_up(trial->apps[0].host)->mtu = mtu;
+    kith__sim_host_up(trial->apps[1].host)->mtu = mtu;
+    TRY(kith__trial_finish(trial));
+    DEMAND(kith__trial_path(conn).udp_size + 28u <= mtu);
+    return kith__trial_close(trial);
+}
+
+/* The NAT forgets its mappings several times: the client's port changes, and it does not know. */
+static enum kith_sim_verdict play_rebinding(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    for (int i = 0; i < 3; i++) {
+        TRY(run_some(trial));
+        kith__trial_note(trial, "the NAT forgets");
+        kith__sim_nat_rebind(trial->nat);
+    }
+    TRY(kith__trial_finish(trial));
+    return kith__trial_close(trial);
+}
+
+/* The NAT gets another public address. */
+static enum kith_sim_verdict play_address_change(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    static const char *const outer[] = { "10.0.1.7:0", "10.0.1.8:0" };
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    for (size_t i = 0; i < KITH_COUNT(outer); i++) {
+        struct kith_sockaddr addr = kith__trial_address(outer[i]);
+
+        TRY(run_some(trial));
+        kith__trial_note(trial, "the NAT moves");
+        KITH_ASSERT(kith__sim_nat_move(trial->nat, &addr) == 0);
+    }
+    TRY(kith__trial_finish(trial));
+    return kith__trial_close(trial);
+}
+
+/* The client itself goes to its other address, and back. */
+static enum kith_sim_verdict play_migration(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    for (size_t i = 1; i <= 2; i++) {
+        struct kith_sockaddr local = { 0 };
+
+        TRY(run_some(trial));
+        if (!conn->is_confirmed)
+            continue;
+        local = trial->apps[0].host->options.addrs[i % 2];
+        local.port = trial->apps[0].bind.port;
+        kith__trial_note(trial, "the client migrates");
+        if (kith_quic_conn_migrate(conn->conn, &local, kith__sim_now(trial->sim)) != 0)
+            kith__simapp_note(&trial->apps[0], "it may not yet");
+        kith__driver_pump(trial->apps[0].driver);
+    }
+    TRY(kith__trial_finish(trial));
+    return kith__trial_close(trial);
+}
+
+/* Routers mark instead of dropping: the senders slow down, and nothing is lost. */
+static enum kith_sim_verdict play_ecn(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_quic_path_info path;
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    kith__sim_host_up(trial->apps[0].host)->mark_size = 20000;
+    TRY(kith__trial_finish(trial));
+    path = kith__trial_path(conn);
+    DEMAND(path.ecn_capable && path.ecn_ce_count > 0);
+    DEMAND(path.packets_lost == 0 && path.congestion_events > 0);
+    DEMAND(kith__sim_stats(trial->sim).drop_queue == 0);
+    return kith__trial_close(trial);
+}
+
+/* A router clears the bits: the sender notices, gives ECN up, and goes on. */
+static enum kith_sim_verdict play_bleached(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    TRY(kith__trial_finish(trial));
+    DEMAND(!kith__trial_path(conn).ecn_capable);
+    return kith__trial_close(trial);
+}
+
+const struct kith_scenario kith__scenarios_path[] = {
+    { .name = "path-small-mtu",
+      .play = play_small_mtu,
+      .net = { .delay_us = { 2000, 30000 }, .loss_ppm = { 0, 10000 } },
+      .extra = { 1280, 1500 },
+      .plan = BOTH_WAYS },
+    { .name = "path-mtu-black-hole",
+      .play = play_black_hole,
+      .net = { .delay_us = { 2000, 30000 }, .rate_kbit = { 5000, 10000 } },
+      .extra = { 1280, 1300 },
+      .plan = BOTH_WAYS },
+    { .name = "path-nat-rebinding", .play = play_rebinding, .net = MOBILE_NET, .plan = BOTH_WAYS },
+    { .name = "path-address-change", .play = play_address_change, .net = MOBILE_NET, .plan = BOTH_WAYS },
+    { .name = "path-client-migration",
+      .play = play_migration,
+      .net = { .delay_us = { 2000, 30000 }, .loss_ppm = { 0, 20000 }, .rate_kbit = { 5000, 20000 } },
+      .plan = BOTH_WAYS },
+    { .name = "path-ecn",
+      .play = play_ecn,
+      .net = { .delay_us = { 5000, 10000 }, .rate_kbit = { 5000, 10000 } },
+      .plan = { .streams = 1, .up_min = 2000000, .up_max = 2000000 } },
+    { .name = "path-ecn-bleached",
+      .play = play_bleached,
+      .net = { .delay_us = { 5000, 10000 }, .rate_kbit = { 5000, 10000 }, .bleaches_ecn = true },
+      .plan = BOTH_WAYS },
+    { 0 }
+};

@@ -1,2 +1,112 @@
+/* How fast it goes, in virtual time: what the machine does in that time does not matter. */
 #include "trial.h"
-const struct kith_scenario kith__scenarios_speed[] = { { 0 } };
+
+#include "base/assert.h"
+
+#include <string.h>
+
+/* One transfer from client to server; its goodput is recorded, and must reach a share of the link's rate. */
+static enum kith_sim_verdict play_bulk(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *client, *server;
+
+    trial->transport.stream_data_auto_max = 16 << 20;
+    kith__trial_set_up(trial);
+    client = kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_finish(trial));
+    server = kith__trial_server_conn(trial);
+    kith__trial_measure(trial, server, server->bytes_read, client->connected_ns);
+    if (scenario->goodput_percent != 0)
+        DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
+    return kith__trial_close(trial);
+}
+
+/* Two clients share the server's link; the slower one must not starve. */
+static enum kith_sim_verdict play_two_flows(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_sockaddr addr = kith__trial_address("10.0.0.2:4433");
+    struct kith_simconn *client, *other;
+    struct kith_simapp *app;
+    uint64_t first, second;
+
+    kith__trial_set_up(trial);
+    *kith__sim_host_down(trial->apps[KITH_TRIAL_SERVER].host) = (struct kith_sim_link) { .rate = 50000000,
+                                                                                         .queue_size = 150000 };
+    app = kith__trial_add_client(trial);
+    client = kith__trial_dial(trial, &scenario->plan);
+    KITH_ASSERT(kith__simapp_dial(app, &trial->apps[KITH_TRIAL_SERVER], &addr, &scenario->plan, &other) == 0);
+    TRY(kith__trial_until(trial, NULL, kith__trial_choose(trial, scenario->limit_s) * KITH_NS_PER_S));
+    DEMAND(client->is_connected && other->is_connected);
+    first = kith__trial_path(client).bytes_sent - kith__trial_path(client).bytes_lost;
+    second = kith__trial_path(other).bytes_sent - kith__trial_path(other).bytes_lost;
+    trial->result->goodput = (first + second) * 8 / trial->scenario->limit_s.min;
+    trial->result->capacity = 50000000;
+    DEMAND(first * 4 > second && second * 4 > first);
+    DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
+    return kith__trial_close(trial);
+}
+
+#define LINK(mbit, delay_ms, queue)                                                                                    \
+    .rate_kbit = { (mbit)*1000, (mbit)*1000 }, .delay_us = { (delay_ms)*1000, (delay_ms)*1000 },                       \
+    .queue_bytes = { queue, queue }
+
+const struct kith_scenario kith__scenarios_speed[] = {
+    { .name = "speed-100mbit-clean",
+      .play = play_bulk,
+      .net = { LINK(100, 10, 375000) },
+      .seeds_percent = 10,
+      .goodput_percent = 85,
+      .plan = { .streams = 1, .up_min = 20000000, .up_max = 20000000 } },
+    { .name = "speed-100mbit-clean-newreno",
+      .play = play_bulk,
+      .net = { LINK(100, 10, 375000) },
+      .seeds_percent = 10,
+      .goodput_percent = 85,
+      .congestion = KITH_QUIC_NEWRENO,
+      .plan = { .streams = 1, .up_min = 20000000, .up_max = 20000000 } },
+    { .name = "speed-100mbit-eight-streams",
+      .play = play_bulk,
+      .net = { LINK(100, 10, 375000) },
+      .seeds_percent = 10,
+      .goodput_percent = 80,
+      .plan = { .streams = 8, .up_min = 2000000, .up_max = 2000000, .priorities = true } },
+    { .name = "speed-100mbit-loss-1",
+      .play = play_bulk,
+      .net = { LINK(100, 10, 375000), .loss_ppm = { 10000, 10000 } },
+      .seeds_percent = 10,
+      .goodput_percent = 3,
+      .plan = { .streams = 1, .up_min = 5000000, .up_max = 5000000 } },
+    { .name = "speed-1gbit",
+      .play = play_bulk,
+      .net = { LINK(1000, 5, 2500000) },
+      .seeds_percent = 10,
+      .goodput_percent = 40,
+      .plan = { .streams = 1, .up_min = 10000000, .up_max = 10000000 } },
+    { .name = "speed-10mb-bad-link",
+      .play = play_bulk,
+      .net = { LINK(50, 15, 100000), .loss_ppm = { 5000, 5000 }, .duplicate_ppm = { 5000, 5000 },
+               .reorder_ppm = { 10000, 10000 }, .reorder_us = { 5000, 5000 }, .jitter_us = { 2000, 2000 } },
+      .seeds_percent = 10,
+      .goodput_percent = 3,
+      .plan = { .streams = 1, .up_min = 10000000, .up_max = 10000000 } },
+    { .name = "speed-narrow-queue",
+      .play = play_bulk,
+      .net = { LINK(20, 20, 25000) },
+      .seeds_percent = 10,
+      .goodput_percent = 55,
+      .plan = { .streams = 1, .up_min = 10000000, .up_max = 10000000 } },
+    { .name = "speed-long-round-trip",
+      .play = play_bulk,
+      .net = { LINK(20, 300, 1500000) },
+      .seeds_percent = 10,
+      .goodput_percent = 30,
+      .plan = { .streams = 1, .up_min = 10000000, .up_max = 10000000 } },
+    { .name = "speed-two-flows",
+      .play = play_two_flows,
+      .net = { .delay_us = { 10000, 10000 } },
+      .limit_s = { 20, 20 },
+      .seeds_percent = 10,
+      .goodput_percent = 80,
+      .plan = { .streams = 1, .up_min = 300000000, .up_max = 300000000 } },
+    { 0 }
+};
