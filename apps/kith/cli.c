@@ -138,7 +138,8 @@ static void print_error(const struct cli *cli, const char *code, int exit_code, 
 
     output_note("kith %s: %s", cli->command->name, output_clean(text, clean, sizeof clean));
     if (cli->json)
-        output_json(
+        output_json_to(
+            cli->stdout_is_data ? stderr : stdout,
             json_pack("{s:s, s:s, s:s, s:i}", "event", "error", "code", code, "text", clean, "exit", exit_code));
 }
 
@@ -194,7 +195,7 @@ static int fail_with(struct cli *cli, int err, const char *why, const char *todo
     char what[512], text[1024];
 
     vsnprintf(what, sizeof what, format, arguments);
-    if (err == KITH_ERR_CANCELLED)
+    if (why == NULL && err == KITH_ERR_CANCELLED)
         why = "interrupted";
     snprintf(text, sizeof text, "%s: %s%s%s", what, why != NULL && *why != 0 ? why : kith_strerror(err),
              todo != NULL ? "; " : "", todo != NULL ? todo : "");
@@ -208,7 +209,8 @@ int cli_fail(struct cli *cli, int err, const char *format, ...)
     va_list arguments;
 
     va_start(arguments, format);
-    err = fail_with(cli, err, error->code == err ? error->text : NULL, NULL, format, arguments);
+    err = fail_with(cli, err, error->code == err && err != KITH_ERR_CANCELLED ? error->text : NULL, NULL, format,
+                    arguments);
     va_end(arguments);
     return err;
 }
@@ -223,8 +225,8 @@ int cli_fail_op(struct cli *cli, const struct kith_op *op, const char *todo, con
         err = KITH_ERR_CANCELLED;
     error = kith_op_error(op);
     va_start(arguments, format);
-    err = fail_with(cli, err, error->code == err ? error->text : NULL, err == KITH_ERR_CANCELLED ? NULL : todo, format,
-                    arguments);
+    err = fail_with(cli, err, error->code == err && err != KITH_ERR_CANCELLED ? error->text : NULL,
+                    err == KITH_ERR_CANCELLED ? NULL : todo, format, arguments);
     va_end(arguments);
     return err;
 }

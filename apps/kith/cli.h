@@ -36,6 +36,7 @@ struct cli_command {
 struct cli {
     const struct cli_command *command;
     bool json, quiet, wants_help;
+    bool stdout_is_data; /* then JSON goes to stderr */
     int verbose;
     const char *key_file;
     const char *qlog_directory;

@@ -139,6 +139,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "--addr HOST:PORT is missing");
     if (cli->command == &command_connect_unix && connector.unix_path == NULL)
         return cli_usage(cli, "--socket-path PATH is missing");
+    cli->stdout_is_data = connector.tcp == NULL && connector.unix_path == NULL;
     if ((code = choose_target(&connector)) != 0 ||
         (code = cli_remote_parse(cli, cli->args.items[0], connector.addrs.items, connector.addrs.count,
                                  &connector.remote)) != 0 ||

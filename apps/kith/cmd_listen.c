@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const uint64_t CLOSE_LIMIT_NS = 2 * KITH_NS_PER_S;
-enum { COMMAND_SIZE = KITH_TICKET_TEXT_SIZE + 512 };
+enum { CUSTOM_SIZE = 4 * CLI_ALPN_SIZE_MAX + 64, COMMAND_SIZE = KITH_TICKET_TEXT_SIZE + CUSTOM_SIZE + 128 };
 
 struct listener {
     struct sessions sessions;
@@ -39,22 +39,38 @@ static void accept_next(struct listener *listener)
         kith_op_on_done(listener->accept, on_accepted, listener);
 }
 
+/* " --custom-alpn TEXT" as a shell takes it back: in quotes where it is more than a plain word. */
+static void format_custom(const char *text, char out[CUSTOM_SIZE])
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:/._+-@%,";
+    bool is_plain = text[strspn(text, plain)] == 0;
+    size_t used = (size_t)snprintf(out, CUSTOM_SIZE, " --custom-alpn %s", is_plain ? "" : "'");
+
+    for (; *text != 0 && used + 6 < CUSTOM_SIZE; text++) {
+        if (*text == '\'')
+            used += (size_t)snprintf(out + used, CUSTOM_SIZE - used, "'\\''");
+        else
+            out[used++] = *text;
+    }
+    snprintf(out + used, CUSTOM_SIZE - used, "%s", is_plain ? "" : "'");
+}
+
 /* The whole command for the other side, the ticket as its last word. */
 static int print_ticket(struct listener *listener)
 {
     struct cli *cli = listener->sessions.cli;
-    const char *custom = listener->sessions.custom_alpn;
     const char *port = listener->tcp != NULL ? strrchr(listener->tcp, ':') : NULL;
-    char ticket[KITH_TICKET_TEXT_SIZE], command[COMMAND_SIZE], id[KITH_ID_TEXT_SIZE];
+    char custom[CUSTOM_SIZE] = "", ticket[KITH_TICKET_TEXT_SIZE], command[COMMAND_SIZE], id[KITH_ID_TEXT_SIZE];
     struct kith_addr addr;
     int err;
 
     cli_addr(cli, &addr);
     if ((err = kith_ticket_format(&addr, ticket, sizeof ticket)) != 0)
         return cli_fail(cli, err, "cannot write a ticket");
-    snprintf(command, sizeof command, "kith connect%s%s%s%s%s %s", custom != NULL ? " --custom-alpn " : "",
-             custom != NULL ? custom : "", port != NULL ? " --tcp localhost" : "", port != NULL ? port : "",
-             listener->unix_path != NULL ? " --unix ./kith.sock" : "", ticket);
+    if (listener->sessions.custom_alpn != NULL)
+        format_custom(listener->sessions.custom_alpn, custom);
+    snprintf(command, sizeof command, "kith connect%s%s%s%s %s", custom, port != NULL ? " --tcp localhost" : "",
+             port != NULL ? port : "", listener->unix_path != NULL ? " --unix ./kith.sock" : "", ticket);
     if (cli->json)
         output_json_to(listener->sessions.target == NULL ? stderr : stdout,
                        json_pack("{s:s, s:s, s:s, s:s}", "event", "listening", "id", kith_id_format(&addr.id, id),
@@ -130,6 +146,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "--host HOST:PORT is missing");
     if (cli->command == &command_listen_unix && listener.unix_path == NULL)
         return cli_usage(cli, "--socket-path PATH is missing");
+    cli->stdout_is_data = listener.tcp == NULL && listener.unix_path == NULL;
     if ((code = choose_target(&listener)) == 0 && (code = cli_open(cli, &listener.sessions.alpn, 1)) == 0 &&
         (code = print_ticket(&listener)) == 0)
         code = serve(&listener);

@@ -198,7 +198,8 @@ static int fetch(struct receiver *receiver, struct kith_conn *conn)
     else if (err == 0)
         add_path(receiver, receiver->target);
     else if (err == KITH_ERR_CANCELLED)
-        code = cli_fail_text(receiver->cli, err, NULL, "what is there is kept, and the same command goes on with it");
+        code = cli_fail_text(receiver->cli, err, "what is there is kept, and the same command goes on with it",
+                             "interrupted");
     else
         code = cli_fail_op(receiver->cli, op, todo(receiver, err), "cannot receive from %s", receiver->remote.name);
     kith_op_free(op);

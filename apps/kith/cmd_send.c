@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const uint64_t CLOSE_LIMIT_NS = 2 * KITH_NS_PER_S;
@@ -103,10 +104,15 @@ static int spool_stdin(struct sender *sender)
 
 static int choose_path(struct sender *sender, const char *given)
 {
+    struct stat info;
     char *real;
 
     if (strcmp(given, "-") == 0)
         return spool_stdin(sender);
+    if (stat(given, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) /* opening a pipe would wait */
+        return cli_fail_text(sender->cli, KITH_ERR_INVALID,
+                             "it is neither a file nor a directory; to send what comes out of it, read it as -", "%s",
+                             given);
     if ((real = realpath(given, NULL)) == NULL)
         return cli_fail_file(sender->cli, errno, errno == EACCES ? "its owner must let you read it" : NULL, "%s",
                              given);
@@ -156,6 +162,7 @@ static int print_ticket(struct sender *sender)
     struct cli *cli = sender->cli;
     struct kith_blob_ticket ticket = { .hash = sender->added.hash, .format = sender->added.format };
     char text[KITH_TICKET_TEXT_SIZE], hash[KITH_HASH_TEXT_SIZE], size[OUTPUT_NUMBER_SIZE];
+    const char *problem;
     json_t *event;
     int err;
 
@@ -174,8 +181,8 @@ static int print_ticket(struct sender *sender)
         output_note("offering %s, %llu file%s, until Ctrl-C; on the other side, run",
                     output_size(sender->added.size, size), (unsigned long long)sender->added.file_count,
                     sender->added.file_count == 1 ? "" : "s");
-    if (sender->qr && !output_qr(text))
-        output_note("the ticket is too long for a QR code");
+    if (sender->qr && (problem = output_qr(text)) != NULL)
+        output_note("no QR code: %s", problem);
     output_note("kith receive %s", text);
     return 0;
 }

@@ -2,6 +2,8 @@
 #include "output.h"
 
 #include <inttypes.h>
+#include <langinfo.h>
+#include <locale.h>
 #include <qrencode.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -9,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_WIDTH = 24, LINE_SIZE = 512, COLUMNS_DEFAULT = 80 };
+enum { BAR_WIDTH = 24, LINE_SIZE = 512, COLUMNS_DEFAULT = 80, QR_MARGIN = 2 };
 static const uint64_t NS_PER_S = 1000000000ull;
 static const uint64_t REDRAW_NS = 100000000ull;  /* ten times a second looks live */
 static const uint64_t RETELL_NS = 5000000000ull; /* plain lines: a log, not a film */
@@ -192,29 +194,51 @@ void output_progress_end(struct output_progress *progress)
     output_restore_terminal();
 }
 
-bool output_qr(const char *text)
+static bool is_dark(const QRcode *code, int x, int y)
 {
-    QRcode *code = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_L);
-    const int margin = 2;
-    int width;
+    return x >= 0 && y >= 0 && x < code->width && y < code->width && (code->data[y * code->width + x] & 1) != 0;
+}
 
-    if (code == NULL)
-        return false;
-    width = code->width;
-    /* Two rows of the code in one line of text; light modules are drawn, for terminals are mostly dark. */
-    for (int y = -margin; y < width + margin; y += 2) {
-        for (int x = -margin; x < width + margin; x++) {
-            bool dark[2];
+/* Two rows of the code in one line of text; light modules are drawn, for terminals are mostly dark. */
+static void draw_half_blocks(const QRcode *code)
+{
+    static const char *const cells[] = { "\xe2\x96\x88", "\xe2\x96\x84", "\xe2\x96\x80", " " };
 
-            for (int row = 0; row < 2; row++)
-                dark[row] = x >= 0 && x < width && y + row >= 0 && y + row < width &&
-                            (code->data[(y + row) * width + x] & 1);
-            fputs(dark[0] ? (dark[1] ? " " : "\xe2\x96\x84") : (dark[1] ? "\xe2\x96\x80" : "\xe2\x96\x88"), stderr);
-        }
+    for (int y = -QR_MARGIN; y < code->width + QR_MARGIN; y += 2) {
+        for (int x = -QR_MARGIN; x < code->width + QR_MARGIN; x++)
+            fputs(cells[is_dark(code, x, y) + 2 * is_dark(code, x, y + 1)], stderr);
         fputc('\n', stderr);
     }
+}
+
+static void draw_ascii(const QRcode *code)
+{
+    for (int y = -QR_MARGIN; y < code->width + QR_MARGIN; y++) {
+        for (int x = -QR_MARGIN; x < code->width + QR_MARGIN; x++)
+            fputs(is_dark(code, x, y) ? "  " : "##", stderr);
+        fputc('\n', stderr);
+    }
+}
+
+const char *output_qr(const char *text)
+{
+    static char problem[64];
+    QRcode *code = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_L);
+    bool is_utf8 = setlocale(LC_CTYPE, "") != NULL && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    int needed;
+
+    if (code == NULL)
+        return "the ticket is too long";
+    needed = (code->width + 2 * QR_MARGIN) * (is_utf8 ? 1 : 2);
+    problem[0] = 0;
+    if (isatty(STDERR_FILENO) && columns() < needed)
+        snprintf(problem, sizeof problem, "it needs a terminal with %d columns", needed);
+    else if (is_utf8)
+        draw_half_blocks(code);
+    else
+        draw_ascii(code);
     QRcode_free(code);
-    return true;
+    return problem[0] != 0 ? problem : NULL;
 }
 
 /* Size of the UTF-8 sequence at `text`, 0 if there is none; *code is what it stands for. */

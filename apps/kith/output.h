@@ -45,8 +45,11 @@ void output_progress_end(struct output_progress *progress);
 /** Shows the cursor line clean again; safe in a signal handler. */
 void output_restore_terminal(void);
 
-/** Prints a QR code of the text on stderr, from half blocks. False if the text is too long for one. */
-bool output_qr(const char *text);
+/**
+ * Prints a QR code of the text on stderr: half blocks where the locale is UTF-8, else "##". Returns NULL, or why it cannot
+ * be shown.
+ */
+const char *output_qr(const char *text);
 /**
  * Copies `from`, cut to fit, with '?' for what is not UTF-8, moves the cursor, or turns the direction of text round: nothing
  * that a peer chose may change what a terminal shows of the rest. Returns `to`.

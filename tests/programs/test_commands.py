@@ -2,10 +2,11 @@
 """The kith program as its users see it: streams, exit codes, files, pipes, forwarding. Loopback and temporary files only.
 
 Real sendme and dumbpipe take part where KITH_PEERS (a directory) or the search path has them. Prints TAP lines."""
-import glob, hashlib, json, os, re, shutil, signal, socket, stat, subprocess, sys, tempfile, threading, traceback
+import fcntl, glob, hashlib, json, os, pty, re, select, shlex, shutil, signal, socket, stat, struct, subprocess, sys, tempfile, termios, threading, time, traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KITH = os.path.join(os.environ.get("KITH_BUILD", os.path.join(ROOT, "build")), "bin", "kith")
+EVIL = os.path.join(os.path.dirname(KITH), "evil-peer")
 PEERS = os.environ.get("KITH_PEERS", "")
 LIMIT = 60
 count = failures = 0
@@ -394,6 +395,524 @@ def kith_receives_from_sendme(home):
                 break
         run(home, "receive", found.group(1).decode())
     assert same(home + "/from/film", home + "/film")
+
+
+# ---- What goes wrong: one line that says what, why and what to do; the documented exit code ----
+
+
+class Evil:
+    """A peer that misbehaves (evil_peer.c); `ticket` leads to it."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([EVIL, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.ticket = self.process.stdout.readline().decode().strip()
+        assert self.ticket, arguments
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def one_line(home, code, pattern, *arguments, notes=rb"^connecting to ", **more):
+    """Runs kith; it must fail with this code and one line like this, and say the same with --json."""
+    done = run(home, *arguments, code=code, **more)
+    lines = [line for line in done.stderr.splitlines() if not re.match(notes, line)]
+    assert len(lines) == 1 and re.search(pattern, lines[0].decode()), (arguments, done.stderr)
+    assert lines[0].startswith(b"kith %s: " % arguments[0].encode()), lines
+    assert done.stdout == b"", done.stdout
+    done_json = run(home, arguments[0], "--json", *arguments[1:], code=code, **more)
+    told = [json.loads(line) for line in (done_json.stdout or done_json.stderr).splitlines() if line.startswith(b"{")]
+    assert told[-1]["event"] == "error" and told[-1]["exit"] == code and re.search(pattern, told[-1]["text"]), told
+    return done
+
+
+@test
+def command_lines_that_are_wrong_get_one_line(home):
+    write(home + "/f", 10)
+    key = run(home, "key", "new", "--key", home + "/key").stdout.decode().strip()
+    for pattern, *arguments in (
+            ("there is no option --nonsense", "send", "--nonsense", "f"), ("there is no option '-x'", "send", "-x", "f"),
+            ("--once takes no value", "send", "--once=1", "f"), ("an argument is missing", "send"),
+            ("one argument too many", "send", "f", "f"), ("--timeout '-1'", "send", "--timeout", "-1", "f"),
+            ("like 0.0.0.0:4433", "send", "--bind", "1.2.3.4", "f"), ("like 0.0.0.0:4433", "send", "--bind", "127.0.0.1:80000", "f"),
+            ("no relays yet", "listen", "--relay", "https://relay.example"), ("like localhost:8080", "listen", "--tcp", "foo"),
+            ("exclude each other", "listen", "--tcp", "127.0.0.1:1", "--unix", "s"), ("107 characters", "listen", "--unix", "s" * 108),
+            ("hex digits", "listen", "--custom-alpn", "123"), ("1 to 255 bytes", "listen", "--custom-alpn", "utf8:"),
+            ("standard input and output", "listen", "--tcp", "127.0.0.1:1", "--recv-only"),
+            ("like 192.0.2.1:4433", "connect", "--addr", "nowhere", key), ("neither a ticket nor", "connect", "nonsense"),
+            ("--host HOST:PORT is missing", "listen-tcp"), ("--addr HOST:PORT is missing", "connect-tcp", key),
+            ("from 1 on", "ping", "-c", "0", key), ("takes no ticket", "ping", "--listen", key), ("is missing", "ping"),
+            ("from 1 to 64", "speed", "--streams", "0", key), ("exclude each other", "speed", "--up", "--down", key),
+            ("neither a ticket nor", "ticket", "nonsense"), ("cut or mistyped", "ticket", "blobaaa"),
+            ("names no file", "receive", key), ("-o needs a name", "receive", "-o", "", "blobaaa"),
+            ("cut or mistyped", "receive", "blobaaa"), ("is none of new, show, id", "key", "nonsense")):
+        if arguments[:3] == ["receive", "-o", ""]:
+            continue  # needs a ticket that is right: below
+        one_line(home, 2, pattern, *arguments)
+
+
+@test
+def keys_that_cannot_be_used_get_one_line(home):
+    write(home + "/f", 10)
+    run(home, "key", "new", "--key", home + "/good")
+    shutil.copy(home + "/good", home + "/open")
+    os.chmod(home + "/open", 0o644)
+    with open(os.open(home + "/bad", os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+        file.write("garbage\n")
+    os.mkdir(home + "/directory")
+    for code, pattern, key in ((5, "'kith key new --key FILE' makes one", "none"), (1, "64 lower-case hex digits", "bad"),
+                               (5, "run chmod 600", "open"), (1, "is not a file", "directory")):
+        one_line(home, code, pattern, "send", "--key", key, "f")
+    one_line(home, 1, "IROH_SECRET", "send", "f", env={"IROH_SECRET": "garbage"})
+    one_line(home, 5, "'kith key new' makes one", "key", "show")
+    one_line(home, 5, "--force replaces it", "key", "new", "--key", "good")
+
+
+@test
+def one_key_is_one_id_wherever_it_comes_from(home):
+    key = run(home, "key", "new", "--key", home + "/key").stdout.decode().strip()
+    secret = run(home, "key", "show", "--secret", "--key", home + "/key").stdout.decode().strip()
+    assert run(home, "key", "id", env={"IROH_SECRET": secret}).stdout.decode().strip() == key
+    with Running(home, "listen", "--key", home + "/key", "--tcp", "127.0.0.1:1", "--bind", "127.0.0.1:0", "--bind", "127.0.0.1:0",
+                 "--relay", "none") as listener:
+        told = json.loads(run(home, "ticket", "--json", listener.ticket()).stdout)
+        assert told["id"] == key and len(told["addresses"]) == 2, told  # --bind may be repeated
+        listener.stop()
+
+
+@test
+def ports_and_paths_that_are_taken_get_one_line(home):
+    write(home + "/f", 10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+        udp.bind(("127.0.0.1", 0))
+        one_line(home, 1, "in use by another program: choose another port", "send", "--bind", "127.0.0.1:%d" % udp.getsockname()[1], "f")
+        one_line(home, 1, "needs an address of this machine", "send", "--bind", "192.0.2.1:0", "f")
+        with Evil("silent", "DUMBPIPEV0") as evil:
+            one_line(home, 1, "choose another port", "connect", "--tcp", "127.0.0.1:%d" % tcp.getsockname()[1], evil.ticket)
+            one_line(home, 5, "remove it, or choose another path", "connect", "--unix", "f", evil.ticket)
+            one_line(home, 5, "check the path", "connect", "--unix", "no/s", evil.ticket)
+
+
+@test
+def files_that_are_not_there_get_one_line(home):
+    write(home + "/f", 10)
+    one_line(home, 5, "No such file or directory; check the path", "send", "nofile")
+    one_line(home, 1, "Not a directory; check the path", "send", "f/x")
+    os.mkfifo(home + "/pipe")
+    one_line(home, 1, "neither a file nor a directory", "send", "pipe")
+    with Running(home, "send", *LOOPBACK, home + "/f") as sender:
+        ticket = sender.ticket()
+        one_line(home, 2, "-o needs a name", "receive", "-o", "", ticket)
+        one_line(home, 1, "choose a shorter one", "receive", "-o", "n" * 256, ticket)
+        one_line(home, 1, "Not a directory; check the path", "receive", "-o", "f/x", ticket)
+        one_line(home, 5, "--force replaces it, -o", "receive", ticket)
+        one_line(home, 5, "--force replaces it, -o", "receive", "-o", "f", ticket)
+        os.makedirs(home + "/there/f")
+        one_line(home, 5, "a directory is not replaced", "receive", "--force", "-o", "there", ticket)
+        one_line(home, 2, "cut or mistyped", "receive", ticket[:-6])
+        one_line(home, 3, "no application protocol in common", "connect", ticket)
+        assert os.listdir(home + "/there") == ["f"] and "n" * 256 not in os.listdir(home)
+        sender.stop()
+
+
+@test
+def peers_that_do_not_answer_get_one_line(home):
+    key = run(home, "key", "new", "--key", home + "/key").stdout.decode().strip()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, Evil("silent", "DUMBPIPEV0") as other:
+        udp.bind(("127.0.0.1", 0))
+        one_line(home, 3, "no answer in time; is the other side still running",
+                 "connect", "--timeout", "0.3", "--addr", "127.0.0.1:%d" % udp.getsockname()[1], key)
+        address = json.loads(run(home, "ticket", "--json", other.ticket).stdout)["addresses"][0]
+        one_line(home, 3, "another key than the one that was dialled", "connect", "--addr", address, key)
+    one_line(home, 3, "only its id is known; add --addr", "connect", key)
+    with Evil("refuse") as evil:
+        one_line(home, 3, "refused the connection", "receive", evil.ticket)
+    with Evil("close", "/iroh-bytes/4", "7", b"\x1b[31mevil\n\xc2\x9bx".hex()) as evil:
+        done = one_line(home, 1, "closed the connection .code 7", "receive", evil.ticket)
+        assert b"\x1b" not in done.stderr and b"\x9b" not in done.stderr, done.stderr
+    with Evil("lie") as evil:
+        one_line(home, 4, "wrong bytes at chunk 0", "receive", "-o", "lie", evil.ticket)
+    assert sorted(os.listdir(home)) == ["key"], os.listdir(home)
+
+
+EVIL_NAMES = [b"", b".", b"..", b"../x", b"a/../../x", b"/tmp/x", b"a//b", b"a/", b"./a", b"a\0b", b"a\\..\\b", b"C:x", b"\x1b[31mx",
+              b"x\ny", b"\xff", b"n" * 256, b"y/" * 2048 + b"z"]
+
+
+@test
+def names_that_lead_out_are_refused(home):
+    os.mkdir(home + "/in")
+    for names in [[name] for name in EVIL_NAMES] + [[b"good", b"../x"], [b"same", b"same"], [b"a", b"a/b"], [b"a/b", b"a"]]:
+        with Evil("names", *(name.hex() for name in names)) as evil:
+            done = one_line(home, 1, "nothing of it was written", "receive", evil.ticket, cwd=home + "/in")
+            assert b"\x1b" not in done.stderr, done.stderr
+        assert os.listdir(home) == ["in"] and os.listdir(home + "/in") == [], (names, os.listdir(home), os.listdir(home + "/in"))
+    for meta, count in ((b"nonsense", 1), (b"CollectionV0.\x03\x01a\x01b", 2), (b"CollectionV0.\x01\x01a", 3),
+                        (b"CollectionV0.\x02\x01a\x01b", 1), (b"CollectionV0.\xff\xff\xff\xff\xff\xff\xff\xff\x01", 1)):
+        with Evil("meta", meta.hex(), str(count)) as evil:
+            one_line(home, 1, "nothing of it was written", "receive", evil.ticket, cwd=home + "/in")
+
+
+@test
+def links_in_the_target_are_not_followed(home):
+    for directory in ("/in", "/out"):
+        os.mkdir(home + directory)
+    os.symlink("../out", home + "/in/link")
+    with Evil("names", b"link/x".hex()) as evil:
+        for force in ([], ["--force"]):
+            one_line(home, 5, "are not followed", "receive", *force, evil.ticket, cwd=home + "/in")
+    write(home + "/out/precious", 10)
+    os.symlink("../out/precious", home + "/in/file")
+    os.symlink("../out/nothing", home + "/in/dangling")
+    for name in ("file", "dangling"):
+        with Evil("names", name.encode().hex()) as evil:
+            one_line(home, 5, "--force replaces it", "receive", evil.ticket, cwd=home + "/in")
+            run(home, "receive", "--force", evil.ticket, cwd=home + "/in")
+        assert open(home + "/in/" + name).read() == "evil" and not os.path.islink(home + "/in/" + name)
+    assert os.listdir(home + "/out") == ["precious"] and os.path.getsize(home + "/out/precious") == 10
+
+
+def size_below(directory):
+    total = 0
+    for where, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(where, name)).st_blocks * 512
+            except FileNotFoundError:
+                pass
+    return total
+
+
+@test
+def a_killed_receive_leaves_no_final_name_and_goes_on(home):
+    size = 60_000_000
+    write(home + "/from/film", size)
+    for i in range(3):
+        write(home + "/from/tree/%d" % i, size // 3, b"%d" % i)
+    for offered, source in (("film", home + "/from/film"), ("tree", home + "/from/tree")):
+        with Running(home, "send", *LOOPBACK, source) as sender:
+            for limit in (1, size // 4, size * 3 // 4):
+                target = tempfile.mkdtemp(dir=home)
+                with Running(home, "receive", sender.ticket(), cwd=target) as receiver:
+                    while receiver.process.poll() is None and size_below(target) < limit:
+                        pass
+                    receiver.process.kill()
+                    receiver.process.wait()
+                left = [name for name in os.listdir(target) if not name.startswith(".kith-partial-")]
+                done = json.loads(run(home, "receive", "--json", "--force", sender.ticket(), cwd=target).stdout.splitlines()[-1])
+                if receiver.process.returncode == 0:
+                    continue  # it was faster than we are
+                if offered == "film":
+                    assert left == [], left
+                assert done["bytes"] == size and (limit == 1 or done["resumed"] > limit // 3), (limit, done)
+                assert done["wire"] < (size - done["resumed"]) * 1.02 + 200_000, done
+                assert os.listdir(target) == [offered] and subprocess.run(["diff", "-r", source, target + "/" + offered]).returncode == 0
+            sender.stop()
+
+
+@test
+def a_full_disk_gets_one_line_and_can_be_continued(home):
+    mount = 'mount -t tmpfs -o size=%s tmpfs "$1" && cd "$1" && '
+    prefix = next((p for p in (["unshare", "-m"], ["unshare", "-rm"])
+                   if subprocess.run([*p, "sh", "-c", mount % "1m" + "true", "x", home], capture_output=True).returncode == 0), None)
+    if prefix is None:
+        raise Skip("no file system can be mounted here")
+    write(home + "/film", 6_000_000)
+    os.mkdir(home + "/small")
+    script = mount % "4m" + ('"$2" receive "$3"; echo $?; ls; mount -o remount,size=20m . && "$2" receive --json "$3" && cmp film "$4"; '
+                             'mount -o remount,size=7m . ; head -c 9000000 "$4" "$4" | XDG_CACHE_HOME=$PWD "$2" send -; echo $?; ls kith')
+    with Running(home, "send", *LOOPBACK, home + "/film") as sender:
+        done = run(home, *prefix[1:], "sh", "-c", script, "x", home + "/small", KITH, sender.ticket(), home + "/film", program=prefix[0])
+    lines = done.stderr.decode().splitlines()
+    assert re.search("no space left on the device.*make room and run the same command again", lines[1]), lines
+    assert re.search("No space left on device; make room", lines[2]) and len(lines) == 3, lines
+    out = done.stdout.decode().splitlines()
+    assert out[0] == "5" and out[2] == "5" and len(out) == 3 and json.loads(out[1])["resumed"] > 900_000, out
+
+
+@test
+def permissions_get_one_line(home):
+    prefix = [] if os.getuid() != 0 else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    os.chmod(home, 0o777)
+    try:
+        works = subprocess.run([*prefix, KITH, "version"], capture_output=True, cwd="/").returncode == 0
+    except OSError:
+        works = False
+    if not works:
+        raise Skip("no other user can run %s" % KITH)
+
+    def other(code, pattern, *arguments):
+        done = run(home, *prefix[1:], KITH, *arguments, program=prefix[0], code=code) if prefix else run(home, *arguments, code=code)
+        lines = [line for line in done.stderr.decode().splitlines() if not line.startswith("connecting")]
+        assert len(lines) == 1 and re.search(pattern, lines[0]), lines
+    write(home + "/f", 10)
+    write(home + "/mine/secret", 10)
+    os.mkdir(home + "/locked", 0o555)
+    with Running(home, "send", *LOOPBACK, home + "/f") as sender:
+        other(5, "ermission denied; choose another place", "receive", "-o", "locked", sender.ticket())
+        other(5, "ermission denied; choose another place", "receive", "-o", "locked/new", sender.ticket())
+        other(5, "ermission denied; choose another place", "receive", "-o", "locked/new/x", sender.ticket())
+        sender.stop()
+    assert os.listdir(home + "/locked") == []
+    os.chmod(home + "/mine/secret", 0)
+    other(5, "permission denied; its owner must let you read it", "send", "mine/secret")
+    other(5, "permission denied; its owner must let you read it", "send", "mine")
+    os.chmod(home + "/mine", 0)
+    other(5, "Permission denied; its owner must let you read it", "send", "mine/secret")
+    other(5, "cannot be written: permission denied", "key", "new", "--key", "locked/key")
+
+
+@test
+def output_that_cannot_be_written_is_told(home):
+    write(home + "/from/f", 10)
+    with Running(home, "send", *LOOPBACK, home + "/from/f") as sender, open("/dev/full", "wb") as full:
+        for option in ("-q", "--json"):
+            done = subprocess.run([KITH, "receive", option, "--force", sender.ticket()], stdout=full, stderr=subprocess.PIPE, cwd=home, env=environment(home), timeout=LIMIT)
+            assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"could not be written" in done.stderr, done
+        sender.stop()
+    with Running(home, "listen", *LOOPBACK, stdout=open("/dev/full", "wb")) as listener:
+        run(home, "connect", listener.ticket(), input=b"x" * 100000, code=None)
+        listener.wait(1).line("the pipe broke: writing: No space left on device")
+
+
+# ---- Streams, words, terminals ----
+
+
+@test
+def the_last_line_is_the_command_for_the_other_side(home):
+    write(home + "/from/f", 10)
+    for arguments in (["send", home + "/from/f"], ["send", "-q", home + "/from/f"], ["send", "--qr", home + "/from/f"], ["listen", "--tcp", "127.0.0.1:1"],
+                      ["listen", "-q", "--unix", "/x"], ["listen", "--custom-alpn", "utf8:it's my/pipe"], ["ping", "--listen"], ["speed", "-l"]):
+        with Running(home, *arguments, *LOOPBACK) as server:
+            ticket = server.ticket()
+            words = shlex.split(server.lines[-1])
+            assert words[0] == "kith" and words[-1] == ticket, server.lines
+            assert "-q" not in arguments or len(server.lines) == 1, server.lines
+            if "--custom-alpn" in arguments:
+                assert run(home, *words[1:], input=b"through").stderr == b""
+                server.wait(0)
+                assert server.process.stdout.read() == b"through"
+            elif arguments[0] == "send":
+                assert run(home, *words[1:], "-q", "--force").stderr == b""
+            server.stop(None)
+
+
+@test
+def quiet_is_silent_and_data_is_all_there_is_on_stdout(home):
+    write(home + "/from/f", 300_000)
+    with Running(home, "send", *LOOPBACK, home + "/from/f") as sender:
+        done = run(home, "receive", "-q", sender.ticket())
+        assert done.stdout == b"f\n" and done.stderr == b"", done
+        done = run(home, "receive", "-v", "--force", sender.ticket())
+        assert done.stdout == b"f\n", done.stdout
+        assert re.search(rb"path: direct, 127\.0\.0\.1:\d+ to 127\.0\.0\.1:\d+, round trip \S+ ms at least", done.stderr), done.stderr
+        path = json.loads(run(home, "receive", "--json", "--force", sender.ticket()).stdout.splitlines()[-1])["path"]
+        assert path["local"].startswith("127.0.0.1:") and 0 < path["rtt_min_ms"] <= path["rtt_ms"] * 2, path
+        sender.stop()
+        assert sender.process.stdout.read() == b""
+    with Running(home, "listen", "-q", *LOOPBACK) as listener:
+        assert run(home, "connect", "-q", listener.ticket(), input=b"data").stderr == b""
+        listener.wait(0)
+        assert len(listener.lines) == 1 and listener.process.stdout.read() == b"data"
+
+
+@test
+def every_line_of_json_is_an_object(home):
+    write(home + "/from/f", 10)
+    for arguments in (["send", home + "/from/f"], ["listen", "--tcp", "127.0.0.1:1"], ["ping", "--listen"], ["speed", "--listen"]):
+        with Running(home, *arguments, "--json", *LOOPBACK) as server:
+            first = json.loads(server.process.stdout.readline())
+            assert first["command"].split()[-1] == first["ticket"], first
+            if arguments[0] == "send":
+                run(home, "receive", "--json", first["ticket"])
+            if arguments[0] == "ping":
+                run(home, "ping", "--json", "-c", "1", first["ticket"])
+            server.stop()
+            for line in server.process.stdout.read().splitlines():
+                assert "event" in json.loads(line), line
+    for arguments in (["key", "new"], ["key", "show"], ["version"], ["ticket", first["ticket"]]):
+        done = run(home, *arguments, "--json")
+        assert len(done.stdout.splitlines()) == 1 and json.loads(done.stdout) and done.stderr == b"", done
+
+
+@test
+def dumbpipe_words_are_understood(home):
+    with Running(home, "listen", "--ipv4-addr", "127.0.0.1:0", "--ipv6-addr", "[::1]:0") as listener:
+        addresses = json.loads(run(home, "ticket", "--json", listener.ticket()).stdout)["addresses"]
+        assert [a.rsplit(":", 1)[0] for a in addresses] == ["127.0.0.1", "[::1]"], addresses
+        run(home, "connect", "--ipv4-addr", "127.0.0.1:0", listener.ticket(), input=b"x")
+        listener.wait(0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        echo_server(server)
+        with Running(home, "listen-tcp", *LOOPBACK, "--host", "127.0.0.1:%d" % server.getsockname()[1]) as listener:
+            with Running(home, "connect-tcp", "--addr", "127.0.0.1:0", listener.ticket()) as connector:
+                port = int(connector.line(r"forwarding 127\.0\.0\.1:(\d+)").group(1))
+                echo_through(lambda: socket.create_connection(("127.0.0.1", port)), 1000)
+                connector.stop()
+            listener.stop()
+
+
+@test
+def receive_only_sends_nothing(home):
+    with Running(home, "listen", "--recv-only", *LOOPBACK, stdin=subprocess.PIPE) as listener:
+        assert run(home, "connect", listener.ticket(), input=b"in").stdout == b""
+        listener.wait(0)
+        assert listener.process.stdout.read() == b"in"
+
+
+class Terminal:
+    """A program with a terminal of its own as stdin and stderr (and stdout)."""
+
+    def __init__(self, home, *arguments, columns=80, env=None, stdin=None):
+        self.fd, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen([KITH, *arguments], stdin=stdin or inner, stdout=inner, stderr=inner, cwd=home, start_new_session=True,
+                                        env=dict(environment(home), **{"TERM": "xterm", **(env or {})}),
+                                        preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0))
+        os.close(inner)
+        self.seen = b""
+
+    def until(self, pattern):
+        """Reads until this came, or (None) to the end."""
+        end = time.monotonic() + LIMIT
+        while pattern is None or not re.search(pattern, self.seen):
+            assert select.select([self.fd], [], [], max(0, end - time.monotonic()))[0], "%r did not come: %r" % (pattern, self.seen[-500:])
+            try:
+                piece = os.read(self.fd, 65536)
+            except OSError:  # the other end is closed
+                piece = b""
+            if not piece:
+                assert pattern is None, "%r did not come: %r" % (pattern, self.seen[-500:])
+                return self
+            self.seen += piece
+        return self
+
+    def press_ctrl_c(self, code):
+        os.write(self.fd, b"\x03")
+        self.until(None)
+        self.process.wait(LIMIT)
+        assert self.process.returncode == code, (self.process.returncode, self.seen[-500:])
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.fd)
+
+
+@test
+def progress_is_drawn_in_place_fits_and_is_taken_away(home):
+    with Evil("silent", "/iroh-bytes/4") as evil:
+        for columns, env in ((80, {}), (40, {}), (40, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})):
+            with Terminal(home, "receive", "-o", "x", evil.ticket, columns=columns, env=env) as terminal:
+                terminal.until(rb"\rreceiving|\r\x1b\[36mreceiving").press_ctrl_c(130)
+                seen = terminal.seen
+            assert (b"\x1b[36m" in seen) == (not env), seen
+            last = seen.split(b"\r")
+            assert all(len(re.sub(rb"\x1b\[[0-9;]*[mK]", b"", part).strip(b"\n^C")) < columns for part in last if b"receiving" in part), seen
+            drawn = seen.rindex(b"receiving ")
+            assert b"\r\x1b[K" in seen[drawn:] and b"interrupted" in seen[drawn:], seen  # taken away before the last words
+            assert os.listdir(home) == [], os.listdir(home)
+
+
+@test
+def ctrl_c_ends_every_stage_as_documented(home):
+    write(home + "/from/f", 10)
+    ends = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with Terminal(home, "send", "-", stdin=ends.stdout) as terminal:  # while standard input comes
+        ends.stdin.write(b"x" * 100)
+        ends.stdin.flush()
+        terminal_waits_for_spool(home)
+        ends.stdin.write(b"x" * 100)  # a read that waits goes on
+        ends.stdin.flush()
+        terminal.press_ctrl_c(130)
+        assert glob.glob(home + "/cache/kith/stdin-*") == []
+    ends.kill()
+    ends.wait()
+    with Terminal(home, "send", *LOOPBACK, "from/f") as terminal:  # while it serves
+        terminal.until(rb"kith receive blob").press_ctrl_c(0)
+    with Terminal(home, "listen", *LOOPBACK) as terminal:  # while it waits
+        terminal.until(rb"kith connect endpoint").press_ctrl_c(130)
+    with Terminal(home, "ping", "--listen", *LOOPBACK) as terminal:
+        terminal.until(rb"kith ping endpoint").press_ctrl_c(0)
+    with Evil("refuse") as evil:
+        evil.process.send_signal(signal.SIGSTOP)
+        with Terminal(home, "receive", evil.ticket) as terminal:  # while it connects
+            terminal.until(rb"connecting to").press_ctrl_c(130)
+            assert b"interrupted" in terminal.seen
+    with Evil("silent", "DUMBPIPEV0") as evil:
+        with Terminal(home, "connect", "-v", evil.ticket) as terminal:  # in the middle of a pipe
+            terminal.until(rb"connected to").press_ctrl_c(130)
+        with Terminal(home, "connect", "--tcp", "127.0.0.1:0", evil.ticket) as terminal:
+            terminal.until(rb"forwarding").press_ctrl_c(0)
+
+
+def terminal_waits_for_spool(home):
+    end = time.monotonic() + LIMIT
+    while not any(os.path.getsize(f) for f in glob.glob(home + "/cache/kith/stdin-*/stdin")):
+        assert time.monotonic() < end, "standard input was not read"
+        time.sleep(0.005)
+
+
+@test
+def names_of_peers_do_not_steer_the_terminal(home):
+    for number, name in enumerate(("c1\u009b31mx", "rtl\u202egpj.exe", "line\u2028end")):
+        os.mkdir("%s/%d" % (home, number))
+        with Evil("names", name.encode().hex()) as evil:
+            with Terminal("%s/%d" % (home, number), "receive", evil.ticket) as terminal:
+                terminal.until(None)
+            assert b"\xc2\x9b" not in terminal.seen and b"\xe2\x80" not in terminal.seen and b"?" in terminal.seen, terminal.seen
+            # Programs get the name as it is.
+            assert run("%s/%d" % (home, number), "receive", "--force", evil.ticket).stdout == name.encode() + b"\n"
+            assert json.loads(run("%s/%d" % (home, number), "receive", "--json", "--force", evil.ticket).stdout)["paths"] == [name]
+
+
+@test
+def qr_codes_are_drawn_for_the_character_set(home):
+    write(home + "/f", 10)
+    for env, drawn in (({"LC_ALL": "C.UTF-8"}, "█▀"), ({"LC_ALL": "C"}, "##")):
+        done = subprocess.Popen([KITH, "send", "--qr", *LOOPBACK, "f"], stderr=subprocess.PIPE, cwd=home, env=dict(environment(home), **env))
+        lines = []
+        while not lines or not re.match(rb"kith receive ", lines[-1]):
+            lines.append(done.stderr.readline())
+            assert lines[-1], lines
+        done.send_signal(signal.SIGINT)
+        assert done.wait(LIMIT) == 0
+        done.stderr.close()
+        code = [line.decode().rstrip("\n") for line in lines[1:-1]]
+        assert len(code) > 20 and len(set(map(len, code))) == 1 and all(c in "".join(code) for c in drawn), code
+        assert env["LC_ALL"] != "C" or all(line.isascii() for line in code)
+
+
+@test
+def completion_knows_the_commands_options_and_files(home):
+    write(home + "/some-file", 1)
+    script = os.path.join(ROOT, "doc", "completion", "kith.bash")
+
+    def complete(*words):
+        program = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kith; printf "%s\\n" "${COMPREPLY[@]}"'
+        return run(home, "-c", program, "bash", script, *words, program="bash").stdout.decode().split()
+    assert complete("kith", "re") == ["receive"] and "send" in complete("kith", "")
+    assert "--force" in complete("kith", "receive", "--fo")
+    assert complete("kith", "send", "some") == ["some-file"]
+    assert complete("kith", "receive", "-o", "some") == ["some-file"]
+    for command in ("send", "receive", "listen", "connect", "ping", "speed", "key", "ticket"):
+        known = set(re.findall(r"--[a-z0-9-]+", run(home, command, "--help").stdout.decode().split("Exit codes")[0].split("\n\nFiles")[0]))
+        offered = set(complete("kith", command, "-"))
+        table = {m for line in run(home, command, "--help").stdout.decode().splitlines() for m in re.findall(r"^  (?:-\w, |    )(--[a-z0-9-]+)", line)}
+        assert table <= offered, (command, table - offered)
+        page = open(os.path.join(ROOT, "doc", "man", "kith-%s.1" % command)).read().replace("\\-", "-")
+        assert all(option in page for option in table), (command, [o for o in table if o not in page])
+        assert known
 
 
 def main():
