@@ -220,6 +220,14 @@ static void fill_transmit(const struct kith_quic_conn *conn, const struct kith_t
 
 /* ---- Kinds of transmits ---- */
 
+/** From the second probe timeout in a row on, probes are small: the way may have become narrow (recover/mtu.h). */
+static size_t datagram_size_max(const struct kith_quic_conn *conn)
+{
+    bool is_small = conn->probes != 0 && conn->path0.loss.pto_count >= 2;
+
+    return is_small ? KITH_MTU_BASE : conn->path0.now.mtu.size;
+}
+
 /** Datagrams of one size for the path, until something says stop. */
 static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
                            struct kith_quic_transmit *out)
@@ -228,7 +236,7 @@ static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t 
     uint8_t mark = kith__ecn_mark(&path->now.ecn);
     size_t total, segment, size;
 
-    size = KITH_MIN(KITH_MIN(capacity, path->now.mtu.size), kith__path_allowance(path));
+    size = KITH_MIN(KITH_MIN(capacity, datagram_size_max(conn)), kith__path_allowance(path));
     segment = total = build(conn, buffer, size, 0);
     if (total == 0)
         return false;

@@ -1,8 +1,7 @@
 /**
  * Path MTU discovery of one path by probe packets, and what to do when big packets vanish later. Sizes are UDP payload
  * bytes. A path that stops carrying big packets acknowledges nothing, so nothing is declared lost either: from the
- * second
- * probe timeout in a row on, the caller keeps probes at KITH_MTU_BASE. Owner: the path, by value. Source: RFC 9000,
+ * second probe timeout in a row on, the caller keeps probes at KITH_MTU_BASE. Owner: the path, by value. Source: RFC 9000,
  * 14.3; RFC 8899; spec/01, 1.8.
  */
 #ifndef KITH_QUIC_RECOVER_MTU_H
