@@ -204,6 +204,7 @@ static struct kith_simconn *conn_new(struct kith_simapp *app, struct kith_quic_c
     KITH_ASSERT(simconn != NULL);
     simconn->app = app;
     simconn->conn = conn;
+    simconn->may_end = app->may_end;
     kith__prng_init(&simconn->prng, ++app->seed);
     kith__list_init(&simconn->flows);
     kith__ranges_init(&simconn->datagrams_seen, kith_mem_default());

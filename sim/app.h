@@ -79,7 +79,8 @@ struct kith_simapp {
     struct kith_sockaddr bind;
     uint8_t answer;    /* enum kith_simapp_answer */
     bool reads_paused; /* the reader does nothing */
-    bool is_listening, is_broken;
+    bool is_listening;
+    bool may_end; /* connections that come from now on may end at any time */
     uint64_t retries, refused, incoming;
     uint64_t seed;
     uint8_t session[KITH_SIMAPP_SESSION_MAX], token[KITH_SIMAPP_SESSION_MAX];

@@ -58,12 +58,21 @@ static enum kith_sim_verdict play_black_hole(struct kith_trial *trial, const str
     return kith__trial_close(trial);
 }
 
+static bool is_confirmed(struct kith_trial *trial)
+{
+    const struct kith_simconn *server = kith__trial_server_conn(trial);
+
+    return kith__simapp_newest(&trial->apps[0])->is_confirmed && server != NULL && server->is_confirmed;
+}
+
 /* The NAT forgets its mappings several times: the client's port changes, and it does not know. */
 static enum kith_sim_verdict play_rebinding(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
     struct kith_simconn *conn;
 
     TRY(set_up_and_begin(trial, scenario, &conn));
+    TRY(kith__trial_until(trial, is_confirmed,
+                          60 * KITH_NS_PER_S)); /* before that no address may change: RFC 9000, 9 */
     for (int i = 0; i < 3; i++) {
         TRY(run_some(trial));
         kith__trial_note(trial, "the NAT forgets");
@@ -80,6 +89,7 @@ static enum kith_sim_verdict play_address_change(struct kith_trial *trial, const
     struct kith_simconn *conn;
 
     TRY(set_up_and_begin(trial, scenario, &conn));
+    TRY(kith__trial_until(trial, is_confirmed, 60 * KITH_NS_PER_S));
     for (size_t i = 0; i < KITH_COUNT(outer); i++) {
         struct kith_sockaddr addr = kith__trial_address(outer[i]);
 

@@ -212,8 +212,10 @@ enum kith_sim_verdict kith__trial_close(struct kith_trial *trial)
     for (size_t i = 0; i < trial->app_count; i++)
         KITH_LIST_EACH(node, &trial->apps[i].conns)
     KITH_CONTAINER(node, struct kith_simconn, node)->may_end = true;
-    KITH_LIST_EACH(node, &trial->apps[KITH_TRIAL_CLIENT].conns)
-    kith__simapp_close(KITH_CONTAINER(node, struct kith_simconn, node), 5);
+    for (size_t i = 0; i < trial->app_count; i++)
+        KITH_LIST_EACH(node, &trial->apps[i].conns)
+    if (!trial->apps[i].is_listening)
+        kith__simapp_close(KITH_CONTAINER(node, struct kith_simconn, node), 5);
     return kith__trial_until(trial, all_is_over, 120 * KITH_NS_PER_S);
 }
 
