@@ -11,7 +11,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_WIDTH = 24, LINE_SIZE = 512, COLUMNS_DEFAULT = 80, QR_MARGIN = 2 };
+enum {
+    BAR_WIDTH = 24,
+    LINE_SIZE = 512,
+    COLUMNS_DEFAULT = 80,
+    QR_MARGIN = 2,
+    ECHO_SIZE = 2 /* "^C": it must not make the line wrap */
+};
 static const uint64_t NS_PER_S = 1000000000ull;
 static const uint64_t REDRAW_NS = 100000000ull;  /* ten times a second looks live */
 static const uint64_t RETELL_NS = 5000000000ull; /* plain lines: a log, not a film */
@@ -144,7 +150,7 @@ static void format_bar(char *text, uint64_t done, uint64_t total)
 }
 
 static void format_line(const struct output_progress *progress, char *line, const char *what, uint64_t done,
-                        uint64_t total, uint64_t now_ns)
+                        uint64_t total, uint64_t now_ns, bool with_bar)
 {
     double seconds = (double)(now_ns - progress->started_ns) / 1e9;
     double rate = seconds > 0 ? (double)(done - progress->first_bytes) / seconds : 0;
@@ -154,7 +160,7 @@ static void format_line(const struct output_progress *progress, char *line, cons
 
     if (is_total_known) {
         snprintf(percent, sizeof percent, "%3.0f%% ", (double)done / (double)total * 100);
-        if (progress->is_terminal)
+        if (with_bar)
             format_bar(bar, done, total);
     }
     snprintf(line, LINE_SIZE, "%s %s%s%s%s%s%s, %s%s%s", what, percent, bar, *bar != 0 ? " " : "",
@@ -168,7 +174,8 @@ static void format_line(const struct output_progress *progress, char *line, cons
 void output_progress_draw(struct output_progress *progress, const char *what, uint64_t done, uint64_t total,
                           uint64_t now_ns)
 {
-    char line[LINE_SIZE];
+    char line[LINE_SIZE], cut[LINE_SIZE]; /* cut between characters, not in one */
+    int room = columns() - ECHO_SIZE - 1;
 
     if (progress->first_bytes == UINT64_MAX)
         progress->first_bytes = done;
@@ -177,12 +184,15 @@ void output_progress_draw(struct output_progress *progress, const char *what, ui
     if (now_ns - progress->drawn_ns < (progress->is_terminal ? REDRAW_NS : RETELL_NS))
         return;
     progress->drawn_ns = now_ns;
-    format_line(progress, line, what, done, total, now_ns);
+    format_line(progress, line, what, done, total, now_ns, progress->is_terminal);
     if (!progress->is_terminal) {
         fprintf(stderr, "%s\n", line);
         return;
     }
-    fprintf(stderr, "\r%s%.*s%s\033[K", colours_are_wanted() ? "\033[36m" : "", columns() - 1, line,
+    if (strlen(line) > (size_t)room) /* the numbers say more than the bar */
+        format_line(progress, line, what, done, total, now_ns, false);
+    fprintf(stderr, "\r%s%s%s\033[K", colours_are_wanted() ? "\033[36m" : "",
+            output_clean(line, cut, (size_t)room + 1 < sizeof cut ? (size_t)room + 1 : sizeof cut),
             colours_are_wanted() ? "\033[0m" : "");
     fflush(stderr);
     line_is_shown = true;

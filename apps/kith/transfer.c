@@ -4,6 +4,8 @@
 static const uint64_t TICK_NS = KITH_NS_PER_S / 10;
 static const uint64_t JSON_NS = KITH_NS_PER_S / 2;
 
+enum { NAME_SHOWN_MAX = 40 };
+
 static const char *const phases[] = { "checking", "sizes", "receiving", "storing", "hashing", "done" };
 
 struct transfer {
@@ -20,7 +22,7 @@ static void draw(void *user)
     struct transfer *transfer = user;
     struct kith_blobs_progress now;
     uint64_t time = loop_now();
-    char name[sizeof now.name], what[sizeof now.name + 32];
+    char name[sizeof now.name], brief[NAME_SHOWN_MAX + 1], what[NAME_SHOWN_MAX + 32];
 
     loop_timer_set(&transfer->cli->loop, &transfer->tick, TICK_NS);
     if (kith_blobs_progress(transfer->op, &now) != 0 || now.phase > KITH_BLOBS_PHASE_DONE)
@@ -31,7 +33,8 @@ static void draw(void *user)
         output_progress_start(&transfer->line, transfer->cli->quiet || transfer->cli->json, time);
     }
     output_clean(now.name, name, sizeof name);
-    snprintf(what, sizeof what, "%s%s%.40s", phases[now.phase], name[0] != 0 ? " " : "", name);
+    snprintf(what, sizeof what, "%s%s%s", phases[now.phase], name[0] != 0 ? " " : "",
+             output_clean(name, brief, sizeof brief));
     output_progress_draw(&transfer->line, what, now.bytes_done, now.bytes_total, time);
     if (!transfer->cli->json || time - transfer->json_ns < JSON_NS)
         return;
