@@ -94,7 +94,7 @@ static void print_help(const struct cli *cli, const struct option_spec *own, con
     if (cli->command->details != NULL)
         printf("\n%s", cli->command->details);
     printf("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not reached, 4 verification failed,\n"
-           "5 a file: not found, exists already, no permission or no space, 130 interrupted. More: man kith-%s\n",
+           "5 a file: not found, there already, no permission or no space, 130 interrupted.\nMore: man kith-%s\n",
            cli->command->name);
 }
 
