@@ -27,6 +27,24 @@ def find_program(name):
     return path if os.path.exists(path) else None
 
 
+def content(size):
+    """Bytes that differ from group to group, so that nothing fits by accident elsewhere."""
+    block = bytes(i % 251 for i in range(251 * 1024))
+    return (block * (size // len(block) + 1))[:size]
+
+
+def make_tree(root):
+    """A directory with subdirectories, an empty file and names that are not ASCII. Returns name -> content."""
+    files = {"tree/a.txt": b"first\n", "tree/empty": b"", "tree/sub/deeper/grün-Ελλ-日本.bin": content(200_000),
+             "tree/sub/with space": content(16384), "tree/z": content(1025)}
+    for name, data in files.items():
+        path = os.path.join(root, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+    return files
+
+
 class Tap:
     def __init__(self):
         self.count = self.failures = 0

@@ -2,19 +2,13 @@
 """Blobs between kith and the real iroh-blobs, both ways: sizes, ranges, a collection, a provider that dies, one that lies. TAP."""
 import json, os, re, shutil, signal, subprocess, sys, tempfile
 
-from peers import Process, Tap, find_agents
+from peers import Process, Tap, content, find_agents, make_tree
 
 GROUP = 16 * 1024
 BIG = 100_000_000
 SIZES = [0, 1, 1023, 1024, 1025, GROUP - 1, GROUP, GROUP + 1, (1 << 20) + 3, BIG]
 RANGES = [(0, 1), (15, 17), (64, 128), (1000, 1024)] # chunks of the blob of 1 MiB + 3 bytes; the next one is its cut last chunk
 LAST_CHUNK = (1024, 1025)
-
-
-def content(size):
-    """Bytes that differ from group to group, so that nothing fits by accident elsewhere."""
-    block = bytes(i % 251 for i in range(251 * 1024))
-    return (block * (size // len(block) + 1))[:size]
 
 
 class Provider(Process):
@@ -54,18 +48,6 @@ def same_file(path, wanted):
         return "%s is missing" % path
     with open(path, "rb") as file:
         return "" if file.read() == wanted else "%s differs" % path
-
-
-def make_tree(root):
-    """A directory with subdirectories, an empty file and names that are not ASCII. Returns name -> content."""
-    files = {"tree/a.txt": b"first\n", "tree/empty": b"", "tree/sub/deeper/grün-Ελλ-日本.bin": content(200_000),
-             "tree/sub/with space": content(GROUP), "tree/z": content(1025)}
-    for name, data in files.items():
-        path = os.path.join(root, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-    return files
 
 
 def test_pair(tap, agents, getting, serving, work):
