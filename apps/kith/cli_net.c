@@ -1,8 +1,11 @@
 /* What all commands have in common that go on the network: identity, endpoint, dialling. */
 #include "cli.h"
 
+#include "files.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void write_log(void *ctx, int level, const char *part, const char *text)
 {
@@ -43,6 +46,17 @@ static int fail_bind(struct cli *cli, int err)
     return cli_fail_text(cli, err == KITH_ERR_UNREACHABLE ? KITH_ERR_IO : err, why, "cannot bind");
 }
 
+/* The library goes on without a qlog that it cannot write; who asks for one wants to know before. */
+static int check_qlog(struct cli *cli)
+{
+    const char *directory = cli->qlog_directory;
+
+    if (directory == NULL || (files_is_directory(directory) && access(directory, W_OK | X_OK) == 0))
+        return 0;
+    return cli_fail_file(cli, access(directory, W_OK | X_OK) != 0 ? errno : ENOTDIR,
+                         "--qlog needs a directory that is there", "%s", directory);
+}
+
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
 {
     /* Errors of the library come back from its calls; its log is for those who ask. */
@@ -57,7 +71,7 @@ int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
     struct kith_secret secret;
     int err;
 
-    if ((err = cli_secret(cli, &secret)) != 0)
+    if ((err = check_qlog(cli)) != 0 || (err = cli_secret(cli, &secret)) != 0)
         return err;
     if ((err = loop_init(&cli->loop, level > 0 ? write_log : NULL, level)) != 0) {
         kith_secret_wipe(&secret);

@@ -1,8 +1,10 @@
 /* kith: the command-line program. This file only finds the command. */
 #include "commands.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct cli_command *const commands[] = {
     &command_send, &command_receive, &command_listen, &command_connect,
@@ -73,11 +75,27 @@ static int help(int argc, char **argv)
     return run(command, 2, with_help);
 }
 
+/*
+ * A standard descriptor that was given closed must not become a socket or a file of ours, into which output would go then.
+ * In its place: one from which nothing comes, and that cannot be written.
+ */
+static void fill_standard_descriptors(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDONLY);
+    } while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     const struct cli_command *command;
     const char *name = argc > 1 ? argv[1] : NULL;
 
+    fill_standard_descriptors();
     if (name == NULL) {
         print_list(stderr);
         return CLI_EXIT_USAGE;

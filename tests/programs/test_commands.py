@@ -503,6 +503,8 @@ def files_that_are_not_there_get_one_line(home):
     write(home + "/f", 10)
     one_line(home, 5, "No such file or directory; check the path", "send", "nofile")
     one_line(home, 1, "Not a directory; check the path", "send", "f/x")
+    one_line(home, 5, "--qlog needs a directory", "send", "--qlog", "nowhere", "f")
+    one_line(home, 1, "--qlog needs a directory", "send", "--qlog", "f", "f")
     os.mkfifo(home + "/pipe")
     one_line(home, 1, "neither a file nor a directory", "send", "pipe")
     with Running(home, "send", *LOOPBACK, home + "/f") as sender:
@@ -678,6 +680,24 @@ def output_that_cannot_be_written_is_told(home):
     with Running(home, "listen", *LOOPBACK, stdout=open("/dev/full", "wb")) as listener:
         run(home, "connect", listener.ticket(), input=b"x" * 100000, code=None)
         listener.wait(1).line("the pipe broke: writing: No space left on device")
+
+
+@test
+def closed_descriptors_do_not_become_sockets(home):
+    write(home + "/from/f", 10)
+
+    def closed(redirections, *arguments):
+        return run(home, "-c", 'exec "$0" "$@" ' + redirections, KITH, *arguments, program="sh", code=None)
+    with Running(home, "send", *LOOPBACK, home + "/from/f") as sender:
+        done = closed(">&-", "receive", "-q", sender.ticket())
+        assert done.returncode == 1 and b"could not be written" in done.stderr, done
+        done = closed("2>&- <&-", "receive", "--force", sender.ticket())
+        assert done.returncode == 0 and done.stdout == b"f\n", done
+        assert closed(">&- 2>&- <&-", "receive", "--force", sender.ticket()).returncode == 1
+        sender.stop()
+    with Running(home, "listen", *LOOPBACK) as listener:
+        done = closed("<&-", "connect", "-q", listener.ticket())
+        assert done.stdout == b"", done
 
 
 # ---- Streams, words, terminals ----
