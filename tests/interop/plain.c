@@ -32,7 +32,12 @@ static struct kith_slice read_file(const char *path)
         if (kith__buf_append(&bytes, part, size) != 0)
             abort();
     fclose(file);
-    return kith__buf_slice(&bytes); /* until the program ends */
+    return kith__buf_slice(&bytes); /* ends with drop_file */
+}
+
+static void drop_file(struct kith_slice bytes)
+{
+    kith__free(kith_mem_default(), (void *)bytes.ptr);
 }
 
 static int usage(void)
@@ -86,6 +91,7 @@ int main(int argc, char **argv)
 {
     struct kith_tls_x509 x509 = { .accept_any = false };
     struct plain_options options = { .x509 = &x509, .mode = "accept", .name = "localhost", .path = "/", .repeat = 1 };
+    int code;
 
     if (argc < 3 || kith_sockaddr_parse(argv[2], &options.address) != 0)
         return usage();
@@ -99,5 +105,10 @@ int main(int argc, char **argv)
             return usage();
         i++;
     }
-    return plain_run(&options);
+    code = plain_run(&options);
+    drop_file(x509.chain);
+    drop_file(x509.key);
+    drop_file(x509.anchors);
+    drop_file(options.file);
+    return code;
 }

@@ -10,8 +10,9 @@
 #include "tls/tls.h"
 #include <kith/quic.h>
 
-/** One request as its stream has it, at either side. Owner: the stream's user pointer. */
+/** One request as its stream has it, at either side; the stream's user pointer borrows it. Owner: the list of plain_run. */
 struct plain_request {
+    struct plain_request *next;
     size_t index;         /* of the request, in order */
     struct kith_buf body; /* received DATA */
     uint8_t head[16];     /* a frame header that is not whole yet */

@@ -20,6 +20,7 @@ struct plain {
     struct kith_quic_conn *conn; /* client */
     struct kith_buf message;     /* the request (client) or response (server) that every stream gets */
     struct kith_buf session, token;
+    struct plain_request *requests; /* all that there were: freed at the end */
     uint64_t opened, done_count, body_size;
     bool rejoined; /* client: this is the second connection */
     bool control_is_open, migrated, failed, done;
@@ -78,6 +79,8 @@ static struct plain_request *new_request(struct plain *plain, struct kith_quic_c
         abort();
     kith__buf_init(&request->body, kith_mem_default());
     request->index = plain->opened++;
+    request->next = plain->requests;
+    plain->requests = request;
     kith_quic_stream_set_user(conn, stream, request);
     return request;
 }
@@ -125,7 +128,7 @@ static void save_body(struct plain *plain, const struct plain_request *request)
         return;
     snprintf(path, sizeof path, "%s/%zu", plain->options->out_dir, request->index);
     if ((file = fopen(path, "wb")) == NULL ||
-        fwrite(request->body.ptr, 1, request->body.size, file) != request->body.size)
+        (request->body.size != 0 && fwrite(request->body.ptr, 1, request->body.size, file) != request->body.size))
         say_failure(plain, path, KITH_ERR_IO);
     if (file != NULL)
         fclose(file);
@@ -284,8 +287,6 @@ static void on_stream_sent(struct kith_quic_conn *conn, uint64_t stream)
         return;
     kith_quic_stream_set_user(conn, stream, NULL);
     kith_quic_stream_release(conn, stream);
-    kith__buf_dispose(&request->body);
-    free(request);
 }
 
 static void on_event(struct plain *plain, const struct kith_quic_event *event)
@@ -423,11 +424,18 @@ static int start(struct plain *plain)
 
 static void stop(struct plain *plain)
 {
+    struct plain_request *request;
+
     kith_quic_host_free(plain->host);
     kith__rt_timer_dispose(&plain->timer);
     for (int i = 0; i < SOCKETS; i++)
         kith__rt_udp_close(plain->udp[i]);
     kith__rt_free(plain->rt);
+    while ((request = plain->requests) != NULL) {
+        plain->requests = request->next;
+        kith__buf_dispose(&request->body);
+        free(request);
+    }
     kith__buf_dispose(&plain->message);
     kith__buf_dispose(&plain->session);
     kith__buf_dispose(&plain->token);
