@@ -50,11 +50,15 @@ static int fail_bind(struct cli *cli, int err)
 static int check_qlog(struct cli *cli)
 {
     const char *directory = cli->qlog_directory;
+    int problem = 0;
 
-    if (directory == NULL || (files_is_directory(directory) && access(directory, W_OK | X_OK) == 0))
+    if (directory == NULL)
         return 0;
-    return cli_fail_file(cli, access(directory, W_OK | X_OK) != 0 ? errno : ENOTDIR,
-                         "--qlog needs a directory that is there", "%s", directory);
+    if (!files_is_directory(directory))
+        problem = files_exists(directory) ? ENOTDIR : ENOENT;
+    else if (access(directory, W_OK | X_OK) != 0)
+        problem = errno;
+    return problem != 0 ? cli_fail_file(cli, problem, "--qlog needs a directory to write in", "%s", directory) : 0;
 }
 
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
