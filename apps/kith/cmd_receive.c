@@ -203,9 +203,7 @@ static int fetch(struct receiver *receiver, struct kith_conn *conn)
     else
         code = cli_fail_op(receiver->cli, op, todo(receiver, err), "cannot receive from %s", receiver->remote.name);
     kith_op_free(op);
-    if (receiver->is_renamed)
-        rmdir(receiver->staging);
-    rmdir(receiver->partial); /* it stays where something is in it to go on with */
+    files_remove_empty(receiver->partial); /* it stays where something is in it to go on with */
     return code;
 }
 

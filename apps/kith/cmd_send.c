@@ -130,7 +130,9 @@ static int choose_path(struct sender *sender, const char *given)
 /* The library's words begin with the path that is meant; it need not be said twice. */
 static int fail_add(struct sender *sender, const struct kith_op *op)
 {
-    const char *todo = kith_op_result(op) == KITH_ERR_PERMISSION ? "its owner must let you read it" : NULL;
+    const char *todo = kith_op_result(op) == KITH_ERR_PERMISSION ? "its owner must let you read it"
+                       : kith_op_result(op) == KITH_ERR_INVALID  ? "rename it first"
+                                                                 : NULL;
 
     if (strncmp(kith_op_error(op)->text, sender->path, strlen(sender->path)) == 0)
         return cli_fail_op(sender->cli, op, todo, "cannot offer");
@@ -163,6 +165,7 @@ static int print_ticket(struct sender *sender)
     struct kith_blob_ticket ticket = { .hash = sender->added.hash, .format = sender->added.format };
     char text[KITH_TICKET_TEXT_SIZE], hash[KITH_HASH_TEXT_SIZE], size[OUTPUT_NUMBER_SIZE];
     const char *problem;
+    uint64_t others;
     json_t *event;
     int err;
 
@@ -181,6 +184,9 @@ static int print_ticket(struct sender *sender)
         output_note("offering %s, %llu file%s, until Ctrl-C; on the other side, run",
                     output_size(sender->added.size, size), (unsigned long long)sender->added.file_count,
                     sender->added.file_count == 1 ? "" : "s");
+    if (!cli->quiet && (others = files_count_others(sender->path)) > 0)
+        output_note("left out: %llu link%s or special file%s", (unsigned long long)others, others == 1 ? "" : "s",
+                    others == 1 ? "" : "s");
     if (sender->qr && (problem = output_qr(text)) != NULL)
         output_note("no QR code: %s", problem);
     output_note("kith receive %s", text);

@@ -83,6 +83,38 @@ int files_remove_tree(const char *path)
     return nftw(path, remove_one, OPEN_DIRECTORIES_MAX, FTW_DEPTH | FTW_PHYS);
 }
 
+static uint64_t others; /* nftw has no place for a pointer of ours */
+
+static int count_other(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    (void)path;
+    (void)kind;
+    (void)where;
+    others += !S_ISREG(info->st_mode) && !S_ISDIR(info->st_mode);
+    return 0;
+}
+
+uint64_t files_count_others(const char *path)
+{
+    others = 0;
+    (void)nftw(path, count_other, OPEN_DIRECTORIES_MAX, FTW_PHYS);
+    return others;
+}
+
+static int remove_if_empty(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    (void)info;
+    (void)where;
+    if (kind == FTW_DP)
+        (void)rmdir(path); /* fails where something is in it */
+    return 0;
+}
+
+void files_remove_empty(const char *path)
+{
+    (void)nftw(path, remove_if_empty, OPEN_DIRECTORIES_MAX, FTW_DEPTH | FTW_PHYS);
+}
+
 int files_move(const char *from, const char *to, bool replace)
 {
     int err;

@@ -202,6 +202,25 @@ def a_directory_arrives(home):
 
 
 @test
+def what_is_left_out_of_a_directory_is_told(home):
+    write(home + "/from/a", 10)
+    os.symlink("a", home + "/from/link")
+    os.mkfifo(home + "/from/pipe")
+    with Running(home, "send", *LOOPBACK, home + "/from") as sender:
+        sender.ticket()
+        sender.line("left out: 2 links or special files")
+        run(home, "receive", "-o", "to", sender.ticket())
+        assert os.listdir(home + "/to") == ["a"] or os.listdir(home + "/to/from") == ["a"]
+        sender.stop()
+    for name in (b"bad\xff", b"back\\slash", b"new\nline"):
+        os.mkdir(home + "/names")
+        open(os.fsencode(home) + b"/names/" + name, "w").close()
+        done = run(home, "send", "names", code=1)
+        assert done.stderr.count(b"\n") == 1 and b"; rename it first" in done.stderr, done.stderr
+        shutil.rmtree(home + "/names")
+
+
+@test
 def output_names_a_directory_or_a_file(home):
     write(home + "/from/a", 100000)
     os.mkdir(home + "/there")
