@@ -150,7 +150,7 @@ static int add(struct sender *sender)
     if ((err = kith_blobs_new(cli->endpoint, &options, &sender->blobs)) != 0)
         return cli_fail(cli, err, "cannot offer files");
     if ((err = kith_blobs_add_start(sender->blobs, sender->path, KITH_BLOBS_ADD_COLLECTION, &op)) != 0)
-        return cli_fail(cli, err, "cannot offer %s", sender->path);
+        return cli_fail(cli, err, "cannot offer"); /* the path is in its words */
     if ((err = transfer_wait(cli, op)) == 0)
         err = kith_blobs_added(op, &sender->added);
     if (err != 0)

@@ -1,5 +1,5 @@
 /*
- * A peer that does not behave, for test_commands.py. It uses only the public headers: blobs of any bytes can be offered with
+ * A peer that does not behave, for the tests of the program. It uses only the public headers: blobs of any bytes can be offered with
  * them, and a stream can carry any answer. Prints its ticket on stdout and goes on until its standard input ends.
  *
  *   evil_peer names HEX...          offers a collection with these names (bytes in hex), each of a file "evil"
