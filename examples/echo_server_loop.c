@@ -6,16 +6,18 @@
 
 enum { BUFFER_SIZE = 16384 };
 
-struct echo {
-    struct kith_stream *stream;
-    bool has_ended;
-    char buffer[BUFFER_SIZE];
-};
-
 struct server {
     struct kith_endpoint *endpoint;
     struct kith_op *accepting;
     int left; /* connections until the end; negative: for ever */
+    int live; /* connections and streams that are served now */
+};
+
+struct echo {
+    struct server *server;
+    struct kith_stream *stream;
+    bool has_ended;
+    char buffer[BUFFER_SIZE];
 };
 
 struct served {
@@ -25,6 +27,13 @@ struct served {
 };
 
 static void on_read(struct kith_op *op, void *user);
+
+static void echo_free(struct echo *echo)
+{
+    echo->server->live--;
+    kith_stream_free(echo->stream);
+    free(echo);
+}
 
 static void on_written(struct kith_op *op, void *user)
 {
@@ -37,8 +46,7 @@ static void on_written(struct kith_op *op, void *user)
         kith_op_on_done(next, on_read, echo);
         return;
     }
-    kith_stream_free(echo->stream);
-    free(echo);
+    echo_free(echo);
 }
 
 static void on_read(struct kith_op *op, void *user)
@@ -55,8 +63,7 @@ static void on_read(struct kith_op *op, void *user)
         kith_op_on_done(next, on_written, echo);
         return;
     }
-    kith_stream_free(echo->stream);
-    free(echo);
+    echo_free(echo);
 }
 
 static void on_stream(struct kith_op *op, void *user)
@@ -70,6 +77,7 @@ static void on_stream(struct kith_op *op, void *user)
     if (stream == NULL) { /* the connection ended */
         kith_conn_free(served->conn);
         served->server->left -= served->server->left > 0;
+        served->server->live--;
         free(served);
         return;
     }
@@ -79,9 +87,13 @@ static void on_stream(struct kith_op *op, void *user)
         kith_stream_free(stream);
         return;
     }
+    echo->server = served->server;
+    echo->server->live++;
     echo->stream = stream;
     if (kith_read_start(stream, echo->buffer, BUFFER_SIZE, &reading) == 0)
         kith_op_on_done(reading, on_read, echo);
+    else
+        echo_free(echo);
 }
 
 static void on_accepted(struct kith_op *op, void *user)
@@ -95,6 +107,7 @@ static void on_accepted(struct kith_op *op, void *user)
     if (served != NULL) {
         served->server = server;
         served->conn = conn;
+        server->live++;
         if (kith_accept_stream_start(conn, true, &served->accepting) == 0)
             kith_op_on_done(served->accepting, on_stream, served);
     }
@@ -121,7 +134,7 @@ int main(int argc, char **argv)
     if (kith_ticket_format(&addr, ticket, sizeof ticket) == 0)
         printf("%s\n", ticket);
     fflush(stdout);
-    while (server.left != 0) {
+    while (server.left != 0 || server.live > 0) {
         struct pollfd fd = { kith_context_fd(options.context), POLLIN, 0 };
         uint64_t timeout = kith_context_timeout(options.context);
 
