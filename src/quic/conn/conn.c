@@ -143,12 +143,12 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
     }
     early->odcid = options->odcid;
     early->retry_scid = options->retry_scid;
-    early->initial_dcid = options->initial_dcid;
+    conn->initial_dcid = options->initial_dcid;
     early->is_peer_waiting = conn->is_client;
     if (conn->is_client) {
         early->odcid.size = KITH_CID_SIZE_MAX;
         kith__random_fill(random, early->odcid.bytes, KITH_CID_SIZE_MAX);
-        early->initial_dcid = early->odcid;
+        conn->initial_dcid = early->odcid;
         kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->odcid);
     } else {
         early->has_remote_cid = true;
@@ -156,7 +156,7 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
         kith__cid_theirs_set_first(&conn->path0.cids_theirs, &options->remote_scid);
     }
     return kith__keys_install_initial(&early->spaces[KITH_SPACE_INITIAL].keys, &conn->mem.mem,
-                                      kith__cid_slice(&early->initial_dcid), conn->is_client);
+                                      kith__cid_slice(&conn->initial_dcid), conn->is_client);
 }
 
 /** Our first id, and at a server the one that the client's Initials carry. */
@@ -171,7 +171,7 @@ static int init_cids(struct kith_quic_conn *conn)
     kith__cid_ours_add(&conn->path0.cids_ours, &cid, token, true);
     if (conn->is_client)
         return 0;
-    return kith__host_add_cid(conn->host, conn, kith__cid_slice(&conn->early->initial_dcid));
+    return kith__host_add_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
 }
 
 /** Addresses beside the first that get a copy of what we send until the server's is known. */
@@ -343,8 +343,7 @@ void kith__conn_unregister(struct kith_quic_conn *conn)
 
     for (size_t i = 0; (cid = kith__cid_ours_at(&conn->path0.cids_ours, i)) != NULL; i++)
         kith__host_remove_cid(conn->host, conn, kith__cid_slice(cid));
-    if (conn->early != NULL)
-        kith__host_remove_cid(conn->host, conn, kith__cid_slice(&conn->early->initial_dcid));
+    kith__host_remove_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
     if (conn->has_reset_token)
         kith__host_remove_reset_token(conn->host, conn, conn->reset_token);
     conn->has_reset_token = false;
@@ -424,8 +423,6 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
         return;
     kith__conn_drop_space(conn, KITH_SPACE_INITIAL);
     kith__conn_drop_space(conn, KITH_SPACE_HANDSHAKE);
-    if (!conn->is_client)
-        kith__host_remove_cid(conn->host, conn, kith__cid_slice(&conn->early->initial_dcid));
     kith__phase_enter(&conn->phase, KITH_PHASE_CONFIRMED);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
     free_early(conn);

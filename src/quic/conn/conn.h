@@ -62,7 +62,6 @@ struct kith_conn_early {
     struct kith_conn_space spaces[2];  /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
     struct kith_keys zero_rtt;         /* the client's sending, the server's receiving key */
     struct kith_cid odcid;             /* first destination id of the client */
-    struct kith_cid initial_dcid;      /* server: the id that its client's Initials carry: odcid, or ours after Retry */
     struct kith_cid retry_scid;        /* size 0: no Retry */
     struct kith_cid first_remote_cid;  /* source id of the peer's first Initial */
     struct kith_buf token;             /* client: goes into each Initial */
@@ -103,6 +102,11 @@ struct kith_quic_conn {
     struct kith_keys keys;  /* 1-RTT */
     uint64_t keys_drop_ns;  /* when the previous read keys go; KITH_NEVER */
     uint64_t key_update_at; /* packets sealed with one key before we update */
+    /**
+     * The id that the client's Initials carry: odcid, or the server's own after Retry. A server keeps it to the end, so
+     * that a late copy of an Initial finds this connection and not a place as a new client.
+     */
+    struct kith_cid initial_dcid;
     struct kith_path path0;
     struct kith_open_space open0; /* of path 0 */
     struct kith_stream_set streams;
