@@ -211,8 +211,9 @@ static void run_seeds(const struct kith_sim_command *command, const struct kith_
         pid_t pid;
         uint64_t seed;
     } slots[JOBS_MAX] = { 0 };
-    uint64_t next = 0, running = 0;
+    uint64_t plain = seeds, next = 0, running = 0;
 
+    seeds += scenario->known_seed != 0 && !command->is_replay;
     while (next < seeds || running > 0) {
         int status = 0;
         unsigned i = 0;
@@ -221,7 +222,7 @@ static void run_seeds(const struct kith_sim_command *command, const struct kith_
         for (; next < seeds && running < command->jobs; next++, running++) {
             for (i = 0; slots[i].pid != 0; i++) {
             }
-            slots[i].seed = command->first_seed + next;
+            slots[i].seed = next < plain ? command->first_seed + next : scenario->known_seed;
             slots[i].pid = start(command, scenario, slots[i].seed, &shared[i], command->is_replay);
         }
         if ((pid = waitpid(-1, &status, 0)) <= 0)

@@ -36,6 +36,7 @@ struct kith_scenario {
     /** What happens. Returns OK, or the verdict of a run that ended otherwise. */
     enum kith_sim_verdict (*play)(struct kith_trial *trial, const struct kith_scenario *scenario);
     uint32_t seeds_percent; /* of the seeds asked for; 0 = 100. For scenarios that take long */
+    uint32_t known_seed;    /* once found something: runs in addition; 0 = none */
     struct kith_trial_net net;
     struct kith_simapp_plan plan;
     struct kith_choice limit_s; /* virtual time within which all must be done */
