@@ -255,6 +255,13 @@ static void datagrams(struct kith_packet_out *out)
             KITH_ASSERT(kith__datagram_write(&out->w, bytes) == 0);
             kith__packet_out_note(out, KITH_FRAME_DATAGRAM_WITH_LENGTH);
             conn->stats.datagrams_sent++;
+            if (kith__qlog_is_on(&conn->qlog)) {
+                struct kith_frame frame = kith__frame(KITH_FRAME_DATAGRAM_WITH_LENGTH);
+
+                frame.datagram.data.size = bytes.size;
+                frame.datagram.has_length = true;
+                kith__qlog_frame(&conn->qlog, &frame);
+            }
         } else {
             conn->datagrams_out.dropped++;
         }
