@@ -210,6 +210,8 @@ static bool all_is_over(struct kith_trial *trial)
 enum kith_sim_verdict kith__trial_close(struct kith_trial *trial)
 {
     for (size_t i = 0; i < trial->app_count; i++)
+        trial->apps[i].may_end = true; /* a first packet may still be on its way */
+    for (size_t i = 0; i < trial->app_count; i++)
         KITH_LIST_EACH(node, &trial->apps[i].conns)
     KITH_CONTAINER(node, struct kith_simconn, node)->may_end = true;
     for (size_t i = 0; i < trial->app_count; i++)
