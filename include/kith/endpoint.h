@@ -15,10 +15,17 @@
  *   3. Without any I/O of ours: kith/quic.h.
  *
  * Thread rules: a context and all its objects are used by one thread at a time. Any thread may call kith_op_cancel and
- * kith_context_wake. Callbacks run only inside kith_context_process, kith_op_wait and the other blocking calls, on the
- * thread that made that call; never on a thread of ours.
+ * kith_context_wake, as long as the operation or context is not freed meanwhile. Callbacks run only inside
+ * kith_context_process, on the thread that called it, and may call everything, also free their operation, close the
+ * endpoint, or wait. The log function is the one exception: it may be called from the context's own thread, and must not
+ * call back into kith.
  *
- * Time limits are nanoseconds from now: KITH_WAIT waits as long as it takes, 0 does not wait (KITH_ERR_AGAIN).
+ * Handles that the caller has are given back with their free function (an incoming: with one of its answers), in any
+ * order, also after the endpoint was closed or the context freed: they are then empty shells whose calls fail with
+ * KITH_ERR_CLOSED. Calls on a closed endpoint or a freed context themselves are not allowed.
+ *
+ * Time limits are nanoseconds from now: KITH_WAIT waits as long as it takes (KITH_ERR_TIMEOUT after a limit), 0 does not
+ * wait (KITH_ERR_AGAIN). A blocking call that kith_context_wake ended also says KITH_ERR_AGAIN.
  * Functions that fail return a negative enum kith_err; kith_error_last then tells more.
  */
 #ifndef KITH_ENDPOINT_H
@@ -131,15 +138,24 @@ struct kith_context_options {
 
 /** Makes a context. NOMEM, IO, INVALID. */
 KITH_API KITH_MUST_USE int kith_context_new(const struct kith_context_options *options, struct kith_context **out);
-/** Ends it with everything in it, at once (close endpoints first for a graceful end). NULL is fine. */
+/**
+ * Ends it with its endpoints and connections, at once, without telling anybody (close endpoints first for a graceful end).
+ * Operations that are not done end with KITH_ERR_CLOSED, without their callbacks. NULL is fine.
+ */
 KITH_API void kith_context_free(struct kith_context *context);
 /** Caller mode: poll this for reading. Thread mode: readable when callbacks wait for kith_context_process. */
 KITH_API int kith_context_fd(struct kith_context *context);
 /** Nanoseconds until kith_context_process is due; KITH_NEVER, or 0 for at once. */
 KITH_API uint64_t kith_context_timeout(struct kith_context *context);
-/** Does what can be done without waiting and runs due callbacks. Returns how many callbacks ran, or an error. */
+/**
+ * Does what can be done without waiting, then runs the callbacks that are due; those that become due meanwhile wait for
+ * the next call. Returns how many ran, or an error.
+ */
 KITH_API int kith_context_process(struct kith_context *context);
-/** Makes kith_context_fd readable and ends a wait in progress once. Any thread. */
+/**
+ * Makes kith_context_fd readable, and ends the blocking call in progress, or else the next one that would wait, with
+ * KITH_ERR_AGAIN; once. kith_context_process takes it back. Any thread, but no signal handler.
+ */
 KITH_API void kith_context_wake(struct kith_context *context);
 
 /* ---- Operations ---- */
@@ -147,7 +163,7 @@ KITH_API void kith_context_wake(struct kith_context *context);
 /** What an operation calls when it is done, exactly once, unless it was freed before. */
 typedef void kith_op_callback(struct kith_op *op, void *user);
 
-/** Waits until done or the limit passed. Returns the operation's result; TIMEOUT if the limit passed (it goes on then). */
+/** Waits until done. Returns the operation's result; TIMEOUT if the limit passed, AGAIN for limit 0: it goes on then. */
 KITH_API int kith_op_wait(struct kith_op *op, uint64_t limit_ns);
 /** The callback runs inside kith_context_process (at once there, if the operation is done already). */
 KITH_API void kith_op_on_done(struct kith_op *op, kith_op_callback *callback, void *user);
@@ -161,13 +177,13 @@ KITH_API int kith_op_result(const struct kith_op *op);
 KITH_API const struct kith_error *kith_op_error(const struct kith_op *op);
 /** Bytes read or written; for reads 0 with result KITH_ERR_END is the end. */
 KITH_API size_t kith_op_size(const struct kith_op *op);
-/** What the operation made; each can be taken once (NULL after that). Not taken, it is closed by kith_op_free. */
+/** What the operation made; each can be taken once (NULL after that). Not taken, it is closed (a client: refused) by kith_op_free. */
 KITH_API struct kith_conn *kith_op_take_conn(struct kith_op *op);
 /** The stream that an open or accept made; NULL if there is none or it was taken. */
 KITH_API struct kith_stream *kith_op_take_stream(struct kith_op *op);
 /** The client that kith_incoming_next_start got; NULL if there is none or it was taken. */
 KITH_API struct kith_incoming *kith_op_take_incoming(struct kith_op *op);
-/** Frees it, cancelling it first if need be; its callback does not run any more. NULL is fine. */
+/** Frees it, cancelling it first if need be; its callback does not run any more. Also inside its callback. NULL is fine. */
 KITH_API void kith_op_free(struct kith_op *op);
 
 /* ---- Endpoints ---- */
@@ -204,8 +220,10 @@ KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoin
 /** Counters of the engine: drops by reason, bytes, connections. */
 KITH_API void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out);
 /**
- * Graceful end: closes every connection with code 0 after what was written has been acknowledged (or the limit passed),
- * waits for the closing periods, closes the sockets. TIMEOUT if it had to cut short. The endpoint is gone in every case.
+ * Graceful end: waits until every finished stream has been acknowledged (what was written on streams that were not finished
+ * is cut off), closes every connection with code 0, waits for the closing periods, closes the sockets. TIMEOUT if the limit
+ * or kith_context_wake cut it short. The endpoint is gone in every case, with the context that it made for itself; handles
+ * of its connections, streams and operations must still be given back. NULL is fine.
  */
 KITH_API int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns);
 
@@ -287,7 +305,10 @@ KITH_API KITH_MUST_USE int kith_conn_export(struct kith_conn *conn, struct kith_
                                             uint8_t *out, size_t size);
 /** Starts a key update (RFC 9001, 6). STATE while one is under way or before the handshake is confirmed. */
 KITH_API KITH_MUST_USE int kith_conn_update_keys(struct kith_conn *conn);
-/** Starts closing: code and reason go to the other side at once; unsent stream bytes are dropped. Twice is fine. */
+/**
+ * Closes: code and reason go to the other side; unsent stream bytes are dropped; all that waits on the connection fails now.
+ * What has arrived before can still be accepted and read. code < 2^62. Twice is fine.
+ */
 KITH_API void kith_conn_close(struct kith_conn *conn, uint64_t code, const void *reason, size_t reason_size);
 /** How it ended; STATE while open. The reason is borrowed from the connection. */
 KITH_API KITH_MUST_USE int kith_conn_close_info(struct kith_conn *conn, struct kith_quic_close_info *out);
@@ -295,7 +316,10 @@ KITH_API KITH_MUST_USE int kith_conn_close_info(struct kith_conn *conn, struct k
 KITH_API int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns);
 /** The same as an operation, which ends with 0. NOMEM. */
 KITH_API KITH_MUST_USE int kith_conn_closed_start(struct kith_conn *conn, struct kith_op **out);
-/** Gives the handle back; an open connection is closed with code 0. Streams of it must not be used any more. NULL is fine. */
+/**
+ * Gives the handle back; an open connection is closed with code 0, and what its streams have not sent yet is lost: wait with
+ * kith_sent, or for the other side to close. NULL is fine.
+ */
 KITH_API void kith_conn_free(struct kith_conn *conn);
 
 /* ---- Streams ---- */
@@ -326,7 +350,7 @@ KITH_API struct kith_conn *kith_stream_conn(const struct kith_stream *stream);
 
 enum kith_write_flags { KITH_FIN = 1 }; /* end the stream after these bytes */
 
-/** Writes at least one byte (all that fits); *written may be NULL. STOPPED, CLOSED, ... */
+/** Writes at least one byte (all that fits; 0 bytes of 0); *written may be NULL. STOPPED, STATE, how the connection ended. */
 KITH_API KITH_MUST_USE int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns,
                                       size_t *written);
 /** Writes all. With KITH_FIN it also ends the stream. */
@@ -341,7 +365,7 @@ KITH_API KITH_MUST_USE int kith_finish(struct kith_stream *stream);
 KITH_API KITH_MUST_USE int kith_sent(struct kith_stream *stream, uint64_t limit_ns);
 /** The same as an operation. STATE before the stream was finished. */
 KITH_API KITH_MUST_USE int kith_sent_start(struct kith_stream *stream, struct kith_op **out);
-/** Abandons the sending half with a code. */
+/** Abandons the sending half with a code. Twice is fine. STATE once all was acknowledged. */
 KITH_API int kith_reset(struct kith_stream *stream, uint64_t code);
 /** Reads at least one byte, up to size. END at the end (then *got is 0); RESET with the code in kith_error_last()->cause. */
 KITH_API KITH_MUST_USE int kith_read(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns,
@@ -356,7 +380,7 @@ KITH_API KITH_MUST_USE int kith_read_start(struct kith_stream *stream, void *buf
 /** Unordered: the next chunk, wherever it lies. Afterwards ordered reads are STATE. */
 KITH_API KITH_MUST_USE int kith_read_chunk(struct kith_stream *stream, void *buffer, size_t size, uint64_t limit_ns,
                                            uint64_t *offset, size_t *got);
-/** Tells the other side to stop sending, with a code. */
+/** Tells the other side to stop sending, with a code. STATE once the end was read. */
 KITH_API int kith_stop(struct kith_stream *stream, uint64_t code);
 /**
  * Streams with a higher priority send first; equal ones share. 0 at first. Local: the other side does not learn of
