@@ -49,6 +49,11 @@ struct kith_quic_transport {
     uint64_t data_max;        /* connection receive window, bytes. 2^62-1: MAX_DATA is never needed */
     uint64_t stream_data_max; /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_max_auto */
     uint64_t stream_data_auto_max; /* the receive window grows up to this as the round trip asks for it; 0 = never */
+    /**
+     * How much the windows of all streams of a connection may grow together: 32 MiB. What unread stream data a peer can
+     * make us hold is at most streams open x stream_data_max + this, and never more than data_max.
+     */
+    uint64_t stream_data_auto_total;
     uint64_t streams_bidi_max;     /* streams the peer may have open at once: 100 */
     uint64_t streams_uni_max;      /* 100 */
     uint64_t send_buffer_max;      /* unacknowledged + unsent stream bytes we hold per connection: 10,000,000 */

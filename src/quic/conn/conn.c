@@ -90,6 +90,7 @@ static void init_streams(struct kith_quic_conn *conn)
                                              .map_seed = kith__random_u64(&conn->host->random),
                                              .ours = own_limits(&conn->config),
                                              .stream_auto_max = conn->config.stream_data_auto_max,
+                                             .stream_auto_total = conn->config.stream_data_auto_total,
                                              .send_buffer_max = conn->config.send_buffer_max };
 
     kith__stream_set_init(&conn->streams, &config);

@@ -18,6 +18,7 @@ void kith_quic_transport_defaults(struct kith_quic_transport *transport)
         .data_max = KITH_VARINT_MAX,
         .stream_data_max = 1250000,
         .stream_data_auto_max = 16 * 1024 * 1024,
+        .stream_data_auto_total = 32 * 1024 * 1024,
         .streams_bidi_max = 100,
         .streams_uni_max = 100,
         .send_buffer_max = 10000000,

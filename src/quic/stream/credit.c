@@ -25,7 +25,20 @@ void kith__credit_on_lost(struct kith_credit *credit, uint64_t limit)
         credit->resend = true;
 }
 
-void kith__credit_give_back(struct kith_credit *credit, uint64_t count, uint64_t now_ns, uint64_t rtt_ns)
+static void grow(struct kith_credit *credit, struct kith_credit_pool *pool)
+{
+    uint64_t by = KITH_MIN(credit->window, credit->window_max - credit->window);
+
+    if (pool != NULL) {
+        by = KITH_MIN(by, pool->left);
+        pool->left -= by;
+        credit->grown += by;
+    }
+    credit->window += by;
+}
+
+void kith__credit_give_back(struct kith_credit *credit, struct kith_credit_pool *pool, uint64_t count, uint64_t now_ns,
+                            uint64_t rtt_ns)
 {
     KITH_ASSERT(count <= KITH_VARINT_MAX - credit->used);
     credit->used += count;
@@ -39,9 +52,17 @@ void kith__credit_give_back(struct kith_credit *credit, uint64_t count, uint64_t
     if (credit->used - credit->tune_used < credit->window)
         return;
     if (now_ns - credit->tune_start_ns < 2 * rtt_ns)
-        credit->window = credit->window > credit->window_max / 2 ? credit->window_max : credit->window * 2;
+        grow(credit, pool);
     credit->tune_start_ns = now_ns;
     credit->tune_used = credit->used;
+}
+
+void kith__credit_release(struct kith_credit *credit, struct kith_credit_pool *pool)
+{
+    pool->left += credit->grown;
+    credit->window -= credit->grown;
+    credit->window_max = credit->window;
+    credit->grown = 0;
 }
 
 bool kith__limit_raise(struct kith_limit *limit, uint64_t max)

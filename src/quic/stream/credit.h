@@ -9,11 +9,20 @@
 #include "codec/varint.h"
 #include <kith/types.h>
 
+/**
+ * What the windows of several limits may still grow together beyond what each began with: a peer that makes many windows
+ * grow, and whose data nobody reads, cannot make us hold more than the first windows and this. Owner: who owns the limits.
+ */
+struct kith_credit_pool {
+    uint64_t left;
+};
+
 /** A limit that we grant the peer and renew as it is used up. */
 struct kith_credit {
     uint64_t used;          /* given back by the application so far */
     uint64_t window;        /* how far past `used` the peer may run */
     uint64_t window_max;    /* the window grows up to this on its own; equal to window: never */
+    uint64_t grown;         /* part of `window` that was taken from a pool */
     uint64_t announced;     /* largest limit ever put in a packet; never shrinks */
     uint64_t tune_start_ns; /* when the window that tune_used belongs to began */
     uint64_t tune_used;     /* `used` at that time */
@@ -41,9 +50,12 @@ void kith__credit_on_lost(struct kith_credit *credit, uint64_t limit);
 /**
  * `count` units are free again. Doubles the window (up to window_max) if the application used up a whole window in less
  * than two round trips: then the window, not the network, is what slows the peer down. now_ns and rtt_ns: of the path;
- * rtt_ns 0: unknown, no tuning.
+ * rtt_ns 0: unknown, no tuning. pool: growth comes out of it, less than a doubling if there is not enough; NULL: unlimited.
  */
-void kith__credit_give_back(struct kith_credit *credit, uint64_t count, uint64_t now_ns, uint64_t rtt_ns);
+void kith__credit_give_back(struct kith_credit *credit, struct kith_credit_pool *pool, uint64_t count, uint64_t now_ns,
+                            uint64_t rtt_ns);
+/** Nothing more will be held under this limit: what its window took goes back into the pool. Fine twice. */
+void kith__credit_release(struct kith_credit *credit, struct kith_credit_pool *pool);
 
 /** A limit that the peer grants us. */
 struct kith_limit {

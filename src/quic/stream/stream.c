@@ -413,11 +413,18 @@ void kith__stream_consume(struct kith_stream *stream, size_t size)
     kith__inbuf_consume(&stream->in, size);
 }
 
-void kith__stream_on_read(struct kith_stream *stream, uint64_t size, uint64_t now_ns, uint64_t rtt_ns)
+void kith__stream_on_read(struct kith_stream *stream, struct kith_credit_pool *pool, uint64_t size, uint64_t now_ns,
+                          uint64_t rtt_ns)
 {
-    kith__credit_give_back(&stream->receive_credit, size, now_ns, rtt_ns);
+    kith__credit_give_back(&stream->receive_credit, pool, size, now_ns, rtt_ns);
     if (stream->receive_state == KITH_RECEIVE_OPEN && kith__credit_is_due(&stream->receive_credit))
         stream->intents |= KITH_INTENT_MAX_DATA;
+}
+
+bool kith__stream_holds_nothing(const struct kith_stream *stream)
+{
+    return stream->stop_sent || stream->receive_state == KITH_RECEIVE_NONE ||
+           stream->receive_state >= KITH_RECEIVE_READ;
 }
 
 void kith__stream_on_max_data_lost(struct kith_stream *stream, uint64_t max)

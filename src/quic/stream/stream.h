@@ -137,8 +137,11 @@ KITH_MUST_USE int kith__stream_read_chunk(struct kith_stream *stream, uint8_t *o
                                           size_t *size, uint64_t *code);
 /** Drops `size` bytes that peek showed. */
 void kith__stream_consume(struct kith_stream *stream, size_t size);
-/** `size` bytes were read: updates the stream's own credit. Called after consume and read_chunk. */
-void kith__stream_on_read(struct kith_stream *stream, uint64_t size, uint64_t now_ns, uint64_t rtt_ns);
+/** `size` bytes were read: the stream's own credit, see kith__credit_give_back. Called after consume and read_chunk. */
+void kith__stream_on_read(struct kith_stream *stream, struct kith_credit_pool *pool, uint64_t size, uint64_t now_ns,
+                          uint64_t rtt_ns);
+/** True if the stream will never hold received bytes (any more). */
+bool kith__stream_holds_nothing(const struct kith_stream *stream);
 
 /* ---- Frames. Return 0, a wire code > 0, or KITH_ERR_NOMEM. ---- */
 

@@ -18,6 +18,7 @@ void kith__stream_set_init(struct kith_stream_set *set, const struct kith_stream
     kith__list_init(&set->intents);
     kith__list_init(&set->events);
     kith__credit_init(&set->receive_credit, config->ours.data_max, config->data_auto_max);
+    set->window_pool.left = config->stream_auto_total;
     kith__credit_init(&set->open_credit[0], set->config.ours.streams_bidi_max, 0);
     kith__credit_init(&set->open_credit[1], set->config.ours.streams_uni_max, 0);
 }
@@ -142,7 +143,7 @@ static void give_place_back(struct kith_stream_set *set, struct kith_stream *str
         set->ours_opened[kind].open--;
     } else {
         set->theirs_opened[kind].open--;
-        kith__credit_give_back(&set->open_credit[kind], 1, 0, 0);
+        kith__credit_give_back(&set->open_credit[kind], NULL, 1, 0, 0);
     }
 }
 
@@ -151,7 +152,9 @@ void kith__stream_set_touch(struct kith_stream_set *set, struct kith_stream *str
     uint64_t given = kith__stream_take_given(stream);
 
     if (given != 0)
-        kith__credit_give_back(&set->receive_credit, given, 0, 0);
+        kith__credit_give_back(&set->receive_credit, NULL, given, 0, 0);
+    if (stream->receive_credit.grown != 0 && kith__stream_holds_nothing(stream))
+        kith__credit_release(&stream->receive_credit, &set->window_pool);
     if (stream->released)
         stream->flags = 0;
     schedule(set, stream);
@@ -377,8 +380,8 @@ int kith__stream_set_peek(struct kith_stream_set *set, uint64_t id, struct kith_
 static void on_read(struct kith_stream_set *set, struct kith_stream *stream, size_t size, uint64_t now_ns,
                     uint64_t rtt_ns)
 {
-    kith__stream_on_read(stream, size, now_ns, rtt_ns);
-    kith__credit_give_back(&set->receive_credit, kith__stream_take_given(stream), now_ns, rtt_ns);
+    kith__stream_on_read(stream, &set->window_pool, size, now_ns, rtt_ns);
+    kith__credit_give_back(&set->receive_credit, NULL, kith__stream_take_given(stream), now_ns, rtt_ns);
     kith__stream_set_touch(set, stream);
 }
 

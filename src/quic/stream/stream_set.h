@@ -33,9 +33,10 @@ struct kith_stream_set_config {
     bool is_server;
     uint64_t map_seed; /* random */
     struct kith_stream_limits ours;
-    uint64_t stream_auto_max; /* receive windows of streams may grow up to this; 0: never */
-    uint64_t data_auto_max;   /* the same for the connection's window; 0: never */
-    uint64_t send_buffer_max; /* written and not acknowledged bytes of all streams */
+    uint64_t stream_auto_max;   /* receive windows of streams may grow up to this; 0: never */
+    uint64_t stream_auto_total; /* ... and all together by this beyond what they began with */
+    uint64_t data_auto_max;     /* the same for the connection's window; 0: never */
+    uint64_t send_buffer_max;   /* written and not acknowledged bytes of all streams */
 };
 
 /** Streams of one kind opened by one side. */
@@ -59,6 +60,7 @@ struct kith_stream_set {
     bool available_due[2];                    /* ... to be reported */
     struct kith_limit send_limit;             /* connection: new bytes we may send */
     struct kith_credit receive_credit;        /* connection: new bytes we take */
+    struct kith_credit_pool window_pool;      /* what the windows of streams may still grow */
     uint64_t received;              /* sum of the highest offsets of all streams ever: <= receive_credit.announced */
     uint64_t send_held;             /* written and not acknowledged bytes: <= send_buffer_max */
     struct kith_stream_order order; /* streams that can send */

@@ -22,7 +22,7 @@ static void check_stream(const struct kith_stream_set *set, const struct kith_st
 
 void kith__stream_set_check(const struct kith_stream_set *set)
 {
-    uint64_t held = 0, open = 0, count = 0, waiting = 0;
+    uint64_t held = 0, open = 0, count = 0, waiting = 0, grown = 0;
 
     KITH_LIST_EACH(node, &set->all)
     {
@@ -32,10 +32,12 @@ void kith__stream_set_check(const struct kith_stream_set *set)
         held += kith__outbuf_held(&stream->out);
         waiting += kith__inbuf_highest(&stream->in) - stream->given;
         open += !stream->credited;
+        grown += stream->receive_credit.grown;
         count++;
     }
     KITH_ASSERT(count == set->count && count == set->by_id.count);
     KITH_ASSERT(held == set->send_held);
+    KITH_ASSERT(grown + set->window_pool.left == set->config.stream_auto_total);
     KITH_ASSERT(open == set->ours_opened[0].open + set->ours_opened[1].open + set->theirs_opened[0].open +
                             set->theirs_opened[1].open);
     KITH_ASSERT(set->received == set->receive_credit.used + waiting);

@@ -365,6 +365,53 @@ KITH_TEST(stream_set_released_streams_report_nothing_and_go_away)
     kith__stream_set_dispose(&set);
 }
 
+/** The peer sends as fast as its credit allows, and everything is read at once: the window grows if it may. */
+static void read_fast(struct kith_stream_set *set, uint64_t id, uint64_t *at, uint64_t *now_ns, int rounds)
+{
+    for (int i = 0; i < rounds; i++, *now_ns += 1000) {
+        uint8_t bytes[5000];
+        size_t size;
+
+        KITH_CHECK_EQ(stream_frame(set, id, *at, sizeof bytes, false), 0);
+        *at += sizeof bytes;
+        KITH_CHECK_EQ(kith__stream_set_read(set, id, bytes, sizeof bytes, &size, NULL, *now_ns, 1000000), 0);
+        KITH_CHECK_EQ(size, sizeof bytes);
+        for (struct kith_stream_control control; kith__stream_set_next_control(set, &control);) {
+        }
+        kith__stream_set_check(set);
+    }
+}
+
+KITH_TEST(stream_set_unread_data_is_bounded_however_many_windows_grow)
+{
+    struct kith_stream_set set;
+    struct kith_stream_limits ours = default_limits;
+    uint64_t at[10] = { 0 }, now_ns = 1000, unread = 0;
+
+    ours.data_max = KITH_VARINT_MAX;
+    kith__stream_set_init(&set, &(struct kith_stream_set_config) { .mem = kith_mem_default(),
+                                                                   .is_server = true,
+                                                                   .ours = ours,
+                                                                   .stream_auto_max = 160000,
+                                                                   .stream_auto_total = 200000,
+                                                                   .send_buffer_max = 100000 });
+    for (uint64_t i = 0; i < 10; i++)
+        read_fast(&set, i << 2, &at[i], &now_ns, 60);
+    /* From here on nobody reads: the peer fills all it was allowed. */
+    for (uint64_t i = 0; i < 10; i++)
+        while (stream_frame(&set, i << 2, at[i], 1000, false) == 0) {
+            at[i] += 1000;
+            unread += 1000;
+        }
+    KITH_CHECK(unread > 250000);
+    KITH_CHECK(unread <= 10 * 10000 + 200000);
+    /* One that is not wanted any more lets another grow. */
+    KITH_CHECK_EQ(kith__stream_set_stop(&set, 0, 0), 0);
+    KITH_CHECK_EQ(set.window_pool.left, 150000);
+    kith__stream_set_check(&set);
+    kith__stream_set_dispose(&set);
+}
+
 KITH_TEST(stream_set_rejected_early_data_goes_again_within_the_new_limits)
 {
     static const uint8_t bytes[3000];

@@ -46,7 +46,7 @@ static int read_all(struct kith_stream *stream)
         size_t size = slice.size;
 
         kith__stream_consume(stream, size);
-        kith__stream_on_read(stream, size, 0, 0);
+        kith__stream_on_read(stream, NULL, size, 0, 0);
     }
     return err;
 }
