@@ -198,6 +198,13 @@ void kith__conn_on_version_negotiation(struct kith_quic_conn *conn, const struct
 void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
                         uint8_t ecn, uint64_t now_ns);
 
+/**
+ * True if these last bytes of a datagram from `remote` are a stateless reset of the peer: a token of an id that we sent to
+ * at that address (RFC 9000, 10.3.1: tokens count for the remote address they belong to only).
+ */
+bool kith__conn_is_reset(const struct kith_quic_conn *conn, const struct kith_sockaddr *remote,
+                         const uint8_t token[KITH_RESET_TOKEN_SIZE]);
+
 /* ---- tx.c ---- */
 
 bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity, struct kith_quic_transmit *out,

@@ -147,8 +147,9 @@ KITH_TEST(rules_numbers_may_jump_by_almost_two_to_the_31)
 
 /* ---- Stateless reset ---- */
 
-/** A datagram that nothing opens, with this token at its end. */
-static void give_reset(int to, uint8_t first, const uint8_t *dcid, size_t dcid_size, const uint8_t *token)
+/** A datagram that nothing opens, from a port of the other side, with this token at its end. */
+static void give_reset_from(uint16_t port, int to, uint8_t first, const uint8_t *dcid, size_t dcid_size,
+                            const uint8_t *token)
 {
     uint8_t datagram[60] = { first };
     size_t at = 1;
@@ -162,8 +163,13 @@ static void give_reset(int to, uint8_t first, const uint8_t *dcid, size_t dcid_s
     }
     memcpy(datagram + at, dcid, dcid_size);
     memcpy(datagram + sizeof datagram - 16, token, 16);
-    rules_give(&pair_w, to, datagram, sizeof datagram, pair_w.sides[1 - to].outer.port);
+    rules_give(&pair_w, to, datagram, sizeof datagram, port);
     kith__pair_flush(&pair_w);
+}
+
+static void give_reset(int to, uint8_t first, const uint8_t *dcid, size_t dcid_size, const uint8_t *token)
+{
+    give_reset_from(pair_w.sides[1 - to].outer.port, to, first, dcid, dcid_size, token);
 }
 
 KITH_TEST(rules_reset_is_known_by_its_token_behind_any_header)
@@ -193,6 +199,41 @@ KITH_TEST(rules_reset_is_known_by_its_token_behind_any_header)
         give_reset(0, firsts[i / 2], dcid, 8, token);
         KITH_CHECK_EQ(closed(0), 1);
         KITH_CHECK_EQ(pair_w.sides[0].closed.err, KITH_ERR_LOST);
+        kith__pair_dispose(&pair_w);
+    }
+}
+
+KITH_TEST(rules_reset_counts_from_the_address_of_the_peer_only)
+{
+    static const uint8_t strange[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    uint8_t token[16], ours[8];
+
+    for (int to = 0; to < 2; to++) {
+        const struct kith_path *path;
+        uint16_t port, old_port;
+
+        rules_connect(&pair_w, &app_w, NULL);
+        old_port = pair_w.sides[0].outer.port;
+        if (to == 1) { /* the first id of a client has no token: a move makes the server use another one */
+            kith__pair_rebind(&pair_w, 0);
+            kith__app_send(&pair_w, 0, true, 1000);
+            kith__pair_run(&pair_w, 30 * KITH_NS_PER_S);
+        }
+        path = &pair_w.sides[to].conn->path0;
+        port = pair_w.sides[1 - to].outer.port;
+        KITH_CHECK_EQ(path->tuple.remote.port, port);
+        KITH_CHECK(path->previous == NULL);
+        KITH_CHECK(kith__cid_theirs_active_token(&path->cids_theirs) != NULL);
+        memcpy(token, kith__cid_theirs_active_token(&path->cids_theirs), 16);
+        memcpy(ours, path->cids_ours.slots[0].cid.bytes, 8);
+        give_reset_from((uint16_t)(port + 1), to, 0x40, strange, 8, token);
+        give_reset_from((uint16_t)(port + 1), to, 0x40, ours, 8, token);
+        if (to == 1) /* where it was once is not where it is */
+            give_reset_from(old_port, to, 0x40, ours, 8, token);
+        KITH_CHECK_EQ(closed(to), 0);
+        give_reset(to, 0x40, to == 0 ? strange : ours, 8, token);
+        KITH_CHECK_EQ(closed(to), 1);
+        KITH_CHECK_EQ(pair_w.sides[to].closed.err, KITH_ERR_LOST);
         kith__pair_dispose(&pair_w);
     }
 }

@@ -186,11 +186,17 @@ static uint8_t space_of(uint8_t type)
                                            : KITH_SPACE_DATA;
 }
 
+bool kith__conn_is_reset(const struct kith_quic_conn *conn, const struct kith_sockaddr *remote,
+                         const uint8_t token[KITH_RESET_TOKEN_SIZE])
+{
+    return kith__cid_theirs_is_reset(&conn->path0.cids_theirs, token) && kith__path_is_remote(&conn->path0, remote);
+}
+
 /** What cannot be opened may be a stateless reset, whatever its header looks like: the last 16 bytes of the datagram tell. */
 static void on_not_opened(struct kith_quic_conn *conn, const struct arrived *arrived, enum kith_drop reason)
 {
     if (arrived->end - arrived->bytes >= KITH_RESET_SIZE_MIN &&
-        kith__cid_theirs_is_reset(&conn->path0.cids_theirs, arrived->end - KITH_RESET_TOKEN_SIZE))
+        kith__conn_is_reset(conn, &arrived->tuple->remote, arrived->end - KITH_RESET_TOKEN_SIZE))
         kith__conn_lost(conn, KITH_ERR_LOST);
     else
         drop(conn, reason);

@@ -119,6 +119,12 @@ void kith__path_drain(struct kith_path *path, uint64_t now_ns)
     kith__path_enter(path, KITH_PATH_DRAINED, now_ns);
 }
 
+bool kith__path_is_remote(const struct kith_path *path, const struct kith_sockaddr *remote)
+{
+    return kith_sockaddr_equal(&path->tuple.remote, remote) ||
+           (path->previous != NULL && kith_sockaddr_equal(&path->previous->tuple.remote, remote));
+}
+
 void kith__path_on_datagram(struct kith_path *path, size_t size)
 {
     path->stats.bytes_received += size;

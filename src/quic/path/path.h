@@ -137,6 +137,9 @@ static inline bool kith__path_is_live(const struct kith_path *path)
     return path->state == KITH_PATH_PROBING || path->state == KITH_PATH_OPEN;
 }
 
+/** True if this is where the peer is, or was before a move that is not settled. */
+bool kith__path_is_remote(const struct kith_path *path, const struct kith_sockaddr *remote);
+
 /* ---- Datagrams and packets ---- */
 
 /**
