@@ -125,7 +125,7 @@ static void settle_address(struct kith_quic_conn *conn, const struct arrived *ar
     if (!follows_handshake(conn))
         return;
     if (!kith__tuple_equal(&seen, &path->tuple)) {
-        path->tuple = *arrived->tuple;
+        path->tuple = seen; /* our end stays "any" if it was */
         kith__conn_note_path(conn, 0);
         kith__qlog_tuple_assigned(&conn->qlog, 0, &path->tuple.local, &path->tuple.remote, conn->now_ns);
     }

@@ -335,6 +335,7 @@ KITH_TEST(verbs_copies_of_the_initial_find_the_address_that_answers)
     struct kith_quic_connect_options options = { 0 };
     struct kith_sockaddr remotes[3];
     struct kith_pair_config config;
+    const uint8_t *reset;
 
     kith__pair_defaults(&config);
     start(&config);
@@ -348,6 +349,14 @@ KITH_TEST(verbs_copies_of_the_initial_find_the_address_that_answers)
     kith__pair_run(&pair_v, KITH_NS_PER_S);
     KITH_CHECK_EQ(pair_v.sides[0].seen[KITH_QUIC_CONFIRMED], 1);
     KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.remote.port, pair_v.sides[1].outer.port);
+    /* The server's address moved, ours did not become fixed by that: the system may choose another one at any time. */
+    KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.local.family, KITH_FAMILY_NONE);
+    KITH_CHECK(kith_sockaddr_equal(&pair_v.sides[0].conn->path0.local_seen, &pair_v.sides[0].inner));
+    /* The other addresses are strangers now, whatever they know. */
+    reset = kith__cid_theirs_active_token(&pair_v.sides[0].conn->path0.cids_theirs);
+    KITH_CHECK(reset != NULL);
+    KITH_CHECK(!kith__conn_is_reset(pair_v.sides[0].conn, &remotes[0], reset));
+    KITH_CHECK(kith__conn_is_reset(pair_v.sides[0].conn, &remotes[2], reset));
     kith__pair_dispose(&pair_v);
 }
 
