@@ -180,6 +180,7 @@ int kith__rt_uv_new(const struct kith_mem *mem, const struct kith_log *log, stru
         return kith__uv_error(result);
     }
     uv->async.data = uv;
+    uv->send_message = sendmsg;
     uv->is_dirty = true; /* the wake descriptor is not with the kernel yet */
     *out = &uv->rt;
     return 0;

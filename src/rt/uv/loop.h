@@ -4,6 +4,7 @@
 
 #include "rt/ops.h"
 
+#include <sys/socket.h>
 #include <uv.h>
 
 struct kith_uv_receive; /* buffers of recvmmsg; uv/udp.c */
@@ -13,6 +14,8 @@ struct kith_uv {
     uv_loop_t loop;
     uv_async_t async;
     struct kith_uv_receive *receive; /* made with the first UDP socket */
+    ssize_t (*send_message)(int fd, const struct msghdr *header,
+                            int flags); /* sendmsg; tests put a kernel's refusals here */
     uint8_t *read_buffer; /* KITH_RT_STREAM_READ_MAX; made with the first stream; filled and handed on at once */
     bool is_dirty;        /* libuv was told something that it tells the kernel only in the next turn */
     bool was_woken;

@@ -139,7 +139,7 @@ static int send_once(struct uv_udp *udp, const struct kith_quic_transmit *transm
     header.msg_namelen = kith__uv_sockaddr_out(&transmit->remote, &remote);
     kith__uv_control_write(&header, &control, &transmit->local, segment_size, ecn);
     do
-        result = sendmsg(udp->fd, &header, MSG_DONTWAIT);
+        result = loop_of(udp)->send_message(udp->fd, &header, MSG_DONTWAIT);
     while (result < 0 && errno == EINTR);
     return result < 0 ? errno : 0;
 }
