@@ -148,8 +148,9 @@ KITH_API int kith_context_fd(struct kith_context *context);
 /** Nanoseconds until kith_context_process is due; KITH_NEVER, or 0 for at once. */
 KITH_API uint64_t kith_context_timeout(struct kith_context *context);
 /**
- * Does what can be done without waiting, then runs the callbacks that are due; those that become due meanwhile wait for
- * the next call. Returns how many ran, or an error.
+ * Does what can be done without waiting, then runs the callbacks that are due, also those that become due meanwhile: a
+ * bounded number of them, the others wait for the next call. What the callbacks write is sent when they are through.
+ * Returns how many ran, or an error.
  */
 KITH_API int kith_context_process(struct kith_context *context);
 /**

@@ -164,8 +164,7 @@ void kith__context_wait(struct kith_context *context, uint64_t until_ns)
     turn(context);
 }
 
-/* Runs the callbacks that are due now, without the lock. Those that become due meanwhile wait for the next call: so a
- * callback that starts what is done at once does not keep the caller here for ever. Returns how many ran. */
+/* Runs the callbacks that are due now, without the lock; not those that become due meanwhile. Returns how many ran. */
 static int run_callbacks(struct kith_context *context)
 {
     struct kith_list *node;
@@ -173,7 +172,6 @@ static int run_callbacks(struct kith_context *context)
 
     KITH_LIST_EACH(each, &context->finished)
     due++;
-    context->object_count++; /* a callback may end the context */
     while (count < due && (node = kith__list_first(&context->finished)) != NULL) {
         struct kith_op *op = KITH_CONTAINER(node, struct kith_op, finished);
         kith_op_callback *callback = op->callback;
@@ -186,7 +184,6 @@ static int run_callbacks(struct kith_context *context)
         kith__context_enter(context);
         count++;
     }
-    context->object_count--;
     if (context->notice != NULL && kith__list_is_empty(&context->finished))
         kith__rt_notice_clear(context->notice);
     return count;
@@ -327,17 +324,36 @@ uint64_t kith_context_timeout(struct kith_context *context)
     return deadline > now ? deadline - now : 0;
 }
 
+/*
+ * Callbacks often start what is done at once (the next read, a write of what was read), and then its callback is due: it
+ * runs too before anything is sent, so that a whole exchange takes one turn and as few datagrams as possible. The bound
+ * keeps callbacks that go on like this for ever from keeping the caller here.
+ */
+static int run_callback_rounds(struct kith_context *context)
+{
+    int count = 0, rounds = 0;
+
+    context->object_count++; /* a callback may end the context */
+    do
+        count += run_callbacks(context);
+    while (++rounds < KITH_CALLBACK_ROUNDS_MAX && !context->is_ended && !kith__list_is_empty(&context->finished));
+    context->object_count--;
+    return count;
+}
+
 int kith_context_process(struct kith_context *context)
 {
     int count;
 
     kith__context_enter(context);
     context->was_woken = false;
-    if (context->mode == KITH_CONTEXT_CALLER)
-        turn(context);
-    count = run_callbacks(context);
+    if (context->mode == KITH_CONTEXT_CALLER) {
+        flush_dirty(context);
+        kith__rt_process(context->rt);
+    }
+    count = run_callback_rounds(context);
     if (context->mode == KITH_CONTEXT_CALLER && !context->is_ended)
-        flush_dirty(context); /* what the callbacks wrote */
+        flush_dirty(context); /* what came in is acknowledged together with what the callbacks wrote */
     kith__context_leave(context);
     return count;
 }

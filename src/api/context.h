@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "rt/rt.h"
 
+enum { KITH_CALLBACK_ROUNDS_MAX = 16 }; /* in one kith_context_process */
+
 struct kith_context {
     const struct kith_mem *mem;
     uint8_t mode;              /* enum kith_context_mode */

@@ -224,6 +224,12 @@ static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
     return endpoint;
 }
 
+/* The driver is pumped when the turn ends, and the callbacks of operations ran: see flush_dirty in context.c. */
+static void on_pending(void *ctx)
+{
+    kith__api_endpoint_touch(ctx);
+}
+
 /* Lock held. */
 static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options)
 {
@@ -231,7 +237,7 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
     struct kith_quic_host_options host;
     struct kith_driver_options driver = { context->mem,   context->rt,         &host,
                                           options->binds, options->bind_count, kith__api_endpoint_on_event,
-                                          endpoint };
+                                          on_pending,     endpoint };
     struct kith_slice *alpns = NULL;
     int err;
 

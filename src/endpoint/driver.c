@@ -19,16 +19,35 @@ struct kith_driver {
     uint64_t unroutable;
     bool is_pumping;
     void (*on_event)(void *ctx, const struct kith_quic_event *event);
+    void (*on_pending)(void *ctx);
     void *ctx;
 };
+
+enum { BULK_SIZE_MIN = 16 << 10 }; /* bytes at once that are no exchange of small messages any more */
+
+static void take_events(struct kith_driver *driver)
+{
+    struct kith_quic_event event;
+
+    while (kith_quic_host_next_event(driver->host, &event))
+        driver->on_event(driver->ctx, &event);
+}
 
 static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
 {
     struct kith_driver *driver = ctx;
+    size_t size = 0;
 
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         kith_quic_host_receive(driver->host, &batch[i], now_ns);
-    kith__driver_pump(driver);
+        size += batch[i].size;
+    }
+    if (driver->on_pending == NULL || size >= BULK_SIZE_MIN) {
+        kith__driver_pump(driver);
+        return;
+    }
+    take_events(driver);
+    driver->on_pending(driver->ctx);
 }
 
 static void on_writable(void *ctx)
@@ -86,6 +105,7 @@ int kith__driver_new(const struct kith_driver_options *options, struct kith_driv
     driver->mem = options->mem;
     driver->rt = options->rt;
     driver->on_event = options->on_event;
+    driver->on_pending = options->on_pending;
     driver->ctx = options->ctx;
     driver->deadline = KITH_NEVER;
     host.mem = options->mem;
@@ -167,14 +187,6 @@ static bool is_blocked(const struct kith_driver *driver)
         if (kith__rt_udp_is_blocked(driver->sockets[i]))
             return true;
     return false;
-}
-
-static void take_events(struct kith_driver *driver)
-{
-    struct kith_quic_event event;
-
-    while (kith_quic_host_next_event(driver->host, &event))
-        driver->on_event(driver->ctx, &event);
 }
 
 /* Sends until nothing may be sent, or the system takes no more (on_writable goes on then). */

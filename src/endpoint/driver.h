@@ -21,6 +21,12 @@ struct kith_driver_options {
     const struct kith_sockaddr *binds;         /* bind_count 0: 0.0.0.0 and, where there is IPv6, [::], any port */
     size_t bind_count;
     void (*on_event)(void *ctx, const struct kith_quic_event *event);
+    /**
+     * Something came that the engine may answer, and its events were handed out: kith__driver_pump is due in the same turn,
+     * after whatever the owner does about the events, so that acknowledgements and answers leave together. NULL: the driver
+     * pumps by itself. Bulk data is always answered at once: its sender waits for credit and acknowledgements.
+     */
+    void (*on_pending)(void *ctx);
     void *ctx;
 };
 
