@@ -80,20 +80,23 @@ static bool client_is_over(struct kith_trial *trial)
     return kith__simapp_newest(&trial->apps[0])->is_drained;
 }
 
-/* The server's process dies and starts again with new keys: the client must find out by silence. */
+/* The server's process dies and starts again at the same address: its stateless reset tells the client. */
 static enum kith_sim_verdict play_server_restart(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
     struct kith_simconn *client;
+    uint64_t forgotten_ns;
 
     kith__trial_set_up(trial);
     client = kith__trial_dial(trial, &scenario->plan);
     TRY(kith__trial_until(trial, client_is_confirmed, 60 * KITH_NS_PER_S));
     TRY(kith__trial_until(trial, NULL, kith__trial_choose(trial, scenario->extra) * KITH_NS_PER_MS));
     client->may_end = true;
+    forgotten_ns = kith__sim_now(trial->sim);
     kith__simcheck_stop(trial, KITH_TRIAL_SERVER);
     DEMAND(kith__simapp_start(&trial->apps[KITH_TRIAL_SERVER]) == 0);
     TRY(kith__trial_until(trial, client_is_over, 100 * KITH_NS_PER_S));
-    DEMAND(client->err == KITH_ERR_IDLE);
+    DEMAND(client->err == KITH_ERR_LOST);
+    DEMAND(client->closed_ns - forgotten_ns < 20 * KITH_NS_PER_S);
     /* A new connection, with whatever ticket is left from before the crash, works. */
     kith__trial_dial(trial, &scenario->plan);
     TRY(kith__trial_finish(trial));

@@ -54,10 +54,10 @@ struct kith_quic_transport {
      * make us hold is at most streams open x stream_data_max + this, and never more than data_max.
      */
     uint64_t stream_data_auto_total;
-    uint64_t streams_bidi_max;     /* streams the peer may have open at once: 100 */
-    uint64_t streams_uni_max;      /* 100 */
-    uint64_t send_buffer_max;      /* unacknowledged + unsent stream bytes we hold per connection: 10,000,000 */
-    uint64_t datagram_send_max;    /* bytes waiting to be sent, oldest dropped and counted: 1 MiB; */
+    uint64_t streams_bidi_max;  /* streams the peer may have open at once: 100 */
+    uint64_t streams_uni_max;   /* 100 */
+    uint64_t send_buffer_max;   /* unacknowledged + unsent stream bytes we hold per connection: 10,000,000 */
+    uint64_t datagram_send_max; /* bytes waiting to be sent, oldest dropped and counted: 1 MiB; */
     uint64_t
         datagram_receive_max;  /* bytes waiting to be read, oldest dropped and counted: 1,250,000; 0 = datagrams off */
     uint64_t initial_rtt_ns;   /* 333 ms */
@@ -83,10 +83,17 @@ struct kith_quic_transport {
 KITH_API void kith_quic_transport_defaults(struct kith_quic_transport *transport);
 
 struct kith_quic_host_options {
-    const struct kith_mem *mem;     /* NULL: the default */
-    struct kith_random random;      /* required */
-    const struct kith_log *log;     /* NULL: none; borrowed, outlives the host */
-    struct kith_secret secret;      /* identity; copied */
+    const struct kith_mem *mem; /* NULL: the default */
+    struct kith_random random;  /* required */
+    const struct kith_log *log; /* NULL: none; borrowed, outlives the host */
+    struct kith_secret secret;  /* identity; copied */
+    /**
+     * What tells this endpoint from others that have the same secret, and what it has again after a restart: its bound
+     * addresses, say. Copied into keys, never sent. With it peers of a process that died learn so at once, by a stateless
+     * reset. Empty: keys are drawn anew by each host, and peers notice by their idle timeout. Two endpoints that are up at
+     * the same time must differ in it: else one of them, asked with an id of the other, gives away the other's reset token.
+     */
+    struct kith_slice instance;
     const struct kith_slice *alpns; /* accepted from clients, in order of preference; copied. count 0: accept no one */
     size_t alpn_count;
     struct kith_quic_transport transport; /* for incoming connections, and the default for outgoing ones */

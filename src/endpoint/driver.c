@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/sockaddr.h"
+#include "crypto/blake3.h"
 #include "endpoint/candidates.h"
 
 struct kith_driver {
@@ -94,10 +95,43 @@ static int open_sockets(struct kith_driver *driver, const struct kith_driver_opt
     return err == KITH_ERR_UNSUPPORTED || err == KITH_ERR_UNREACHABLE ? 0 : err;
 }
 
+static bool ip_is_unspecified(const struct kith_sockaddr *addr)
+{
+    static const uint8_t none[16];
+
+    return memcmp(addr->ip, none, sizeof none) == 0;
+}
+
+/**
+ * What this endpoint has again after a restart, and another one with the same key, on this machine or elsewhere, has not:
+ * its bound addresses and, where it listens on all, those of the machine. If they change, nobody reaches it there anyway.
+ */
+static void name_instance(const struct kith_driver *driver, uint8_t out[KITH_HASH_SIZE])
+{
+    struct kith_rt_interface interfaces[KITH_RT_INTERFACES_MAX];
+    struct kith_blake3 hasher;
+    bool is_open = false;
+    size_t count = 0;
+
+    kith__blake3_init(&hasher);
+    for (size_t i = 0; i < driver->socket_count; i++) {
+        kith__blake3_update(&hasher, driver->locals[i].ip, sizeof driver->locals[i].ip);
+        kith__blake3_update(&hasher, &driver->locals[i].port, sizeof driver->locals[i].port);
+        is_open = is_open || ip_is_unspecified(&driver->locals[i]);
+    }
+    if (is_open && kith__rt_interfaces(driver->rt, interfaces, KITH_COUNT(interfaces), &count) != 0)
+        count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!interfaces[i].is_loopback)
+            kith__blake3_update(&hasher, interfaces[i].addr.ip, sizeof interfaces[i].addr.ip);
+    kith__blake3_final(&hasher, out);
+}
+
 int kith__driver_new(const struct kith_driver_options *options, struct kith_driver **out)
 {
     struct kith_driver *driver = kith__alloc_zero(options->mem, sizeof *driver);
     struct kith_quic_host_options host = *options->host;
+    uint8_t instance[KITH_HASH_SIZE];
     int err;
 
     if (driver == NULL)
@@ -116,9 +150,11 @@ int kith__driver_new(const struct kith_driver_options *options, struct kith_driv
         goto fail;
     if ((err = kith__rt_timer_init(options->rt, &driver->timer, on_timer, driver)) != 0)
         goto fail;
-    if ((err = kith_quic_host_new(&host, &driver->host)) != 0)
+    if ((err = open_sockets(driver, options)) != 0) /* no callback comes before the first turn */
         goto fail;
-    if ((err = open_sockets(driver, options)) != 0)
+    name_instance(driver, instance);
+    host.instance = (struct kith_slice) { instance, sizeof instance };
+    if ((err = kith_quic_host_new(&host, &driver->host)) != 0)
         goto fail;
     *out = driver;
     return 0;
@@ -142,13 +178,6 @@ void kith__driver_free(struct kith_driver *driver)
 struct kith_quic_host *kith__driver_host(struct kith_driver *driver)
 {
     return driver->host;
-}
-
-static bool ip_is_unspecified(const struct kith_sockaddr *addr)
-{
-    static const uint8_t none[16];
-
-    return memcmp(addr->ip, none, sizeof none) == 0;
 }
 
 /* How well a socket without a say of the engine's fits a destination: a loopback one reaches only loopback. */

@@ -17,7 +17,7 @@ enum { KITH_DRIVER_SOCKETS_MAX = 16, KITH_DRIVER_BUFFER_SIZE = KITH_RT_UDP_SEND_
 struct kith_driver_options {
     const struct kith_mem *mem;
     struct kith_rt *rt;                        /* outlives the driver */
-    const struct kith_quic_host_options *host; /* mem, random and log are set by the driver */
+    const struct kith_quic_host_options *host; /* mem, random, log and instance are set by the driver */
     const struct kith_sockaddr *binds;         /* bind_count 0: 0.0.0.0 and, where there is IPv6, [::], any port */
     size_t bind_count;
     void (*on_event)(void *ctx, const struct kith_quic_event *event);

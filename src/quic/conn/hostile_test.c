@@ -229,6 +229,35 @@ KITH_TEST(hostile_forgotten_connection_is_reset)
     kith__pair_dispose(&pair_h);
 }
 
+KITH_TEST(hostile_restarted_server_resets_the_clients_of_its_former_self_only)
+{
+    static const struct {
+        const char *before, *after;
+        bool is_reset;
+    } cases[] = { { "here", "here", true }, { "here", "there", false }, { NULL, NULL, false } };
+
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        struct kith_pair_config config;
+
+        kith__pair_defaults(&config);
+        config.instance[1] = cases[i].before;
+        KITH_CHECK_EQ(kith__pair_init(&pair_h, &config), 0);
+        kith__app_attach(&app_h, &pair_h);
+        KITH_CHECK(kith__pair_connect(&pair_h));
+        kith__pair_run(&pair_h, KITH_NS_PER_S);
+        pair_h.config.instance[1] = cases[i].after;
+        kith__pair_restart(&pair_h, 1);
+        kith__app_send(&pair_h, 0, true, 1000);
+        kith__pair_run(&pair_h, 2 * KITH_NS_PER_S);
+        KITH_CHECK_EQ(pair_h.sides[1].host->stats.stateless_resets_sent != 0, cases[i].is_reset);
+        KITH_CHECK_EQ(pair_h.sides[0].seen[KITH_QUIC_CLOSED], cases[i].is_reset ? 1 : 0);
+        kith__pair_run(&pair_h, 60 * KITH_NS_PER_S);
+        KITH_CHECK_EQ(pair_h.sides[0].seen[KITH_QUIC_CLOSED], 1);
+        KITH_CHECK_EQ(pair_h.sides[0].closed.err, cases[i].is_reset ? KITH_ERR_LOST : KITH_ERR_IDLE);
+        kith__pair_dispose(&pair_h);
+    }
+}
+
 KITH_TEST(hostile_client_address_that_is_not_proved_gets_three_times_what_it_sent)
 {
     struct kith_pair_config config;

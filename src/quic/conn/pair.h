@@ -51,6 +51,7 @@ struct kith_pair_config {
     struct kith_quic_transport transport[2];
     const char *alpn[2];
     enum kith_pair_answer answer;
+    const char *instance[2];         /* NULL: none */
     uint8_t server_secret_last_byte; /* another server key than the client dials, if not zero */
     const struct kith_mem *mem[2];
     /** After the event was recorded; may call the API. */
@@ -80,6 +81,8 @@ void kith__pair_dispose(struct kith_pair *pair);
 KITH_MUST_USE int kith__pair_dial(struct kith_pair *pair, struct kith_quic_connect_options *options);
 /** Delivers what is due, sends what can be sent, runs timers, then moves the clock to the next thing. False: nothing is left before `until_ns`. */
 bool kith__pair_step(struct kith_pair *pair, uint64_t until_ns);
+/** The host of a side is gone without a word, and another one with the same key and configuration takes its place. */
+void kith__pair_restart(struct kith_pair *pair, int side);
 /** Moves everything that needs no time to pass: events and transmits of both sides. */
 void kith__pair_flush(struct kith_pair *pair);
 /** Steps for so much virtual time. */

@@ -47,6 +47,9 @@ static int side_init(struct kith_pair *pair, int index)
     options.random = (struct kith_random) { fill_random, &side->random };
     memset(options.secret.bytes, index + 1, sizeof options.secret.bytes);
     options.secret.bytes[31] = index == KITH_PAIR_SERVER ? pair->config.server_secret_last_byte : 0;
+    if (pair->config.instance[index] != NULL)
+        options.instance = (struct kith_slice) { (const uint8_t *)pair->config.instance[index],
+                                                 strlen(pair->config.instance[index]) };
     options.alpns = &alpn;
     options.alpn_count = index == KITH_PAIR_SERVER ? 1 : 0;
     options.transport = pair->config.transport[index];
@@ -73,6 +76,14 @@ void kith__pair_dispose(struct kith_pair *pair)
     for (int i = 0; i < 2; i++)
         kith_quic_host_free(pair->sides[i].host);
     *pair = (struct kith_pair) { 0 };
+}
+
+void kith__pair_restart(struct kith_pair *pair, int side)
+{
+    kith_quic_host_free(pair->sides[side].host);
+    pair->sides[side].conn = NULL;
+    pair->config.seed += 1000;
+    KITH_CHECK_EQ(side_init(pair, side), 0);
 }
 
 int kith__pair_dial(struct kith_pair *pair, struct kith_quic_connect_options *options)

@@ -10,6 +10,11 @@ void kith__cidgen_init(struct kith_cidgen *gen, const struct kith_random *random
     kith__random_fill(random, gen->key, sizeof gen->key);
 }
 
+void kith__cidgen_set_key(struct kith_cidgen *gen, const uint8_t key[32])
+{
+    memcpy(gen->key, key, sizeof gen->key);
+}
+
 void kith__cidgen_dispose(struct kith_cidgen *gen)
 {
     kith__wipe(gen->key, sizeof gen->key);

@@ -10,11 +10,12 @@
 enum { KITH_CIDGEN_SIZE = 8, KITH_CIDGEN_RANDOM_SIZE = 3 };
 
 struct kith_cidgen {
-    uint8_t key[32]; /* secret; lives as long as the host */
+    uint8_t key[32]; /* secret */
 };
 
-/** Draws the key. */
+/** Draws the key; or takes one that was used before. */
 void kith__cidgen_init(struct kith_cidgen *gen, const struct kith_random *random);
+void kith__cidgen_set_key(struct kith_cidgen *gen, const uint8_t key[32]);
 /** Wipes the key. */
 void kith__cidgen_dispose(struct kith_cidgen *gen);
 /** A new id. 2^24 different ones: the caller draws again if it is in use. */

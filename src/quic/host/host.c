@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "crypto/sign.h"
 #include "quic/conn/conn.h"
+#include "quic/host/derive.h"
 #include "tls/tls.h"
 
 #include <string.h>
@@ -82,6 +83,24 @@ void kith__alpn_list_dispose(const struct kith_mem *mem, struct kith_alpn_list *
     *list = (struct kith_alpn_list) { 0 };
 }
 
+/**
+ * The keys by which a host knows its ids and resets connections that it forgot outlive it. Not those of address tokens:
+ * which ones were used is forgotten with the host, and times have no common beginning; a token that is not ours any more
+ * only costs its client a round trip.
+ */
+static void init_lasting_keys(struct kith_quic_host *host, const struct kith_quic_host_options *options)
+{
+    uint8_t key[KITH_DERIVED_KEY_SIZE];
+
+    if (options->instance.size == 0)
+        return;
+    kith__derive_key(&options->secret, options->instance, "kith connection ids", key);
+    kith__cidgen_set_key(&host->cidgen, key);
+    kith__derive_key(&options->secret, options->instance, "kith stateless reset", key);
+    kith__reset_set_key(&host->reset, key);
+    kith__wipe(key, sizeof key);
+}
+
 static void init_tables(struct kith_quic_host *host, const struct kith_quic_host_options *options)
 {
     kith__list_init(&host->conns);
@@ -121,6 +140,7 @@ int kith_quic_host_new(const struct kith_quic_host_options *options, struct kith
     host->secret = options->secret;
     host->transport = options->transport;
     init_tables(host, options);
+    init_lasting_keys(host, options);
     host->id = kith__secret_id(&host->secret);
     if ((err = kith__alpn_list_copy(mem, options->alpns, options->alpn_count, &host->alpns)) != 0)
         goto fail;

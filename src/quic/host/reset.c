@@ -11,6 +11,11 @@ void kith__reset_init(struct kith_reset *reset, const struct kith_random *random
     kith__random_fill(random, reset->key, sizeof reset->key);
 }
 
+void kith__reset_set_key(struct kith_reset *reset, const uint8_t key[32])
+{
+    memcpy(reset->key, key, sizeof reset->key);
+}
+
 void kith__reset_dispose(struct kith_reset *reset)
 {
     kith__wipe(reset->key, sizeof reset->key);

@@ -14,13 +14,14 @@ enum {
 };
 
 struct kith_reset {
-    uint8_t key[32];      /* secret; lives as long as the host */
+    uint8_t key[32];      /* secret */
     uint64_t interval_ns; /* between two resets: 20 ms */
     uint64_t next_ns;     /* none before this */
 };
 
-/** Draws the key. */
+/** Draws the key; or takes one that was used before. */
 void kith__reset_init(struct kith_reset *reset, const struct kith_random *random, uint64_t interval_ns);
+void kith__reset_set_key(struct kith_reset *reset, const uint8_t key[32]);
 /** Wipes the key. */
 void kith__reset_dispose(struct kith_reset *reset);
 /** The token of a connection id: the first 16 bytes of the keyed BLAKE3 hash. size <= 20. */
