@@ -14,6 +14,7 @@
 #ifndef KITH_QUIC_PATH_MULTIPATH_H
 #define KITH_QUIC_PATH_MULTIPATH_H
 
+#include "quic/path/intent.h"
 #include "quic/wire/codes.h"
 #include "quic/wire/frame.h"
 
@@ -32,8 +33,6 @@ enum kith_path_id_state {
     KITH_PATH_ID_GONE       /* nothing is kept of its path; in the table only until our PATH_ABANDON is acknowledged */
 };
 
-enum kith_intent { KITH_INTENT_NONE, KITH_INTENT_DUE, KITH_INTENT_SENT, KITH_INTENT_ACKED };
-
 /** One path id. Members are read by others, changed by the verbs only. */
 struct kith_path_id {
     uint32_t id;
@@ -43,6 +42,8 @@ struct kith_path_id {
     uint8_t cids_blocked;          /* enum kith_intent: our PATH_CIDS_BLOCKED */
     bool is_backup;                /* our status */
     bool is_peer_backup;           /* the peer's status: advice, and shown to the user */
+    bool has_path;                 /* LIVE, and after it until GONE: the caller keeps a path for it */
+    bool is_validated;             /* kith__multipath_announce was called: our status may be told */
     bool is_untold;                /* drained: the caller was not told yet (kith__multipath_take_gone) */
     uint64_t code;                 /* of PATH_ABANDON */
     uint64_t status_sequence;      /* of our newest status; 0: none was told */
@@ -61,7 +62,6 @@ struct kith_multipath {
     uint8_t paths_blocked; /* enum kith_intent: our PATHS_BLOCKED */
     uint32_t local_max;    /* the largest id that we allow; what we announced or are about to */
     uint32_t remote_max;   /* the largest that the peer allows */
-    uint32_t next_id;      /* client: lowest id that was never used nor abandoned */
     uint32_t blocked_at;   /* the peer's limit in PATHS_BLOCKED */
     uint32_t owed;         /* by how much local_max should grow once the table has room */
     uint64_t no_path_ns;   /* without any live path the connection ends then; KITH_NEVER: there is one */
@@ -108,17 +108,16 @@ KITH_MUST_USE int kith__multipath_next_id(struct kith_multipath *mp, uint32_t *i
 void kith__multipath_on_cids_missing(struct kith_multipath *mp, uint32_t id, uint64_t next_sequence);
 /** Connection ids for `id` are here: nothing is missing any more. Any id. */
 void kith__multipath_on_cids(struct kith_multipath *mp, uint32_t id);
-/**
- * A path uses the id from now on (asserted: unused). is_backup: our status; it is told with the first set_status or
- * announce.
- */
+/** A path uses the id from now on (asserted: unused). is_backup: our status; it is told once the path is validated. */
 void kith__multipath_on_opened(struct kith_multipath *mp, uint32_t id, bool is_backup);
 
 /* ---- Status ---- */
 
-/** Sets and tells our status, if it differs from what the peer was told. KITH_ERR_NOT_FOUND: not live. */
+/**
+ * Sets our status, and tells it if it is news and the path is validated. KITH_ERR_NOT_FOUND: not live.
+ */
 KITH_MUST_USE int kith__multipath_set_status(struct kith_multipath *mp, uint32_t id, bool is_backup);
-/** The path was validated: tells our status if the peer was told none. Any id. */
+/** The path was validated (path 0: the handshake is confirmed): our status is told, now and when it changes. Any id. */
 void kith__multipath_announce(struct kith_multipath *mp, uint32_t id);
 
 /* ---- Giving up ---- */

@@ -13,6 +13,7 @@
 #ifndef KITH_QUIC_PATH_PUNCH_H
 #define KITH_QUIC_PATH_PUNCH_H
 
+#include "quic/path/intent.h"
 #include "quic/path/prove.h"
 #include "quic/wire/codes.h"
 #include "quic/wire/frame.h"
@@ -30,15 +31,8 @@ enum {
 struct kith_punch_ours {
     struct kith_sockaddr address;
     uint64_t sequence; /* server; never used twice */
-    uint8_t add;       /* enum kith_punch_intent: ADD_ADDRESS at a server, REACH_OUT of this round at a client */
+    uint8_t add;       /* enum kith_intent: ADD_ADDRESS at a server, REACH_OUT of this round at a client */
     bool is_removed;   /* server: REMOVE_ADDRESS takes its turn with `add` */
-};
-
-enum kith_punch_intent {
-    KITH_PUNCH_IDLE, /* client: no round that names it yet; server: over the peer's limit */
-    KITH_PUNCH_DUE,
-    KITH_PUNCH_SENT,
-    KITH_PUNCH_ACKED
 };
 
 /** Client: an address of the server's. */
