@@ -7,7 +7,8 @@ enum { UDP_SIZE_FIRST = 1200 };
 void kith__pacer_init(struct kith_pacer *pacer, bool on, uint64_t now_ns)
 {
     *pacer = (struct kith_pacer) { .capacity = on ? KITH_PACER_BURST_PACKETS_MIN * UDP_SIZE_FIRST : 0,
-                                   .last_ns = now_ns };
+                                   .last_ns = now_ns,
+                                   .udp_size = UDP_SIZE_FIRST };
     pacer->tokens = pacer->capacity;
 }
 
@@ -49,8 +50,17 @@ void kith__pacer_update(struct kith_pacer *pacer, uint64_t window, uint64_t smoo
     burst = pacer->rate / (KITH_NS_PER_S / KITH_PACER_BURST_NS);
     burst = KITH_MAX(burst, KITH_PACER_BURST_PACKETS_MIN * (uint64_t)udp_size);
     burst = KITH_MIN(burst, KITH_PACER_BURST_PACKETS_MAX * (uint64_t)udp_size);
+    pacer->udp_size = udp_size;
     pacer->capacity = burst;
     pacer->tokens = KITH_MIN(pacer->tokens, burst);
+}
+
+/** Where an emptied bucket opens again: never above the half that the deadline waits for. */
+static uint64_t worth_sending(const struct kith_pacer *pacer)
+{
+    uint64_t pause = pacer->rate / (KITH_NS_PER_S / KITH_PACER_PAUSE_NS);
+
+    return KITH_MAX(KITH_MIN(pause, pacer->capacity / 2), (uint64_t)pacer->udp_size);
 }
 
 size_t kith__pacer_allowed(struct kith_pacer *pacer, uint64_t now_ns)
@@ -58,19 +68,24 @@ size_t kith__pacer_allowed(struct kith_pacer *pacer, uint64_t now_ns)
     if (pacer->rate == 0)
         return pacer->capacity == 0 ? SIZE_MAX : (size_t)pacer->tokens;
     refill(pacer, now_ns);
+    if (pacer->is_emptied && pacer->tokens < worth_sending(pacer))
+        return 0;
+    pacer->is_emptied = false;
     return (size_t)pacer->tokens;
 }
 
 void kith__pacer_on_sent(struct kith_pacer *pacer, size_t size)
 {
     pacer->tokens -= KITH_MIN(pacer->tokens, size);
+    if (pacer->tokens < pacer->udp_size)
+        pacer->is_emptied = true;
 }
 
 uint64_t kith__pacer_deadline(const struct kith_pacer *pacer, size_t size)
 {
     uint64_t want = KITH_MIN(KITH_MAX(pacer->capacity / 2, size), pacer->capacity), missing;
 
-    if (pacer->tokens >= size || pacer->rate == 0)
+    if (pacer->rate == 0 || (pacer->tokens >= size && (!pacer->is_emptied || pacer->tokens >= worth_sending(pacer))))
         return pacer->last_ns;
     missing = want > pacer->tokens ? want - pacer->tokens : 0;
     return pacer->last_ns + (missing * KITH_NS_PER_S + pacer->rate - 1) / pacer->rate;

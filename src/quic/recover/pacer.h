@@ -10,12 +10,19 @@
 
 #include <kith/types.h>
 
-enum { KITH_PACER_BURST_PACKETS_MIN = 10, KITH_PACER_BURST_PACKETS_MAX = 256, KITH_PACER_BURST_NS = 2000000 };
+enum {
+    KITH_PACER_BURST_PACKETS_MIN = 10,
+    KITH_PACER_BURST_PACKETS_MAX = 256,
+    KITH_PACER_BURST_NS = 2000000, /* what a full bucket sends */
+    KITH_PACER_PAUSE_NS = 1000000  /* a bucket that was emptied gives nothing until it holds as much as this sends */
+};
 
 struct kith_pacer {
     uint64_t capacity, tokens; /* bytes; tokens <= capacity */
     uint64_t rate;             /* bytes per second; 0: unpaced */
     uint64_t last_ns;          /* tokens are right for this time */
+    uint16_t udp_size;         /* of a full packet */
+    bool is_emptied;           /* less than a packet was left: the next burst waits until it is worth it */
 };
 
 /** A full bucket. on false: never waits. */
@@ -24,7 +31,9 @@ void kith__pacer_init(struct kith_pacer *pacer, bool on, uint64_t now_ns);
 void kith__pacer_update(struct kith_pacer *pacer, uint64_t window, uint64_t smoothed_ns, uint16_t udp_size,
                         uint64_t now_ns);
 /**
- * How many bytes may leave now. Unpaced: SIZE_MAX. A sender that builds bursts asks once for each; a packet may
+ * How many bytes may leave now. Unpaced: SIZE_MAX. Once the bucket was emptied: 0 until it holds what the rate sends in
+ * KITH_PACER_PAUSE_NS, or a packet if that is more: a sender that asks all the time would get one packet at a time, and
+ * the costs of a system call and of the other side's for each. A sender that builds bursts asks once for each; a packet may
  * leave if at
  * least its own size is allowed.
  */

@@ -66,6 +66,38 @@ KITH_TEST(pacer_does_not_hold_up_a_fast_local_path)
     KITH_CHECK(sent * 8 * 100 > 20ull * 1000000000); /* more than 20 Gbit/s */
 }
 
+KITH_TEST(pacer_gives_bursts_to_one_who_asks_all_the_time)
+{
+    struct kith_pacer pacer;
+    uint64_t sent = 0, bursts = 0;
+
+    kith__pacer_init(&pacer, true, 0);
+    kith__pacer_update(&pacer, 12000000, 60 * KITH_NS_PER_MS, 1200, 0); /* 250 MB/s: a packet in 5 us */
+    for (uint64_t now_ns = 0; now_ns < 100 * KITH_NS_PER_MS; now_ns += 10000) {
+        bool any = false;
+
+        for (; kith__pacer_allowed(&pacer, now_ns) >= 1200; any = true) {
+            kith__pacer_on_sent(&pacer, 1200);
+            sent += 1200;
+        }
+        bursts += any;
+    }
+    KITH_CHECK(sent > 24900000 && sent < 25400000); /* the rate is kept */
+    KITH_CHECK(sent / bursts > 120000);             /* half a millisecond and more each, not two packets */
+}
+
+KITH_TEST(pacer_that_is_slow_gives_packet_by_packet)
+{
+    struct kith_pacer pacer;
+
+    kith__pacer_init(&pacer, true, 0);
+    kith__pacer_update(&pacer, 12000, 300 * KITH_NS_PER_MS, 1200, 0); /* 50 kB/s: a packet in 24 ms */
+    while (kith__pacer_allowed(&pacer, 0) >= 1200)
+        kith__pacer_on_sent(&pacer, 1200);
+    KITH_CHECK_EQ(kith__pacer_allowed(&pacer, 23 * KITH_NS_PER_MS), 0);
+    KITH_CHECK(kith__pacer_allowed(&pacer, 25 * KITH_NS_PER_MS) >= 1200); /* an answer of one packet waits for no other */
+}
+
 KITH_TEST(pacer_never_loses_time_to_rounding)
 {
     struct kith_pacer pacer;
