@@ -50,9 +50,9 @@ struct kith_simconn {
     struct kith_list node, flows; /* flows: open streams */
     struct kith_quic_conn *conn;  /* NULL after DRAINED */
     struct kith_simapp_plan plan;
-    struct kith_prng prng; /* sizes and seeds of its streams */
-    uint32_t opened, flows_open, flows_done;
-    uint64_t bytes_read; /* verified payload */
+    struct kith_prng prng;                               /* sizes and seeds of its streams */
+    uint32_t opened, flows_open, flows_peak, flows_done; /* peak: open at the same time */
+    uint64_t bytes_read;                                 /* verified payload */
     uint64_t connected_ns, last_read_ns, closed_ns;
     uint32_t datagrams_sent, datagrams_refused, datagrams_received;
     struct kith_ranges datagrams_seen;

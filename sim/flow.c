@@ -67,6 +67,7 @@ static struct kith_simflow *flow_new(struct kith_simconn *conn, uint64_t stream,
     kith__ranges_init(&flow->seen, kith_mem_default());
     kith__list_push_back(&conn->flows, &flow->node);
     conn->flows_open++;
+    conn->flows_peak = KITH_MAX(conn->flows_peak, conn->flows_open);
     kith_quic_stream_set_user(conn->conn, stream, flow);
     return flow;
 }

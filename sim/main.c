@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,12 +62,13 @@ static bool is_wanted(const struct kith_sim_command *command, const struct kith_
 static int run_all(const struct kith_sim_command *command)
 {
     enum kith_sim_verdict worst = KITH_SIM_OK;
+    struct kith_sim_total total = { 0 };
     unsigned number = 0;
 
     for (size_t f = 0; f < KITH_COUNT(families); f++)
         for (const struct kith_scenario *s = families[f]; s->name != NULL; s++)
             if (is_wanted(command, s)) {
-                enum kith_sim_verdict verdict = kith__report_scenario(command, s, ++number);
+                enum kith_sim_verdict verdict = kith__report_scenario(command, s, ++number, &total);
 
                 worst = KITH_MAX(worst, verdict);
             }
@@ -75,6 +77,9 @@ static int run_all(const struct kith_sim_command *command)
         return 2;
     }
     printf("1..%u\n", number);
+    printf("# in all: %" PRIu64 " seeded runs of %u scenarios, %" PRIu64 " failed; %.1f hours of virtual time, %" PRIu64
+           " instants checked, %" PRIu64 " walks of all the engine's own sums\n",
+           total.runs, number, total.failed, (double)total.virtual_ns / 3.6e12, total.steps, total.walks);
     return kith__sim_exit_code(worst);
 }
 

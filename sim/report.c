@@ -26,7 +26,7 @@ struct shared {
 };
 
 struct sum {
-    uint64_t count, real_ns, virtual_ns, steps, memory_peak;
+    uint64_t count, failed, real_ns, real_max_ns, virtual_ns, steps, walks, memory_peak;
     uint64_t goodput[4096], goodput_count, shares[4096];
     enum kith_sim_verdict worst;
 };
@@ -151,9 +151,12 @@ static void print_failure(const struct kith_sim_command *command, const struct k
 static void add(struct sum *sum, const struct kith_trial_result *result)
 {
     sum->count++;
+    sum->failed += result->verdict != KITH_SIM_OK;
     sum->real_ns += result->real_ns;
+    sum->real_max_ns = KITH_MAX(sum->real_max_ns, result->real_ns);
     sum->virtual_ns += result->virtual_ns;
     sum->steps += result->steps;
+    sum->walks += result->walks;
     sum->memory_peak = KITH_MAX(sum->memory_peak, result->memory_peak);
     if (result->goodput != 0 && sum->goodput_count < KITH_COUNT(sum->goodput)) {
         sum->shares[sum->goodput_count] = result->capacity != 0 ? result->goodput * 1000 / result->capacity : 0;
@@ -170,9 +173,11 @@ static int by_value(const void *a, const void *b)
 
 static void print_line(const struct kith_scenario *scenario, unsigned number, struct sum *sum)
 {
-    printf("%s %u - %s: %" PRIu64 " seeds, %.1f s virtual, %.3f s real, %" PRIu64 " instants, %.1f MiB at most",
+    printf("%s %u - %s: %" PRIu64 " seeds, %.1f s virtual, %.3f s real (%.3f the slowest), %" PRIu64
+           " instants, %.1f MiB at most",
            sum->worst == KITH_SIM_OK ? "ok" : "not ok", number, scenario->name, sum->count,
-           (double)sum->virtual_ns / 1e9, (double)sum->real_ns / 1e9, sum->steps, (double)sum->memory_peak / (1 << 20));
+           (double)sum->virtual_ns / 1e9, (double)sum->real_ns / 1e9, (double)sum->real_max_ns / 1e9, sum->steps,
+           (double)sum->memory_peak / (1 << 20));
     if (sum->goodput_count > 0) {
         qsort(sum->goodput, sum->goodput_count, sizeof sum->goodput[0], by_value);
         qsort(sum->shares, sum->goodput_count, sizeof sum->shares[0], by_value);
@@ -246,7 +251,8 @@ static void run_seeds(const struct kith_sim_command *command, const struct kith_
 }
 
 enum kith_sim_verdict kith__report_scenario(const struct kith_sim_command *command,
-                                            const struct kith_scenario *scenario, unsigned number)
+                                            const struct kith_scenario *scenario, unsigned number,
+                                            struct kith_sim_total *total)
 {
     struct shared *shared = mmap(NULL, JOBS_MAX * sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                                  -1, 0);
@@ -260,6 +266,11 @@ enum kith_sim_verdict kith__report_scenario(const struct kith_sim_command *comma
     if (!repeats(command, scenario, command->first_seed, shared))
         sum.worst = KITH_MAX(sum.worst, KITH_SIM_WRONG);
     print_line(scenario, number, &sum);
+    total->runs += sum.count;
+    total->failed += sum.failed;
+    total->virtual_ns += sum.virtual_ns;
+    total->steps += sum.steps;
+    total->walks += sum.walks;
     munmap(shared, JOBS_MAX * sizeof *shared);
     return sum.worst;
 }

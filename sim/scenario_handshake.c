@@ -13,6 +13,10 @@
             30000                                                                                                      \
         }                                                                                                              \
     }
+#define LOSSY(percent)                                                                                                 \
+    {                                                                                                                  \
+        .delay_us = { 1000, 40000 }, .loss_ppm = {(percent)*10000, (percent)*10000 }                                   \
+    }
 #define SMALL_PLAN                                                                                                     \
     {                                                                                                                  \
         .streams = 3, .up_max = 5000, .down_max = 5000                                                                 \
@@ -24,6 +28,28 @@ static enum kith_sim_verdict play_plain(struct kith_trial *trial, const struct k
     kith__trial_dial(trial, &scenario->plan);
     TRY(kith__trial_finish(trial));
     DEMAND(scenario->answer != KITH_SIMAPP_RETRY || trial->apps[KITH_TRIAL_SERVER].retries > 0);
+    return kith__trial_close(trial);
+}
+
+/* The network is silent, one way or both, at a random point of the first few round trips. */
+static enum kith_sim_verdict play_blackout(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    uint64_t ways = kith__trial_choose(trial, (struct kith_choice) { 1, 3 });
+    uint64_t from_ns, until_ns;
+
+    kith__trial_set_up(trial);
+    from_ns = kith__sim_now(trial->sim) +
+              kith__trial_choose(trial, (struct kith_choice) { 0, 4 * scenario->net.delay_us.max }) * KITH_NS_PER_US;
+    until_ns = from_ns + kith__trial_choose(trial, scenario->extra) * KITH_NS_PER_MS;
+    for (size_t i = 0; i < 2; i++)
+        if ((ways >> i & 1) != 0) {
+            struct kith_sim_link *link = kith__sim_host_up(trial->apps[i].host);
+
+            link->blackouts[0].from_ns = from_ns;
+            link->blackouts[0].until_ns = until_ns;
+        }
+    kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_finish(trial));
     return kith__trial_close(trial);
 }
 
@@ -192,6 +218,17 @@ static enum kith_sim_verdict play_no_version(struct kith_trial *trial, const str
 }
 
 const struct kith_scenario kith__scenarios_handshake[] = {
+    { .name = "handshake-loss-0", .play = play_plain, .net = LOSSY(0), .plan = SMALL_PLAN },
+    { .name = "handshake-loss-1", .play = play_plain, .net = LOSSY(1), .plan = SMALL_PLAN },
+    { .name = "handshake-loss-5", .play = play_plain, .net = LOSSY(5), .plan = SMALL_PLAN },
+    { .name = "handshake-loss-10", .play = play_plain, .net = LOSSY(10), .plan = SMALL_PLAN },
+    { .name = "handshake-loss-20", .play = play_plain, .net = LOSSY(20), .plan = SMALL_PLAN },
+    { .name = "handshake-loss-30", .play = play_plain, .net = LOSSY(30), .plan = SMALL_PLAN },
+    { .name = "handshake-blackout",
+      .play = play_blackout,
+      .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 20000 } },
+      .extra = { 50, 8000 },
+      .plan = SMALL_PLAN },
     { .name = "handshake-bad-network", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN },
     { .name = "handshake-retry", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN, .answer = KITH_SIMAPP_RETRY },
     { .name = "handshake-refused",

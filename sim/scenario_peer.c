@@ -8,21 +8,37 @@
         .delay_us = { 1000, 30000 }, .loss_ppm = { 0, 20000 }                                                          \
     }
 
-/* The server stops reading for a minute: what it holds stays within its windows, the client waits, then all goes on. */
+static struct kith_simconn *newest(struct kith_trial *trial, int app)
+{
+    return kith__simapp_newest(&trial->apps[app]);
+}
+
+/*
+ * One side (extra: which; 2 = both) stops reading for a minute: what it holds stays within its windows, the other one waits
+ * and nothing but keep-alives is sent, then all goes on.
+ */
 static enum kith_sim_verdict play_stalled_reader(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
-    uint64_t bytes_read;
+    uint64_t who = scenario->extra.min, bytes_read[2] = { 0 }, sent;
 
     kith__trial_set_up(trial);
     kith__trial_dial(trial, &scenario->plan);
     TRY(kith__trial_until(trial, NULL, 200 * KITH_NS_PER_MS));
-    kith__simapp_pause_reads(&trial->apps[KITH_TRIAL_SERVER], true);
+    for (int i = 0; i < 2; i++)
+        if (who == 2 || who == (uint64_t)i)
+            kith__simapp_pause_reads(&trial->apps[i], true);
     TRY(kith__trial_until(trial, NULL, 30 * KITH_NS_PER_S));
-    DEMAND(kith__trial_server_conn(trial) != NULL);
-    bytes_read = kith__trial_server_conn(trial)->bytes_read;
+    for (int i = 0; i < 2; i++) {
+        DEMAND(newest(trial, i) != NULL);
+        bytes_read[i] = newest(trial, i)->bytes_read;
+    }
+    sent = kith__sim_stats(trial->sim).sent;
     TRY(kith__trial_until(trial, NULL, 30 * KITH_NS_PER_S));
-    DEMAND(kith__trial_server_conn(trial)->bytes_read == bytes_read);
-    kith__simapp_pause_reads(&trial->apps[KITH_TRIAL_SERVER], false);
+    for (int i = 0; i < 2; i++)
+        DEMAND(newest(trial, i)->bytes_read == bytes_read[i] && !kith__simconn_is_done(newest(trial, i)));
+    DEMAND(kith__sim_stats(trial->sim).sent - sent < 200);
+    for (int i = 0; i < 2; i++)
+        kith__simapp_pause_reads(&trial->apps[i], false);
     TRY(kith__trial_finish(trial));
     return kith__trial_close(trial);
 }
@@ -39,7 +55,10 @@ static enum kith_sim_verdict play_plain(struct kith_trial *trial, const struct k
 static enum kith_sim_verdict play_many_streams(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
     trial->transport.streams_bidi_max = 10000;
-    return play_plain(trial, scenario);
+    TRY(play_plain(trial, scenario));
+    DEMAND(newest(trial, KITH_TRIAL_CLIENT)->flows_peak == 10000);
+    DEMAND(newest(trial, KITH_TRIAL_SERVER)->flows_done == 10000);
+    return KITH_SIM_OK;
 }
 
 static bool is_over(struct kith_trial *trial)
@@ -156,7 +175,23 @@ const struct kith_scenario kith__scenarios_peer[] = {
       .play = play_stalled_reader,
       .net = USUAL_NET,
       .memory_max = 24 << 20,
+      .extra = { KITH_TRIAL_SERVER },
+      .seeds_percent = 50,
       .plan = { .streams = 3, .up_min = 3000000, .up_max = 4000000, .down_max = 1000 } },
+    { .name = "peer-client-stops-reading",
+      .play = play_stalled_reader,
+      .net = USUAL_NET,
+      .memory_max = 24 << 20,
+      .extra = { KITH_TRIAL_CLIENT },
+      .seeds_percent = 50,
+      .plan = { .streams = 3, .up_max = 1000, .down_min = 3000000, .down_max = 4000000 } },
+    { .name = "peer-neither-reads",
+      .play = play_stalled_reader,
+      .net = USUAL_NET,
+      .memory_max = 24 << 20,
+      .extra = { 2 },
+      .seeds_percent = 50,
+      .plan = { .streams = 3, .up_min = 3000000, .up_max = 4000000, .down_min = 3000000, .down_max = 4000000 } },
     { .name = "peer-thousand-streams",
       .play = play_plain,
       .net = USUAL_NET,
@@ -165,7 +200,7 @@ const struct kith_scenario kith__scenarios_peer[] = {
     { .name = "peer-10000-streams",
       .play = play_many_streams,
       .net = USUAL_NET,
-      .seeds_percent = 3,
+      .seeds_percent = 5,
       .plan = { .streams = 10000, .up_max = 300, .down_max = 300 } },
     { .name = "peer-both-close",
       .play = play_both_close,

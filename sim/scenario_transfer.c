@@ -62,20 +62,25 @@ static enum kith_sim_verdict play_damage(struct kith_trial *trial, const struct 
     return KITH_SIM_OK;
 }
 
+#define LOSSY(percent)                                                                                                 \
+    {                                                                                                                  \
+        .delay_us = { 1000, 40000 }, .loss_ppm = {(percent)*10000, (percent)*10000 }                                   \
+    }
 #define PLAN_MIXED                                                                                                     \
     {                                                                                                                  \
         .streams = 12, .uni_streams = 4, .up_min = 0, .up_max = 40000, .down_min = 0, .down_max = 40000                \
     }
 
 const struct kith_scenario kith__scenarios_transfer[] = {
-    { .name = "transfer-clean", .play = play_plain, .net = { .delay_us = { 100, 50000 } }, .plan = PLAN_MIXED },
-    { .name = "transfer-loss-10",
+    { .name = "transfer-loss-0", .play = play_plain, .net = LOSSY(0), .plan = PLAN_MIXED },
+    { .name = "transfer-loss-1", .play = play_plain, .net = LOSSY(1), .plan = PLAN_MIXED },
+    { .name = "transfer-loss-5", .play = play_plain, .net = LOSSY(5), .plan = PLAN_MIXED },
+    { .name = "transfer-loss-10", .play = play_plain, .net = LOSSY(10), .plan = PLAN_MIXED },
+    { .name = "transfer-loss-20", .play = play_plain, .net = LOSSY(20), .limit_s = { 900, 900 }, .plan = PLAN_MIXED },
+    { .name = "transfer-loss-30", .play = play_plain, .net = LOSSY(30), .limit_s = { 900, 900 }, .plan = PLAN_MIXED },
+    { .name = "transfer-loss-any",
       .play = play_plain,
-      .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 100000 } },
-      .plan = PLAN_MIXED },
-    { .name = "transfer-loss-30",
-      .play = play_plain,
-      .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 100000, 300000 } },
+      .net = { .delay_us = { 100, 50000 }, .loss_ppm = { 0, 300000 } },
       .limit_s = { 900, 900 },
       .plan = PLAN_MIXED },
     { .name = "transfer-loss-one-way-up",

@@ -7,14 +7,41 @@
 
 enum { TESTS_MAX = 4096 };
 
-static struct CMUnitTest tests[TESTS_MAX];
+struct test {
+    const char *name;
+    void (*run)(void **state);
+    bool has_begun, is_over; /* a failed check leaves the test without coming back */
+};
+
+static struct test tests[TESTS_MAX];
+static struct CMUnitTest wanted[TESTS_MAX];
 static size_t test_count;
 
 void kith__test_register(const char *name, void (*run)(void **state))
 {
     if (test_count == TESTS_MAX)
         abort();
-    tests[test_count++] = (struct CMUnitTest) { name, run, NULL, NULL, NULL };
+    tests[test_count++] = (struct test) { .name = name, .run = run };
+}
+
+static void run_one(void **state)
+{
+    struct test *test = *state;
+
+    test->has_begun = true;
+    test->run(state);
+    test->is_over = true;
+}
+
+/* What a person types to see each failure again. */
+static void print_replays(const char *program)
+{
+    const char *seed = getenv("KITH_SEED");
+
+    for (size_t i = 0; i < test_count; i++)
+        if (tests[i].has_begun && !tests[i].is_over)
+            printf("replay: %s%s%s%s %s\n", seed != NULL ? "KITH_SEED=" : "", seed != NULL ? seed : "",
+                   seed != NULL ? " " : "", program, tests[i].name);
 }
 
 uint64_t kith__test_seed(uint64_t otherwise)
@@ -64,13 +91,16 @@ static bool is_wanted(const char *name, int argc, char **argv)
 int main(int argc, char **argv)
 {
     size_t kept = 0;
+    int failed;
 
     for (size_t i = 0; i < test_count; i++)
         if (is_wanted(tests[i].name, argc, argv))
-            tests[kept++] = tests[i];
+            wanted[kept++] = (struct CMUnitTest) { tests[i].name, run_one, NULL, NULL, &tests[i] };
     if (kept == 0) {
         fprintf(stderr, "no test has such a name\n");
         return 2;
     }
-    return _cmocka_run_group_tests(argv[0], tests, kept, NULL, NULL) == 0 ? 0 : 1;
+    failed = _cmocka_run_group_tests(argv[0], wanted, kept, NULL, NULL);
+    print_replays(argv[0]);
+    return failed == 0 ? 0 : 1;
 }

@@ -104,7 +104,7 @@ enum kith_sim_verdict {
     KITH_SIM_OK,    /* the condition came true */
     KITH_SIM_STUCK, /* the time passed, or no event is left, without it */
     KITH_SIM_WRONG, /* kith__sim_wrong was called: an invariant is broken */
-    KITH_SIM_CRASH  /* a signal ended the process; only ever printed, by the handler of kith__sim_case_begin */
+    KITH_SIM_CRASH  /* a signal or a failed assertion ended the process that ran it; who started it says so */
 };
 
 /** Creates a world at time 1 s. mem NULL: the default; log may be NULL (copied). Errors: NOMEM. */
@@ -158,15 +158,6 @@ struct kith_sim_stats kith__sim_stats(const struct kith_sim *sim);
 /** Random numbers of the world for the test's own choices. */
 const struct kith_random *kith__sim_random(struct kith_sim *sim);
 
-/* ---- Replaying ---- */
-
-/**
- * Begins a case of a test program: until kith__sim_case_end, a crash prints one line with the command that replays it
- * (`KITH_SEED=0x.. PROGRAM NAME`) and ends the process as the signal does. name is copied. One case at a time.
- */
-void kith__sim_case_begin(const char *name, uint64_t seed);
-/** Ends it; prints that line and `why` to stderr unless the verdict is OK. Returns the verdict. */
-enum kith_sim_verdict kith__sim_case_end(enum kith_sim_verdict verdict, const char *why);
 /** The exit code of a program for a verdict: 0, 10 stuck, 11 wrong. */
 int kith__sim_exit_code(enum kith_sim_verdict verdict);
 

@@ -492,6 +492,13 @@ void kith__sim_wrong(struct kith_sim *sim, const char *text)
     sim->is_wrong = true;
 }
 
+int kith__sim_exit_code(enum kith_sim_verdict verdict)
+{
+    static const int codes[] = { 0, 10, 11, 12 };
+
+    return codes[verdict];
+}
+
 const char *kith__sim_why(const struct kith_sim *sim)
 {
     return sim->why;
