@@ -11,7 +11,7 @@ enum { WALK_SHARE = 64, DEBT_MAX = 1 << 20 };
 
 static uint64_t walk_cost(const struct kith_quic_conn *conn)
 {
-    return 8 + conn->streams.count + (conn->path0.sent.next - conn->path0.sent.base);
+    return 8 + conn->streams.count + (conn->paths[0]->sent.next - conn->paths[0]->sent.base);
 }
 
 /* Walks the engine's own invariants as far as the saved-up work allows it. */

@@ -9,9 +9,12 @@ void kith__conn_check(const struct kith_quic_conn *conn)
                 conn->phase == KITH_PHASE_DRAINED);
     KITH_ASSERT(conn->phase != KITH_PHASE_CONFIRMED || conn->early == NULL);
     KITH_ASSERT(conn->mem.size >= sizeof *conn);
-    KITH_ASSERT(!conn->path0.sent.building);
-    kith__path_check(&conn->path0);
-    kith__sent_check(&conn->path0.sent);
+    for (size_t i = 0; i < conn->path_count; i++) {
+        KITH_ASSERT(i == 0 || conn->paths[i - 1]->id < conn->paths[i]->id);
+        KITH_ASSERT(!conn->paths[i]->sent.building && kith__conn_open_space(conn->paths[i])->path == conn->paths[i]->id);
+        kith__path_check(conn->paths[i]);
+    }
+    KITH_ASSERT(conn->early == NULL || (conn->path_count >= 1 && conn->paths[0]->id == 0));
     kith__stream_set_check(&conn->streams);
     for (int i = 0; conn->early != NULL && i < 2; i++) {
         KITH_ASSERT(!conn->early->spaces[i].sent.building);

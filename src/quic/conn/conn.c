@@ -45,21 +45,6 @@ static void *counted_resize(void *ctx, void *ptr, size_t size)
 
 /* ---- New ---- */
 
-static struct kith_path_options path_options(const struct kith_quic_conn *conn)
-{
-    const struct kith_quic_transport *config = &conn->config;
-
-    return (struct kith_path_options) { .is_server = !conn->is_client,
-                                        .pacing = config->pacing,
-                                        .ecn = config->ecn,
-                                        .mtu_discovery = config->mtu_discovery,
-                                        .congestion = config->congestion,
-                                        .udp_size_initial = config->initial_udp_size,
-                                        .udp_size_max = config->udp_size_max,
-                                        .initial_rtt_ns = config->initial_rtt_ns,
-                                        .keep_alive_ns = config->keep_alive_ns };
-}
-
 /** Values that no caller may set out of range. KITH_ERR_INVALID. */
 static int check_config(const struct kith_quic_transport *config)
 {
@@ -97,10 +82,9 @@ static void init_streams(struct kith_quic_conn *conn)
 }
 
 /** All members that need no allocation: from here on kith_quic_conn_free works. */
-static void init_parts(struct kith_quic_conn *conn, const struct kith_conn_options *options, uint64_t now_ns)
+static void init_parts(struct kith_quic_conn *conn)
 {
     struct kith_quic_host *host = conn->host;
-    struct kith_path_options path = path_options(conn);
     const struct kith_mem *mem = &conn->mem.mem;
 
     kith__list_init(&conn->host_node);
@@ -111,9 +95,6 @@ static void init_parts(struct kith_quic_conn *conn, const struct kith_conn_optio
     kith__buf_init(&conn->alpn, mem);
     kith__buf_init(&conn->session, mem);
     kith__buf_init(&conn->token, mem);
-    kith__path_init(&conn->path0, 0, &path, &options->tuple,
-                    conn->config.grease ? kith__random_u64(&host->random) | 1 : 0, mem, now_ns);
-    kith__open_space_init(&conn->open0, 0);
     init_streams(conn);
     kith__datagram_queue_init(&conn->datagrams_out, mem, conn->config.datagram_send_max);
     kith__datagram_queue_init(&conn->datagrams_in, mem, conn->config.datagram_receive_max);
@@ -126,6 +107,16 @@ static void init_parts(struct kith_quic_conn *conn, const struct kith_conn_optio
                                                              : 10 + kith__random_below(&host->random, 990);
     conn->spin_enabled = conn->config.spin_bit && kith__random_below(&host->random, 8) != 0;
     kith__list_push_back(&host->conns, &conn->host_node);
+}
+
+static int init_path(struct kith_quic_conn *conn, const struct kith_conn_options *options)
+{
+    struct kith_path *path;
+    int err = kith__conn_add_path(conn, 0, &options->tuple, &path);
+
+    if (err == 0)
+        kith__path_start(path, false, conn->now_ns);
+    return err;
 }
 
 static int init_early(struct kith_quic_conn *conn, const struct kith_conn_options *options)
@@ -150,11 +141,11 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
         early->odcid.size = KITH_CID_SIZE_MAX;
         kith__random_fill(random, early->odcid.bytes, KITH_CID_SIZE_MAX);
         conn->initial_dcid = early->odcid;
-        kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->odcid);
+        kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &early->odcid);
     } else {
         early->has_remote_cid = true;
         early->first_remote_cid = options->remote_scid;
-        kith__cid_theirs_set_first(&conn->path0.cids_theirs, &options->remote_scid);
+        kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &options->remote_scid);
     }
     return kith__keys_install_initial(&early->spaces[KITH_SPACE_INITIAL].keys, &conn->mem.mem,
                                       kith__cid_slice(&conn->initial_dcid), conn->is_client);
@@ -169,7 +160,7 @@ static int init_cids(struct kith_quic_conn *conn)
 
     if (err != 0)
         return err;
-    kith__cid_ours_add(&conn->path0.cids_ours, &cid, token, true);
+    kith__cid_ours_add(&conn->paths[0]->cids_ours, &cid, token, true);
     if (conn->is_client)
         return 0;
     return kith__host_add_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
@@ -236,7 +227,7 @@ static int start_server(struct kith_quic_conn *conn, bool is_address_proved)
         return err;
     kith__handshake_init(&conn->handshake, &conn->mem.mem, tls);
     if (is_address_proved)
-        kith__path_on_proved(&conn->path0, conn->now_ns);
+        kith__path_on_proved(conn->paths[0], conn->now_ns);
     return kith__tls_set_params(tls, (struct kith_slice) { bytes, kith__conn_write_params(conn, bytes) });
 }
 
@@ -261,9 +252,8 @@ int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *
     conn->serial = host->next_serial++;
     host->stats.conns_opened++;
     host->stats.conns_live++;
-    init_parts(conn, options, now_ns);
-    kith__path_start(&conn->path0, false, now_ns);
-    if ((err = init_early(conn, options)) != 0 || (err = init_cids(conn)) != 0)
+    init_parts(conn);
+    if ((err = init_path(conn, options)) != 0 || (err = init_early(conn, options)) != 0 || (err = init_cids(conn)) != 0)
         goto fail;
     if (conn->config.qlog)
         kith__qlog_init(&conn->qlog, host->qlog, host->sink_ctx, conn->serial, conn->is_client,
@@ -340,14 +330,9 @@ static void free_early(struct kith_quic_conn *conn)
 
 void kith__conn_unregister(struct kith_quic_conn *conn)
 {
-    const struct kith_cid *cid;
-
-    for (size_t i = 0; (cid = kith__cid_ours_at(&conn->path0.cids_ours, i)) != NULL; i++)
-        kith__host_remove_cid(conn->host, conn, kith__cid_slice(cid));
+    for (size_t i = 0; i < conn->path_count; i++)
+        kith__conn_unregister_path(conn, conn->paths[i]);
     kith__host_remove_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
-    if (conn->has_reset_token)
-        kith__host_remove_reset_token(conn->host, conn, conn->reset_token);
-    conn->has_reset_token = false;
 }
 
 void kith_quic_conn_free(struct kith_quic_conn *conn)
@@ -365,7 +350,8 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
     kith__stream_set_dispose(&conn->streams);
     kith__datagram_queue_dispose(&conn->datagrams_in);
     kith__datagram_queue_dispose(&conn->datagrams_out);
-    kith__path_dispose(&conn->path0);
+    while (conn->path_count != 0)
+        kith__conn_free_path(conn, conn->paths[conn->path_count - 1]);
     kith__qlog_dispose(&conn->qlog);
     kith__buf_dispose(&conn->alpn);
     if (conn->session.ptr != NULL)
@@ -386,17 +372,17 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
 
 /* ---- Handshake progress ---- */
 
-struct kith_sent_log *kith__conn_sent_log(struct kith_quic_conn *conn, enum kith_space space)
+struct kith_sent_log *kith__conn_sent_log(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space)
 {
     if (space == KITH_SPACE_DATA)
-        return &conn->path0.sent;
+        return &path->sent;
     return conn->early != NULL && !conn->early->spaces[space].is_gone ? &conn->early->spaces[space].sent : NULL;
 }
 
-struct kith_received *kith__conn_received(struct kith_quic_conn *conn, enum kith_space space)
+struct kith_received *kith__conn_received(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space)
 {
     if (space == KITH_SPACE_DATA)
-        return &conn->path0.received;
+        return &path->received;
     return conn->early != NULL && !conn->early->spaces[space].is_gone ? &conn->early->spaces[space].received : NULL;
 }
 
@@ -407,9 +393,9 @@ void kith__conn_drop_space(struct kith_quic_conn *conn, enum kith_space space)
     if (conn->early == NULL || conn->early->spaces[space].is_gone)
         return;
     dropped = &conn->early->spaces[space];
-    while (kith__path_take_dropped(&conn->path0, &dropped->sent) != NULL) {
+    while (kith__path_take_dropped(conn->paths[0], &dropped->sent) != NULL) {
     }
-    kith__loss_on_space_dropped(&conn->path0.loss, space, conn->now_ns);
+    kith__loss_on_space_dropped(&conn->paths[0]->loss, space, conn->now_ns);
     kith__handshake_discard(&conn->handshake, space == KITH_SPACE_INITIAL ? KITH_TLS_INITIAL : KITH_TLS_HANDSHAKE);
     kith__sent_dispose(&dropped->sent);
     kith__received_dispose(&dropped->received);
@@ -427,30 +413,6 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
     kith__phase_enter(&conn->phase, KITH_PHASE_CONFIRMED);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
     free_early(conn);
-}
-
-void kith__conn_sync_cids(struct kith_quic_conn *conn)
-{
-    struct kith_path *path = &conn->path0;
-    const uint8_t *token = kith__cid_theirs_active_token(&path->cids_theirs);
-
-    while (conn->has_peer_params && kith__cid_ours_wanted(&path->cids_ours) != 0) {
-        struct kith_cid cid = { .size = KITH_CIDGEN_SIZE };
-        uint8_t reset_token[KITH_RESET_TOKEN_SIZE];
-
-        if (kith__host_issue_cid(conn->host, conn, cid.bytes, reset_token) != 0)
-            break; /* without memory the peer gets fewer for now */
-        kith__cid_ours_add(&path->cids_ours, &cid, reset_token, false);
-    }
-    if (conn->has_reset_token && (token == NULL || memcmp(token, conn->reset_token, KITH_RESET_TOKEN_SIZE) != 0)) {
-        kith__host_remove_reset_token(conn->host, conn, conn->reset_token);
-        conn->has_reset_token = false;
-    }
-    if (token != NULL && !conn->has_reset_token) {
-        memcpy(conn->reset_token, token, KITH_RESET_TOKEN_SIZE);
-        kith__host_add_reset_token(conn->host, conn, token);
-        conn->has_reset_token = true;
-    }
 }
 
 /* ---- Scheduling ---- */
@@ -476,28 +438,4 @@ void kith__conn_touch(struct kith_quic_conn *conn)
 #ifdef KITH_CONN_CHECK
     kith__conn_check(conn);
 #endif
-}
-
-uint64_t kith__conn_rtt(const struct kith_quic_conn *conn)
-{
-    const struct kith_rtt *rtt = &conn->path0.now.rtt;
-
-    return kith__rtt_has_sample(rtt) ? rtt->smoothed_ns : 0;
-}
-
-uint64_t kith__conn_pto_max(const struct kith_quic_conn *conn)
-{
-    return kith__path_pto_ns(&conn->path0, conn->peer_delay_max_ns);
-}
-
-size_t kith__conn_datagram_size_max(const struct kith_quic_conn *conn)
-{
-    const struct kith_cid *cid = kith__cid_theirs_active(&conn->path0.cids_theirs);
-    size_t overhead = 1 + (cid != NULL ? cid->size : 0) + KITH_PACKET_PN_SIZE_MAX + KITH_AEAD_TAG_SIZE + 9;
-    uint64_t size;
-
-    if (!conn->peer_limits_known || conn->peer_datagram_max <= 9)
-        return 0;
-    size = KITH_MIN(conn->path0.now.mtu.size - overhead, conn->peer_datagram_max - 9);
-    return (size_t)size;
 }

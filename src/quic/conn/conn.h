@@ -3,8 +3,9 @@
  * header; nobody below does. A connection is always in one of the phases of phase.h. After each public call it is
  * "touched": put where the host finds it when it has something to send, to report, or a deadline.
  *
- * Initial and Handshake live in `early`, which is freed when the handshake is confirmed: an idle connection keeps one
- * path, its streams, and the 1-RTT keys.
+ * Initial and Handshake live in `early`, which is freed when the handshake is confirmed: an idle connection keeps its
+ * paths, its streams, and the 1-RTT keys. Each path id has its own 1-RTT packet number space; Initial, Handshake and
+ * 0-RTT belong to path 0 (spec/01, 4.3).
  */
 #ifndef KITH_QUIC_CONN_CONN_H
 #define KITH_QUIC_CONN_CONN_H
@@ -29,6 +30,7 @@
 struct kith_quic_host;
 
 enum {
+    KITH_CONN_PATHS_MAX = 16,        /* path ids that exist at once: open ones, and abandoned ones that drain */
     KITH_CONN_REMOTES_MAX = 16,      /* addresses that get a copy of each Initial */
     KITH_CONN_EARLY_PACKETS_MAX = 8, /* packets kept until their keys are there (spec/01, 10, 3) */
     KITH_CONN_TOKEN_SIZE_MAX = 512   /* address tokens that we keep for the user; longer ones are ignored and counted */
@@ -107,8 +109,8 @@ struct kith_quic_conn {
      * that a late copy of an Initial finds this connection and not a place as a new client.
      */
     struct kith_cid initial_dcid;
-    struct kith_path path0;
-    struct kith_open_space open0; /* of path 0 */
+    struct kith_path *paths[KITH_CONN_PATHS_MAX]; /* owned; in order of ids, the first `path_count` are set */
+    uint8_t path_count;                           /* before the handshake is over: 1, path 0 */
     struct kith_stream_set streams;
     struct kith_datagram_queue datagrams_out, datagrams_in;
     struct kith_conn_events events;
@@ -124,19 +126,14 @@ struct kith_quic_conn {
     uint8_t phase;          /* enum kith_phase */
     bool is_client;
     bool has_peer_params;
-    bool is_proven;         /* remote_id is */
-    bool is_phase_acked;    /* a packet of the present key generation was acknowledged: we may update */
-    bool is_update_wanted;  /* the user asks for a key update */
-    bool done_due;          /* server: HANDSHAKE_DONE is to be sent */
-    bool token_due;         /* server: NEW_TOKEN is to be sent */
-    bool immediate_ack_due; /* ask the peer for an ACK with the next packet: probes */
-    bool is_off_path_now;   /* the packet being built goes to another address than the path's */
-    bool is_paced_now;      /* there is more to send, but the pacer says later */
-    bool has_reset_token;   /* `reset_token` is in the host's map */
-    bool spin, spin_enabled;
+    bool is_proven;        /* remote_id is */
+    bool is_phase_acked;   /* a packet of the present key generation was acknowledged: we may update */
+    bool is_update_wanted; /* the user asks for a key update */
+    bool done_due;         /* server: HANDSHAKE_DONE is to be sent */
+    bool token_due;        /* server: NEW_TOKEN is to be sent */
+    bool is_off_path_now;  /* the packet being built goes to another address than the path's */
+    bool spin_enabled;
     uint8_t tickets; /* client: that came; saturates long before it wraps: the handshake takes few */
-    uint8_t probes;  /* 1-RTT packets to send whatever the window says */
-    uint8_t reset_token[KITH_RESET_TOKEN_SIZE];
     struct kith_quic_conn_stats stats;
 };
 
@@ -167,8 +164,8 @@ uint64_t kith__conn_pto_max(const struct kith_quic_conn *conn);
 /** Largest DATAGRAM payload now; 0: not supported. */
 size_t kith__conn_datagram_size_max(const struct kith_quic_conn *conn);
 /** The space of a packet number space index; NULL once discarded. DATA: the path's log and received set. */
-struct kith_sent_log *kith__conn_sent_log(struct kith_quic_conn *conn, enum kith_space space);
-struct kith_received *kith__conn_received(struct kith_quic_conn *conn, enum kith_space space);
+struct kith_sent_log *kith__conn_sent_log(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
+struct kith_received *kith__conn_received(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
 /** The handshake is confirmed: frees what only it needed. */
 void kith__conn_on_confirmed(struct kith_quic_conn *conn);
 /** Discards the keys and state of Initial or Handshake. Fine twice. */
@@ -178,6 +175,30 @@ void kith__conn_drop_space(struct kith_quic_conn *conn, enum kith_space space);
 void kith__conn_sync_cids(struct kith_quic_conn *conn);
 /** Frees packets that wait for keys. */
 void kith__conn_free_kept(struct kith_quic_conn *conn);
+
+/* ---- paths.c ---- */
+
+/** A path with what parts below do not know. The table holds pointers to the member `path`. */
+struct kith_conn_path {
+    struct kith_path path;
+    struct kith_open_space open; /* data space */
+};
+static inline struct kith_open_space *kith__conn_open_space(struct kith_path *path)
+{
+    return &KITH_CONTAINER(path, struct kith_conn_path, path)->open;
+}
+
+/** The path with this id; NULL if there is none (any more). */
+struct kith_path *kith__conn_path(const struct kith_quic_conn *conn, uint32_t id);
+/** A new path in state UNUSED. The id is not in use (asserted). KITH_ERR_NOMEM; LIMIT: KITH_CONN_PATHS_MAX are there. */
+KITH_MUST_USE int kith__conn_add_path(struct kith_quic_conn *conn, uint32_t id, const struct kith_tuple *tuple,
+                                      struct kith_path **out);
+/** Every path that lives sends a PING. */
+void kith__conn_ping_all(struct kith_quic_conn *conn);
+/** Takes its ids and its reset token out of the host's tables. Fine twice. */
+void kith__conn_unregister_path(struct kith_quic_conn *conn, struct kith_path *path);
+/** The same, and frees it. */
+void kith__conn_free_path(struct kith_quic_conn *conn, struct kith_path *path);
 
 /* ---- negotiate.c ---- */
 

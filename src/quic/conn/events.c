@@ -15,11 +15,31 @@ void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind
         conn->events.pending |= 1u << kind;
 }
 
-void kith__conn_note_path(struct kith_quic_conn *conn, uint32_t path)
+void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path)
 {
-    KITH_ASSERT(path < 32);
-    conn->events.paths |= 1u << path;
+    path->is_news = true;
     kith__conn_note(conn, KITH_QUIC_PATH_CHANGED);
+}
+
+/** The next path with news; they stay pending while others have some. */
+static void fill_path(struct kith_quic_conn *conn, struct kith_quic_event *out)
+{
+    struct kith_path *found = NULL;
+
+    for (size_t i = 0; i < conn->path_count; i++) {
+        struct kith_path *path = conn->paths[i];
+
+        if (!path->is_news)
+            continue;
+        if (found != NULL) {
+            conn->events.pending |= 1u << KITH_QUIC_PATH_CHANGED;
+            break;
+        }
+        found = path;
+    }
+    KITH_ASSERT(found != NULL);
+    found->is_news = false;
+    out->path = found->id;
 }
 
 bool kith__conn_has_event(const struct kith_quic_conn *conn)
@@ -37,13 +57,8 @@ static void fill(struct kith_quic_conn *conn, uint8_t kind, struct kith_quic_eve
         out->early_accepted = events->early_accepted;
     if (kind == KITH_QUIC_CLOSED)
         events->closed_reported = true;
-    if (kind == KITH_QUIC_PATH_CHANGED) {
-        while ((events->paths & 1u << out->path) == 0)
-            out->path++;
-        events->paths &= ~(1u << out->path);
-        if (events->paths != 0)
-            events->pending |= 1u << kind;
-    }
+    if (kind == KITH_QUIC_PATH_CHANGED)
+        fill_path(conn, out);
 }
 
 static bool next_of(struct kith_quic_conn *conn, const uint8_t *kinds, size_t count, struct kith_quic_event *out)

@@ -8,19 +8,19 @@
 #include <kith/quic.h>
 
 struct kith_quic_conn;
+struct kith_path;
 
 /** By value in the connection; zero is empty. */
 struct kith_conn_events {
     uint32_t pending;     /* bit n: an event of kind n waits */
-    uint32_t paths;       /* bit n: path n changed; valid with PATH_CHANGED */
     bool early_accepted;  /* for CONNECTED */
     bool closed_reported; /* CLOSED was taken: no more data events */
 };
 
 /** An event of a kind without a stream waits now. Before CLOSED was taken, or the kind is DRAINED. */
 void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind);
-/** Path `path` changed. */
-void kith__conn_note_path(struct kith_quic_conn *conn, uint32_t path);
+/** A path of the connection changed. */
+void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path);
 /** True if kith__conn_next_event would find one. */
 bool kith__conn_has_event(const struct kith_quic_conn *conn);
 /** Takes the next event. */

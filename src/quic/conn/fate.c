@@ -28,6 +28,7 @@ static struct kith_stream_control control_of(const struct kith_sent_frame *frame
 static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_stream_control control;
+    struct kith_path *path;
 
     switch (frame->kind) {
     case KITH_KIND_STREAM:
@@ -47,10 +48,12 @@ static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const
         kith__stream_set_on_control_acked(&conn->streams, &control);
         return 0;
     case KITH_KIND_NEW_CONNECTION_ID:
-        kith__cid_ours_on_acked(&conn->path0.cids_ours, frame->value);
+        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
+            kith__cid_ours_on_acked(&path->cids_ours, frame->value);
         return 0;
     case KITH_KIND_RETIRE_CONNECTION_ID:
-        kith__cid_theirs_on_retire_acked(&conn->path0.cids_theirs, frame->value);
+        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
+            kith__cid_theirs_on_retire_acked(&path->cids_theirs, frame->value);
         return 0;
     default:
         return 0;
@@ -60,6 +63,7 @@ static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const
 int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_stream_control control;
+    struct kith_path *path;
 
     switch (frame->kind) {
     case KITH_KIND_STREAM:
@@ -79,10 +83,12 @@ int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, co
         kith__stream_set_on_control_lost(&conn->streams, &control);
         return 0;
     case KITH_KIND_NEW_CONNECTION_ID:
-        kith__cid_ours_on_lost(&conn->path0.cids_ours, frame->value);
+        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
+            kith__cid_ours_on_lost(&path->cids_ours, frame->value);
         return 0;
     case KITH_KIND_RETIRE_CONNECTION_ID:
-        kith__cid_theirs_on_retire_lost(&conn->path0.cids_theirs, frame->value);
+        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
+            kith__cid_theirs_on_retire_lost(&path->cids_theirs, frame->value);
         return 0;
     case KITH_KIND_HANDSHAKE_DONE:
         conn->done_due = true;
@@ -97,9 +103,9 @@ int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, co
 
 /* ---- Loss ---- */
 
-static int packet_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent *packet)
+static int packet_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_log *log,
+                       const struct kith_sent *packet)
 {
-    const struct kith_sent_log *log = kith__conn_sent_log(conn, space);
     int err = 0;
 
     conn->stats.packets_lost += (packet->flags & KITH_SENT_COUNTED) != 0;
@@ -113,36 +119,36 @@ static int packet_lost(struct kith_quic_conn *conn, enum kith_space space, const
     return err;
 }
 
-void kith__fate_detect_lost(struct kith_quic_conn *conn, enum kith_space space)
+void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space)
 {
-    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
-    struct kith_path *path = &conn->path0;
+    struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
     uint64_t delay_max_ns = space == KITH_SPACE_DATA ? conn->peer_delay_max_ns : 0;
     const struct kith_sent *packet;
     bool mtu_fell = false;
 
     while ((packet = kith__path_take_lost(path, space, log, delay_max_ns, &mtu_fell, conn->now_ns)) != NULL) {
-        kith__qlog_packet_lost(&conn->qlog, qlog_type_of(space, packet), 0, packet->number, "reordering_threshold",
-                               conn->now_ns);
-        if (packet_lost(conn, space, packet) != 0) {
+        kith__qlog_packet_lost(&conn->qlog, qlog_type_of(space, packet), path->id, packet->number,
+                               "reordering_threshold", conn->now_ns);
+        if (packet_lost(conn, space, log, packet) != 0) {
             (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "loss");
             return;
         }
     }
     if (mtu_fell)
-        kith__conn_note_path(conn, 0);
+        kith__conn_note_path(conn, path);
 }
 
-void kith__fate_resend_for_probe(struct kith_quic_conn *conn, enum kith_space space, unsigned count)
+void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                                 unsigned count)
 {
-    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
     const struct kith_sent *packet;
     uint64_t from = 0;
 
     if (log == NULL)
         return;
     if (space == KITH_SPACE_DATA && conn->peer_has_ack_frequency)
-        conn->immediate_ack_due = true;
+        path->immediate_ack_due = true;
     for (unsigned i = 0; i < count && (packet = kith__sent_find_eliciting(log, from)) != NULL; i++) {
         from = packet->number + 1;
         for (size_t k = 0; k < packet->frame_count; k++)
@@ -155,34 +161,33 @@ void kith__fate_resend_for_probe(struct kith_quic_conn *conn, enum kith_space sp
 
 /* ---- Acknowledgements ---- */
 
-static int packet_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent *packet)
+static int packet_acked(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                        const struct kith_sent_log *log, const struct kith_sent *packet)
 {
-    const struct kith_sent_log *log = kith__conn_sent_log(conn, space);
-
     for (size_t i = 0; i < packet->frame_count; i++)
         if (frame_acked(conn, space, kith__sent_frame(log, packet, i)) != 0)
             return kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "acknowledgement");
     if (packet->acks != 0)
-        kith__received_on_ack_acked(kith__conn_received(conn, space), packet->acks);
+        kith__received_on_ack_acked(kith__conn_received(conn, path, space), packet->acks);
     if (space == KITH_SPACE_DATA && packet->key_phase == (uint8_t)conn->keys.write_generation &&
         (packet->flags & KITH_SENT_EARLY) == 0)
         conn->is_phase_acked = true;
     return 0;
 }
 
-static int range_acked(struct kith_quic_conn *conn, enum kith_space space, struct kith_range range,
-                       struct kith_path_ack *ack)
+static int range_acked(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                       struct kith_range range, struct kith_path_ack *ack)
 {
-    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
     const struct kith_sent *packet;
     struct kith_sent_walk walk;
 
     if (kith__sent_ack_begin(log, range.begin, range.end - 1, &walk) != 0)
         return kith__conn_fail(conn, KITH_WIRE_PROTOCOL_VIOLATION, KITH_FRAME_ACK, "unsent packet acked");
     while ((packet = kith__sent_ack_next(log, &walk)) != NULL) {
-        if (kith__path_ack_packet(&conn->path0, log, packet, ack, conn->now_ns))
-            kith__conn_note_path(conn, 0);
-        if (packet_acked(conn, space, packet) != 0)
+        if (kith__path_ack_packet(path, log, packet, ack, conn->now_ns))
+            kith__conn_note_path(conn, path);
+        if (packet_acked(conn, path, space, log, packet) != 0)
             return KITH_ERR_CLOSED;
     }
     return 0;
@@ -196,22 +201,22 @@ static uint64_t ack_delay_ns(const struct kith_quic_conn *conn, uint64_t field)
     return KITH_MIN(field, most >> conn->peer_delay_exponent) * KITH_NS_PER_US << conn->peer_delay_exponent;
 }
 
-static void ack_end(struct kith_quic_conn *conn, enum kith_space space, const struct kith_frame_ack *frame,
-                    const struct kith_path_ack *ack)
+static void ack_end(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                    const struct kith_frame_ack *frame, const struct kith_path_ack *ack)
 {
     struct kith_ecn_counts counts = { frame->ecn.ect0, frame->ecn.ect1, frame->ecn.ce };
     bool is_data = space == KITH_SPACE_DATA;
     bool may_reset = conn->early == NULL || !conn->is_client || !conn->early->is_peer_waiting;
 
-    kith__path_ack_end(&conn->path0, space, kith__conn_sent_log(conn, space), ack,
+    kith__path_ack_end(path, space, kith__conn_sent_log(conn, path, space), ack,
                        is_data ? ack_delay_ns(conn, frame->delay) : 0,
                        conn->phase == KITH_PHASE_CONFIRMED ? conn->peer_delay_max_ns : UINT64_MAX,
                        frame->has_ecn ? &counts : NULL, may_reset, conn->now_ns);
 }
 
-static void log_metrics(struct kith_quic_conn *conn)
+static void log_metrics(struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    const struct kith_path_measures *now = &conn->path0.now;
+    const struct kith_path_measures *now = &path->now;
     struct kith_qlog_metrics metrics = { .congestion_window = now->cc.window,
                                          .bytes_in_flight = now->in_flight_size,
                                          .slow_start_threshold = now->cc.threshold,
@@ -219,16 +224,17 @@ static void log_metrics(struct kith_quic_conn *conn)
                                          .min_rtt_ns = now->rtt.min_ns,
                                          .latest_rtt_ns = now->rtt.latest_ns,
                                          .rtt_var_ns = now->rtt.var_ns,
-                                         .pto_count = conn->path0.loss.pto_count,
+                                         .pto_count = path->loss.pto_count,
                                          .pacing_rate = now->pacer.rate };
 
     if (kith__qlog_is_on(&conn->qlog))
         kith__qlog_metrics(&conn->qlog, &metrics, conn->now_ns);
 }
 
-int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const struct kith_frame_ack *frame)
+int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                      const struct kith_frame_ack *frame)
 {
-    struct kith_sent_log *log = kith__conn_sent_log(conn, space);
+    struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
     struct kith_path_ack ack;
     struct kith_ack_walk walk;
     struct kith_range range = kith__ack_first(frame, &walk);
@@ -239,13 +245,13 @@ int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space, const 
     }
     if (conn->is_client && conn->early != NULL && space == KITH_SPACE_HANDSHAKE)
         conn->early->is_peer_waiting = false; /* it has our Handshake packet: our address is validated */
-    kith__path_ack_begin(&conn->path0, log, &ack);
+    kith__path_ack_begin(path, log, &ack);
     do
-        if (range_acked(conn, space, range, &ack) != 0)
+        if (range_acked(conn, path, space, range, &ack) != 0)
             return KITH_ERR_CLOSED;
     while (kith__ack_next(&walk, &range));
-    ack_end(conn, space, frame, &ack);
-    kith__fate_detect_lost(conn, space);
-    log_metrics(conn);
+    ack_end(conn, path, space, frame, &ack);
+    kith__fate_detect_lost(conn, path, space);
+    log_metrics(conn, path);
     return kith__phase_is_open(conn->phase) ? 0 : KITH_ERR_CLOSED;
 }

@@ -10,18 +10,22 @@
 #include "quic/wire/frame.h"
 
 struct kith_quic_conn;
+struct kith_path;
 struct kith_sent_frame;
 
 /** Bits of kith_sent_frame.flags. */
 enum { KITH_FATE_FIN = 1 };
 
+/* Spaces are those of a path: Initial and Handshake belong to path 0. */
+
 /** An ACK of a space (untrusted ranges, valid encoding). 0 or KITH_ERR_CLOSED after the connection failed. */
-KITH_MUST_USE int kith__fate_on_ack(struct kith_quic_conn *conn, enum kith_space space,
+KITH_MUST_USE int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
                                     const struct kith_frame_ack *ack);
 /** Takes what is lost by now out of a space. */
-void kith__fate_detect_lost(struct kith_quic_conn *conn, enum kith_space space);
+void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
 /** Makes the data of the oldest unacknowledged packets due again, without declaring them lost: for `count` probes. */
-void kith__fate_resend_for_probe(struct kith_quic_conn *conn, enum kith_space space, unsigned count);
+void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
+                                 unsigned count);
 /** A frame that was recorded is not sent after all, or lost. 0 or KITH_ERR_NOMEM. */
 KITH_MUST_USE int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space,
                                         const struct kith_sent_frame *frame);

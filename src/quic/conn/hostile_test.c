@@ -33,7 +33,9 @@ static void inject(int from, const uint8_t *frames, size_t size)
                                            .remote = pair_h.sides[from].outer,
                                            .bytes = datagram };
 
-    KITH_CHECK_EQ(kith__packet_out_begin(&out, pair_h.sides[from].conn, KITH_LEVEL_DATA, datagram, sizeof datagram), 0);
+    KITH_CHECK_EQ(kith__packet_out_begin(&out, pair_h.sides[from].conn, pair_h.sides[from].conn->paths[0],
+                                         KITH_LEVEL_DATA, datagram, sizeof datagram),
+                  0);
     KITH_CHECK_EQ(kith__write_bytes(&out.w, frames, size), 0);
     received.size = kith__packet_out_size(&out);
     KITH_CHECK_EQ(kith__packet_out_end(&out), 0);

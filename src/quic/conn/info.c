@@ -74,7 +74,7 @@ int kith_quic_conn_update_keys(struct kith_quic_conn *conn, uint64_t now_ns)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     conn->is_update_wanted = true;
-    conn->path0.ping_wanted = true;
+    kith__conn_ping_all(conn);
     kith__conn_touch(conn);
     return 0;
 }
@@ -82,7 +82,7 @@ int kith_quic_conn_update_keys(struct kith_quic_conn *conn, uint64_t now_ns)
 void kith_quic_conn_ping(struct kith_quic_conn *conn, uint64_t now_ns)
 {
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
-    conn->path0.ping_wanted = true;
+    kith__conn_ping_all(conn);
     kith__conn_touch(conn);
 }
 
@@ -93,15 +93,15 @@ int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockad
     if (!conn->is_client || conn->phase != KITH_PHASE_CONFIRMED)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
-    err = kith__migrate_local(&conn->path0, local, conn->peer_delay_max_ns, conn->now_ns);
+    err = kith__migrate_local(conn->paths[0], local, conn->peer_delay_max_ns, conn->now_ns);
     if (err != 0)
         return err;
-    if (kith__cid_theirs_switch(&conn->path0.cids_theirs))
+    if (kith__cid_theirs_switch(&conn->paths[0]->cids_theirs))
         kith__conn_sync_cids(conn);
     conn->stats.migrations++;
-    conn->spin = false;
-    conn->path0.ping_wanted = true; /* a probing frame alone does not move the path at the server */
-    kith__conn_note_path(conn, 0);
+    conn->paths[0]->spin = false;
+    conn->paths[0]->ping_wanted = true; /* a probing frame alone does not move the path at the server */
+    kith__conn_note_path(conn, conn->paths[0]);
     kith__conn_touch(conn);
     return 0;
 }
@@ -131,9 +131,9 @@ int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t 
 
 size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_path_info *out, size_t capacity)
 {
-    if (capacity != 0)
-        kith__path_info(&conn->path0, out);
-    return 1;
+    for (size_t i = 0; i < KITH_MIN(capacity, (size_t)conn->path_count); i++)
+        kith__path_info(conn->paths[i], &out[i]);
+    return conn->path_count;
 }
 
 void kith_quic_conn_stats(const struct kith_quic_conn *conn, struct kith_quic_conn_stats *out)
@@ -148,6 +148,8 @@ void kith_quic_conn_stats(const struct kith_quic_conn *conn, struct kith_quic_co
     out->stream_bytes_received = streams->bytes_received;
     out->datagrams_dropped_send = conn->datagrams_out.dropped;
     out->datagrams_dropped_receive = conn->datagrams_in.dropped;
-    out->frames_ignored += streams->frames_ignored + conn->path0.responses.dropped;
+    out->frames_ignored += streams->frames_ignored;
+    for (size_t i = 0; i < conn->path_count; i++)
+        out->frames_ignored += conn->paths[i]->responses.dropped;
     out->memory_size = conn->mem.size;
 }

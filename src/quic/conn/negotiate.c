@@ -14,7 +14,7 @@ enum { TICKETS_SENT = 2 }; /* as the reference does, spec/01, 2.6 */
 
 static void own_ids(const struct kith_quic_conn *conn, struct kith_tparams *out)
 {
-    const struct kith_cid_ours_slot *first = &conn->path0.cids_ours.slots[0];
+    const struct kith_cid_ours_slot *first = &conn->paths[0]->cids_ours.slots[0];
     const struct kith_conn_early *early = conn->early;
 
     out->has_initial_source_cid = true;
@@ -94,10 +94,10 @@ static void apply_params(struct kith_quic_conn *conn, const struct kith_tparams 
     conn->peer_delay_max_ns = params->max_ack_delay_ms * KITH_NS_PER_MS;
     conn->peer_delay_exponent = (uint8_t)params->ack_delay_exponent;
     conn->peer_has_ack_frequency = params->has_min_ack_delay;
-    kith__mtu_set_peer_max(&conn->path0.now.mtu, params->max_udp_payload_size);
-    kith__cid_ours_set_limit(&conn->path0.cids_ours, params->active_connection_id_limit);
+    kith__mtu_set_peer_max(&conn->paths[0]->now.mtu, params->max_udp_payload_size);
+    kith__cid_ours_set_limit(&conn->paths[0]->cids_ours, params->active_connection_id_limit);
     if (params->has_stateless_reset_token)
-        kith__cid_theirs_set_first_token(&conn->path0.cids_theirs, params->stateless_reset_token);
+        kith__cid_theirs_set_first_token(&conn->paths[0]->cids_theirs, params->stateless_reset_token);
     kith__qlog_parameters(&conn->qlog, false, false, params, conn->now_ns);
 }
 
@@ -141,7 +141,7 @@ static int on_early_keys(struct kith_quic_conn *conn)
 /** Everything that went out as 0-RTT counts as never sent. */
 static void forget_early_packets(struct kith_quic_conn *conn)
 {
-    while (kith__path_take_dropped(&conn->path0, &conn->path0.sent) != NULL) {
+    while (kith__path_take_dropped(conn->paths[0], &conn->paths[0]->sent) != NULL) {
     }
     kith__stream_set_on_early_rejected(&conn->streams);
 }
@@ -205,10 +205,10 @@ static int on_done(struct kith_quic_conn *conn, const struct kith_tls_output *ou
     if (conn->is_client)
         apply_params(conn, &conn->early->theirs);
     conn->early->is_peer_waiting = false;
-    kith__path_on_proved(&conn->path0, conn->now_ns);
+    kith__path_on_proved(conn->paths[0], conn->now_ns);
     kith__phase_enter(&conn->phase, KITH_PHASE_ESTABLISHED);
     kith__conn_note(conn, KITH_QUIC_CONNECTED);
-    kith__conn_note_path(conn, 0);
+    kith__conn_note_path(conn, conn->paths[0]);
     return conn->is_client ? 0 : finish_server(conn);
 }
 
@@ -322,11 +322,11 @@ void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *
     space = &early->spaces[KITH_SPACE_INITIAL];
     early->retry_scid = kith__cid(packet->scid.ptr, packet->scid.size);
     early->token.size = 0;
-    conn->path0.loss.pto_count = 0; /* a new start (RFC 9002, 6.3), and the server is there */
-    kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->retry_scid);
-    while (kith__path_take_dropped(&conn->path0, &space->sent) != NULL) {
+    conn->paths[0]->loss.pto_count = 0; /* a new start (RFC 9002, 6.3), and the server is there */
+    kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &early->retry_scid);
+    while (kith__path_take_dropped(conn->paths[0], &space->sent) != NULL) {
     }
-    while (kith__path_take_dropped(&conn->path0, &conn->path0.sent) != NULL) {
+    while (kith__path_take_dropped(conn->paths[0], &conn->paths[0]->sent) != NULL) {
     }
     if ((err = kith__buf_append(&early->token, packet->token.ptr, packet->token.size)) != 0 ||
         (err = kith__keys_install_initial(&space->keys, &conn->mem.mem, packet->scid, true)) != 0 ||

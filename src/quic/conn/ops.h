@@ -236,8 +236,8 @@ static void ops_inject(struct ops *ops, int from)
         if (side->conn->early == NULL || !kith__keys_can_write(&side->conn->early->spaces[0].keys))
             return;
     }
-    if (kith__cid_theirs_active(&side->conn->path0.cids_theirs) == NULL ||
-        kith__packet_out_begin(&out, side->conn, level, datagram, sizeof datagram) != 0)
+    if (kith__cid_theirs_active(&side->conn->paths[0]->cids_theirs) == NULL ||
+        kith__packet_out_begin(&out, side->conn, side->conn->paths[0], level, datagram, sizeof datagram) != 0)
         return;
     KITH_ASSERT(kith__write_bytes(&out.w, frames.ptr, frames.size) == 0);
     kith__packet_out_pad(&out, level == KITH_LEVEL_INITIAL ? 1200 : 0);

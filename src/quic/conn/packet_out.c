@@ -37,7 +37,7 @@ static struct kith_packet_header header_of(const struct kith_packet_out *out)
     KITH_ASSERT(dcid != NULL);
     header.dcid = *dcid;
     if (out->level == KITH_LEVEL_DATA) {
-        header.spin = conn->spin;
+        header.spin = out->path->spin;
         return header;
     }
     header.scid = out->path->cids_ours.slots[0].cid;
@@ -46,8 +46,8 @@ static struct kith_packet_header header_of(const struct kith_packet_out *out)
     return header;
 }
 
-int kith__packet_out_begin(struct kith_packet_out *out, struct kith_quic_conn *conn, enum kith_level level, uint8_t *at,
-                           size_t room)
+int kith__packet_out_begin(struct kith_packet_out *out, struct kith_quic_conn *conn, struct kith_path *path,
+                           enum kith_level level, uint8_t *at, size_t room)
 {
     struct kith_writer w = kith__writer(at, room);
     struct kith_packet_header header;
@@ -55,12 +55,12 @@ int kith__packet_out_begin(struct kith_packet_out *out, struct kith_quic_conn *c
     int err;
 
     out->conn = conn;
-    out->path = &conn->path0;
+    out->path = path;
     out->level = (uint8_t)level;
     out->space = level == KITH_LEVEL_INITIAL     ? KITH_SPACE_INITIAL
                  : level == KITH_LEVEL_HANDSHAKE ? KITH_SPACE_HANDSHAKE
                                                  : KITH_SPACE_DATA;
-    out->log = kith__conn_sent_log(conn, (enum kith_space)out->space);
+    out->log = kith__conn_sent_log(conn, path, (enum kith_space)out->space);
     out->keys = keys_of(conn, level);
     out->packet = at;
     out->flags = level == KITH_LEVEL_EARLY ? KITH_SENT_EARLY : 0;

@@ -28,11 +28,11 @@ struct kith_packet_out {
 };
 
 /**
- * Starts a packet of a level in `room` bytes at `at`. Errors: TOO_LARGE (the room is not worth it), LIMIT (too many
+ * Starts a packet of a level on a path (all levels but DATA: path 0) in `room` bytes at `at`. Errors: TOO_LARGE (the room is not worth it), LIMIT (too many
  * packets are in flight), NOMEM.
  */
 KITH_MUST_USE int kith__packet_out_begin(struct kith_packet_out *out, struct kith_quic_conn *conn,
-                                         enum kith_level level, uint8_t *at, size_t room);
+                                         struct kith_path *path, enum kith_level level, uint8_t *at, size_t room);
 /** Room for one more record and `size` more bytes. */
 bool kith__packet_out_has_room(const struct kith_packet_out *out, size_t size);
 /** Records a frame; see kith__sent_add_frame. `info` says if it is ack-eliciting and in flight. */

@@ -33,7 +33,7 @@ static inline size_t rules_seal(struct kith_quic_conn *conn, enum kith_level lev
     struct kith_packet_out out;
     size_t sealed;
 
-    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, level, datagram, RULES_DATAGRAM_MAX), 0);
+    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, conn->paths[0], level, datagram, RULES_DATAGRAM_MAX), 0);
     KITH_CHECK_EQ(kith__write_bytes(&out.w, frames, size), 0);
     kith__packet_out_pad(&out, pad_to);
     datagram[0] ^= flip;

@@ -126,7 +126,7 @@ static bool ack_what_was_rejected(struct kith_pair *pair, int sender, uint8_t *b
 {
     uint8_t copy[RULES_DATAGRAM_MAX], ack[] = { 2, 0, 0, 0, 0 };
     struct kith_quic_conn *client = pair->sides[0].conn;
-    uint64_t sent = client->path0.sent.next;
+    uint64_t sent = client->paths[0]->sent.next;
 
     if (sender != 1 || pair->user_flag != 0)
         return true;
@@ -181,12 +181,12 @@ KITH_TEST(rules_ack_of_a_skipped_number_is_a_violation)
 
     rules_connect(&pair_f, &app_f, NULL);
     server = pair_f.sides[1].conn;
-    for (int i = 0; i < 200 && server->path0.sent.skip_count == 0; i++) {
+    for (int i = 0; i < 200 && server->paths[0]->sent.skip_count == 0; i++) {
         kith_quic_conn_ping(server, pair_f.now_ns);
         kith__pair_run(&pair_f, KITH_NS_PER_S / 10);
     }
-    KITH_CHECK(server->path0.sent.skip_count != 0);
-    KITH_CHECK_EQ(kith__write_varint(&w, server->path0.sent.skipped[0]) | kith__write_bytes(&w, "\0\0\0", 3), 0);
+    KITH_CHECK(server->paths[0]->sent.skip_count != 0);
+    KITH_CHECK_EQ(kith__write_varint(&w, server->paths[0]->sent.skipped[0]) | kith__write_bytes(&w, "\0\0\0", 3), 0);
     rules_inject(&pair_f, 0, KITH_LEVEL_DATA, ack, 1 + kith__writer_size(&w));
     kith__pair_flush(&pair_f);
     KITH_CHECK_EQ(closed_with(1), KITH_WIRE_PROTOCOL_VIOLATION);
@@ -208,11 +208,12 @@ KITH_TEST(rules_a_huge_ack_delay_is_capped)
     pair_f.config.link.blocked[1] = true;
     kith__pair_flush(&pair_f);
     pair_f.now_ns += 500 * KITH_NS_PER_MS;
-    KITH_CHECK_EQ(kith__write_varint(&w, server->path0.sent.next - 1) | kith__write_bytes(&w, delay, sizeof delay), 0);
+    KITH_CHECK_EQ(kith__write_varint(&w, server->paths[0]->sent.next - 1) | kith__write_bytes(&w, delay, sizeof delay),
+                  0);
     rules_inject(&pair_f, 0, KITH_LEVEL_DATA, ack, 1 + kith__writer_size(&w));
     KITH_CHECK_EQ(closed_with(1), UINT64_MAX);
-    KITH_CHECK_EQ(server->path0.now.rtt.latest_ns, 500 * KITH_NS_PER_MS);
-    KITH_CHECK(server->path0.now.rtt.smoothed_ns > 80 * KITH_NS_PER_MS); /* at most max_ack_delay was taken off */
+    KITH_CHECK_EQ(server->paths[0]->now.rtt.latest_ns, 500 * KITH_NS_PER_MS);
+    KITH_CHECK(server->paths[0]->now.rtt.smoothed_ns > 80 * KITH_NS_PER_MS); /* at most max_ack_delay was taken off */
     kith__pair_dispose(&pair_f);
 }
 
@@ -228,8 +229,8 @@ KITH_TEST(rules_connection_id_frames_that_contradict_end_the_connection)
 
         rules_connect(&pair_f, &app_f, NULL);
         for (size_t k = 0; k < KITH_CIDS_THEIRS_MAX; k++)
-            if (pair_f.sides[1].conn->path0.cids_theirs.slots[k].sequence == 2)
-                slot = &pair_f.sides[1].conn->path0.cids_theirs.slots[k];
+            if (pair_f.sides[1].conn->paths[0]->cids_theirs.slots[k].sequence == 2)
+                slot = &pair_f.sides[1].conn->paths[0]->cids_theirs.slots[k];
         KITH_CHECK(slot != NULL && slot->is_used);
         frame.new_cid.sequence = i == 2 ? 9 : 2;
         frame.new_cid.cid = slot->cid;
@@ -251,8 +252,8 @@ KITH_TEST(rules_an_id_cannot_be_retired_by_a_packet_that_is_sent_to_it)
 
     for (int i = 0; i < 2; i++) {
         rules_connect(&pair_f, &app_f, NULL);
-        dcid = kith__cid_theirs_active(&pair_f.sides[0].conn->path0.cids_theirs);
-        retire[1] = (uint8_t)(kith__cid_ours_find(&pair_f.sides[1].conn->path0.cids_ours, dcid) + (uint64_t)i);
+        dcid = kith__cid_theirs_active(&pair_f.sides[0].conn->paths[0]->cids_theirs);
+        retire[1] = (uint8_t)(kith__cid_ours_find(&pair_f.sides[1].conn->paths[0]->cids_ours, dcid) + (uint64_t)i);
         rules_inject(&pair_f, 0, KITH_LEVEL_DATA, retire, sizeof retire);
         kith__pair_flush(&pair_f);
         KITH_CHECK_EQ(closed_with(1), i == 0 ? KITH_WIRE_PROTOCOL_VIOLATION : UINT64_MAX);

@@ -25,7 +25,7 @@ static bool check_amplification(struct kith_pair *pair, int sender, uint8_t *byt
     const struct kith_quic_conn *server = pair->sides[1].conn;
 
     (void)bytes, (void)size;
-    if (sender == 1 && server != NULL && !kith__path_is_proved(&server->path0))
+    if (sender == 1 && server != NULL && !kith__path_is_proved(server->paths[0]))
         KITH_CHECK(pair->sides[1].sent_bytes <= 3 * pair->sides[1].received_bytes);
     if (sender == 0 && pair->sides[0].conn->early != NULL && !pair->sides[0].conn->early->has_remote_cid)
         KITH_CHECK(*size >= 1200); /* the client pays for what it wants */
@@ -95,7 +95,7 @@ KITH_TEST(rules_challenges_from_everywhere_fill_the_queue_of_answers_and_no_more
     KITH_CHECK(memory_of(1) - before <= KITH_RESPONSES_MAX * sizeof(struct kith_response) + 2048);
     KITH_CHECK_EQ(rules_stats(&pair_l, 1).frames_ignored - ignored, 200 - KITH_RESPONSES_MAX);
     kith__pair_run(&pair_l, KITH_NS_PER_S);
-    KITH_CHECK_EQ(pair_l.sides[1].conn->path0.responses.count, 0);
+    KITH_CHECK_EQ(pair_l.sides[1].conn->paths[0]->responses.count, 0);
     KITH_CHECK(!is_closed(1));
     kith__pair_dispose(&pair_l);
 }
@@ -211,12 +211,12 @@ KITH_TEST(rules_gaps_in_numbers_cost_the_ranges_of_one_ack)
     client = pair_l.sides[0].conn;
     before = memory_of(1);
     for (int i = 0; i < 1000; i++) {
-        kith__sent_dispose(&client->path0.sent);
-        client->path0.now.in_flight_size = client->path0.now.in_flight_count = 0;
-        client->path0.sent.base = client->path0.sent.oldest = client->path0.sent.next += 2;
+        kith__sent_dispose(&client->paths[0]->sent);
+        client->paths[0]->now.in_flight_size = client->paths[0]->now.in_flight_count = 0;
+        client->paths[0]->sent.base = client->paths[0]->sent.oldest = client->paths[0]->sent.next += 2;
         rules_inject(&pair_l, 0, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
     }
-    KITH_CHECK(pair_l.sides[1].conn->path0.received.seen.count <= KITH_ACK_RANGES_MAX);
+    KITH_CHECK(pair_l.sides[1].conn->paths[0]->received.seen.count <= KITH_ACK_RANGES_MAX);
     KITH_CHECK(memory_of(1) - before <= 2 * KITH_ACK_RANGES_MAX * sizeof(struct kith_range) + 1024);
     KITH_CHECK(!is_closed(1));
     kith__pair_dispose(&pair_l);
@@ -256,7 +256,7 @@ KITH_TEST(rules_idle_time_is_at_least_three_probe_timeouts)
     KITH_CHECK_EQ(kith__pair_init(&pair_l, &config), 0);
     KITH_CHECK(kith__pair_connect(&pair_l));
     pto_ns = kith__conn_pto_max(pair_l.sides[1].conn);
-    start_ns = pair_l.sides[1].conn->path0.idle_from_ns;
+    start_ns = pair_l.sides[1].conn->paths[0]->idle_from_ns;
     while (!is_closed(1))
         KITH_CHECK(kith__pair_step(&pair_l, pair_l.now_ns + KITH_NS_PER_S));
     KITH_CHECK_EQ(pair_l.sides[1].closed.err, KITH_ERR_IDLE);

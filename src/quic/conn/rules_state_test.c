@@ -41,26 +41,26 @@ static void give(int to, uint8_t *bytes, size_t size, uint16_t port)
 static void inject(uint64_t number, uint16_t port, const uint8_t *frames, size_t size)
 {
     struct kith_quic_conn *conn = pair_r.sides[0].conn;
-    struct kith_sent_log saved = conn->path0.sent;
+    struct kith_sent_log saved = conn->paths[0]->sent;
     struct kith_packet_out out;
     uint8_t datagram[1500];
     size_t sealed;
 
-    kith__sent_init(&conn->path0.sent, saved.mem, 0);
-    conn->path0.sent.base = conn->path0.sent.oldest = conn->path0.sent.next = number;
-    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, KITH_LEVEL_DATA, datagram, sizeof datagram), 0);
+    kith__sent_init(&conn->paths[0]->sent, saved.mem, 0);
+    conn->paths[0]->sent.base = conn->paths[0]->sent.oldest = conn->paths[0]->sent.next = number;
+    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, conn->paths[0], KITH_LEVEL_DATA, datagram, sizeof datagram), 0);
     KITH_CHECK_EQ(kith__write_bytes(&out.w, frames, size), 0);
     sealed = kith__packet_out_size(&out);
     KITH_CHECK_EQ(kith__packet_out_end(&out), 0);
     give(1, datagram, sealed, port);
-    kith__sent_dispose(&conn->path0.sent);
-    conn->path0.sent = saved;
+    kith__sent_dispose(&conn->paths[0]->sent);
+    conn->paths[0]->sent = saved;
 }
 
 /** A number above all that the client used. */
 static uint64_t next_number(void)
 {
-    return kith__received_end(&pair_r.sides[1].conn->path0.received) + 1;
+    return kith__received_end(&pair_r.sides[1].conn->paths[0]->received) + 1;
 }
 
 static const uint8_t ping_frame[] = { 1, 0, 0, 0, 0 };
@@ -87,7 +87,8 @@ static bool finished_before_ack(struct kith_pair *pair, int sender, uint8_t *byt
         return true;
     pair->user_flag = 1;
     KITH_CHECK_EQ(kith__handshake_resend(&conn->handshake, KITH_TLS_HANDSHAKE), 0);
-    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, KITH_LEVEL_HANDSHAKE, datagram, sizeof datagram), 0);
+    KITH_CHECK_EQ(kith__packet_out_begin(&out, conn, conn->paths[0], KITH_LEVEL_HANDSHAKE, datagram, sizeof datagram),
+                  0);
     kith__tx_crypto(&out);
     KITH_CHECK_EQ(kith__write_bytes(&out.w, ack, sizeof ack), 0);
     sealed = kith__packet_out_size(&out);
@@ -128,13 +129,13 @@ KITH_TEST(rules_late_packet_whose_own_ack_moves_the_window_past_it)
     inject(base + 400, pair_r.sides[0].outer.port, ping_frame, sizeof ping_frame);
     kith_quic_conn_ping(server, pair_r.now_ns);
     kith__pair_flush(&pair_r);
-    number = server->path0.sent.next - 1; /* carried an ACK up to base + 400 */
-    KITH_CHECK(kith__sent_find(&server->path0.sent, number)->acks > base + 400);
+    number = server->paths[0]->sent.next - 1; /* carried an ACK up to base + 400 */
+    KITH_CHECK(kith__sent_find(&server->paths[0]->sent, number)->acks > base + 400);
     KITH_CHECK_EQ(
         kith__write_varint(&w, number) | kith__write_u8(&w, 0) | kith__write_u8(&w, 0) | kith__write_u8(&w, 0), 0);
     ack[sizeof ack - 1] = 0;
     inject(base + 50, pair_r.sides[0].outer.port, ack, 1 + kith__writer_size(&w));
-    KITH_CHECK(kith__received_is_duplicate(&server->path0.received, base + 50));
+    KITH_CHECK(kith__received_is_duplicate(&server->paths[0]->received, base + 50));
     KITH_CHECK(both_are_open());
     kith__conn_check(server);
     kith__pair_dispose(&pair_r);
@@ -157,20 +158,20 @@ KITH_TEST(rules_hundreds_of_moves_do_not_mix_up_what_is_in_flight)
     kith__pair_run(&pair_r, KITH_NS_PER_S);
     server = pair_r.sides[1].conn;
     pair_r.config.link.blocked[1] = true;
-    first = server->path0.sent.next;
+    first = server->paths[0]->sent.next;
     for (int i = 0; i < 600; i++) { /* each leaves a challenge in flight that nobody acknowledges */
         inject(next_number(), (uint16_t)(5000 + i), ping, sizeof ping);
         kith__pair_flush(&pair_r);
         kith__conn_check(server);
     }
     KITH_CHECK_EQ(server->stats.migrations, 600);
-    KITH_CHECK(server->path0.sent.counted >= 600);
-    KITH_CHECK_EQ(kith__write_varint(&w, server->path0.sent.next - 1) | kith__write_bytes(&w, "\0\0", 2) |
-                      kith__write_varint(&w, server->path0.sent.next - 1 - first),
+    KITH_CHECK(server->paths[0]->sent.counted >= 600);
+    KITH_CHECK_EQ(kith__write_varint(&w, server->paths[0]->sent.next - 1) | kith__write_bytes(&w, "\0\0", 2) |
+                      kith__write_varint(&w, server->paths[0]->sent.next - 1 - first),
                   0);
     inject(next_number(), 5599, ack, 1 + kith__writer_size(&w));
-    KITH_CHECK_EQ(server->path0.sent.counted, 0);
-    KITH_CHECK_EQ(server->path0.now.in_flight_size, 0);
+    KITH_CHECK_EQ(server->paths[0]->sent.counted, 0);
+    KITH_CHECK_EQ(server->paths[0]->now.in_flight_size, 0);
     kith__conn_check(server);
     KITH_CHECK(both_are_open());
     kith__pair_dispose(&pair_r);

@@ -58,7 +58,7 @@ static bool other_source_id(struct kith_pair *pair, int sender, uint8_t *bytes, 
     rules_give(pair, 0, copy, *size, pair->sides[1].outer.port);
     KITH_CHECK(client->early != NULL && client->early->has_remote_cid);
     before = client->stats.packets_received;
-    slot = &conn->path0.cids_ours.slots[0];
+    slot = &conn->paths[0]->cids_ours.slots[0];
     slot->cid.bytes[3] ^= 1;
     rules_give(pair, 0, datagram, rules_seal(conn, KITH_LEVEL_HANDSHAKE, 0, ping_frame, sizeof ping_frame, 0, datagram),
                pair->sides[1].outer.port);
@@ -133,14 +133,14 @@ KITH_TEST(rules_numbers_may_jump_by_almost_two_to_the_31)
     rules_connect(&pair_w, &app_w, NULL);
     client = pair_w.sides[0].conn;
     pair_w.config.link.blocked[1] = true;
-    kith__sent_dispose(&client->path0.sent);
-    client->path0.now.in_flight_size = client->path0.now.in_flight_count = 0;
+    kith__sent_dispose(&client->paths[0]->sent);
+    client->paths[0]->now.in_flight_size = client->paths[0]->now.in_flight_count = 0;
     for (int i = 0; i < 3; i++) {
-        client->path0.sent.base = client->path0.sent.oldest = client->path0.sent.next += jump;
+        client->paths[0]->sent.base = client->paths[0]->sent.oldest = client->paths[0]->sent.next += jump;
         rules_inject(&pair_w, 0, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
-        kith__sent_dispose(&client->path0.sent);
-        client->path0.now.in_flight_size = client->path0.now.in_flight_count = 0;
-        KITH_CHECK_EQ(kith__received_end(&pair_w.sides[1].conn->path0.received), client->path0.sent.next);
+        kith__sent_dispose(&client->paths[0]->sent);
+        client->paths[0]->now.in_flight_size = client->paths[0]->now.in_flight_count = 0;
+        KITH_CHECK_EQ(kith__received_end(&pair_w.sides[1].conn->paths[0]->received), client->paths[0]->sent.next);
     }
     kith__pair_dispose(&pair_w);
 }
@@ -182,10 +182,10 @@ KITH_TEST(rules_reset_is_known_by_its_token_behind_any_header)
         const uint8_t *dcid = strange;
 
         rules_connect(&pair_w, &app_w, NULL);
-        theirs = &pair_w.sides[0].conn->path0.cids_theirs;
+        theirs = &pair_w.sides[0].conn->paths[0]->cids_theirs;
         memcpy(token, kith__cid_theirs_active_token(theirs), 16);
         if (i % 2 == 0)
-            dcid = pair_w.sides[0].conn->path0.cids_ours.slots[0].cid.bytes;
+            dcid = pair_w.sides[0].conn->paths[0]->cids_ours.slots[0].cid.bytes;
         token[15] ^= 1;
         give_reset(0, firsts[i / 2], dcid, 8, token);
         KITH_CHECK_EQ(closed(0), 0);
@@ -219,7 +219,7 @@ KITH_TEST(rules_reset_counts_from_the_address_of_the_peer_only)
             kith__app_send(&pair_w, 0, true, 1000);
             kith__pair_run(&pair_w, 30 * KITH_NS_PER_S);
         }
-        path = &pair_w.sides[to].conn->path0;
+        path = pair_w.sides[to].conn->paths[0];
         port = pair_w.sides[1 - to].outer.port;
         KITH_CHECK_EQ(path->tuple.remote.port, port);
         KITH_CHECK(path->previous == NULL);
@@ -244,11 +244,11 @@ KITH_TEST(rules_reset_while_closing_makes_it_silent)
     uint64_t before;
 
     rules_connect(&pair_w, &app_w, NULL);
-    memcpy(token, kith__cid_theirs_active_token(&pair_w.sides[0].conn->path0.cids_theirs), 16);
+    memcpy(token, kith__cid_theirs_active_token(&pair_w.sides[0].conn->paths[0]->cids_theirs), 16);
     pair_w.config.link.blocked[0] = true;
     kith_quic_conn_close(pair_w.sides[0].conn, 5, (struct kith_slice) { 0 }, pair_w.now_ns);
     kith__pair_flush(&pair_w);
-    give_reset(0, 0x40, pair_w.sides[0].conn->path0.cids_ours.slots[0].cid.bytes, 8, token);
+    give_reset(0, 0x40, pair_w.sides[0].conn->paths[0]->cids_ours.slots[0].cid.bytes, 8, token);
     before = pair_w.sides[0].sent_datagrams;
     for (int i = 0; i < 20; i++) {
         rules_inject(&pair_w, 1, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
@@ -271,7 +271,7 @@ static void give_retry(struct kith_pair *pair, const struct kith_cid *scid, bool
     uint8_t datagram[200];
     size_t size = 0;
 
-    KITH_CHECK_EQ(kith__retry_write(client->mem.base, &client->path0.cids_ours.slots[0].cid, scid,
+    KITH_CHECK_EQ(kith__retry_write(client->mem.base, &client->paths[0]->cids_ours.slots[0].cid, scid,
                                     &client->early->odcid, token, 0, datagram, sizeof datagram, &size),
                   0);
     if (!good_tag)
@@ -296,10 +296,10 @@ KITH_TEST(rules_retry_is_obeyed_once_with_a_good_tag_and_a_new_id_only)
     give_retry(&pair_w, &empty, true);
     KITH_CHECK_EQ(client->early->retry_scid.size, 0);
     kith__pair_run(&pair_w, 3 * KITH_NS_PER_S); /* probes went out meanwhile */
-    KITH_CHECK(client->path0.loss.pto_count != 0);
+    KITH_CHECK(client->paths[0]->loss.pto_count != 0);
     give_retry(&pair_w, &scid, true);
     KITH_CHECK(kith__cid_equal(&client->early->retry_scid, &scid));
-    KITH_CHECK_EQ(client->path0.loss.pto_count, 0);
+    KITH_CHECK_EQ(client->paths[0]->loss.pto_count, 0);
     KITH_CHECK(client->early->spaces[0].sent.next > 1); /* numbers go on (RFC 9000, 17.2.5.3) */
     scid.bytes[0] = 8;
     give_retry(&pair_w, &scid, true);
@@ -311,7 +311,7 @@ KITH_TEST(rules_retry_is_obeyed_once_with_a_good_tag_and_a_new_id_only)
 static void give_versions(struct kith_pair *pair, uint32_t version)
 {
     struct kith_quic_conn *client = pair->sides[0].conn;
-    const struct kith_cid *odcid = &client->early->odcid, *cid = &client->path0.cids_ours.slots[0].cid;
+    const struct kith_cid *odcid = &client->early->odcid, *cid = &client->paths[0]->cids_ours.slots[0].cid;
     uint8_t datagram[64] = { 0xc0, 0, 0, 0, 0, 8 };
 
     memcpy(datagram + 6, cid->bytes, 8);
@@ -387,7 +387,7 @@ KITH_TEST(rules_copies_of_an_initial_from_several_addresses_make_one_client)
     KITH_CHECK_EQ(pair_w.sides[1].seen[KITH_QUIC_INCOMING], 1);
     KITH_CHECK_EQ(pair_w.sides[1].host->stats.conns_opened, 1);
     KITH_CHECK(pair_w.sides[1].host->stats.dropped_wrong_remote >= 5); /* all but the first */
-    KITH_CHECK_EQ(pair_w.sides[1].conn->path0.tuple.remote.port, 7001);
+    KITH_CHECK_EQ(pair_w.sides[1].conn->paths[0]->tuple.remote.port, 7001);
     kith__pair_dispose(&pair_w);
 }
 
@@ -403,7 +403,7 @@ KITH_TEST(rules_packets_for_another_id_behind_the_first_of_a_datagram_are_droppe
     before = pair_w.sides[1].conn->stats.packets_received;
     /* A long header in front that claims the rest, with an id of the server other than the short packet's. */
     memcpy(datagram, "\xe0\0\0\0\1\10", 6);
-    memcpy(datagram + 6, pair_w.sides[1].conn->path0.cids_ours.slots[2].cid.bytes, 8);
+    memcpy(datagram + 6, pair_w.sides[1].conn->paths[0]->cids_ours.slots[2].cid.bytes, 8);
     datagram[14] = 0;
     memcpy(datagram + 15, "\x40\x20", 2);
     memset(datagram + 17, 7, 32);

@@ -15,6 +15,7 @@
 /** A packet of a datagram, before it is opened. */
 struct arrived {
     const struct kith_tuple *tuple;
+    struct kith_path *path;
     struct kith_packet packet;
     uint8_t *bytes;
     const uint8_t *end; /* of the datagram */
@@ -93,41 +94,42 @@ static bool follows_handshake(const struct kith_quic_conn *conn)
 }
 
 /** The 4-tuple as the path would see it: our end does not count while it is "any". */
-static struct kith_tuple seen_tuple(const struct kith_quic_conn *conn, const struct kith_tuple *tuple)
+static struct kith_tuple seen_tuple(const struct kith_path *path, const struct kith_tuple *tuple)
 {
     struct kith_tuple seen = *tuple;
 
-    if (conn->path0.tuple.local.family == KITH_FAMILY_NONE)
-        seen.local = conn->path0.tuple.local;
+    if (path->tuple.local.family == KITH_FAMILY_NONE)
+        seen.local = path->tuple.local;
     return seen;
 }
 
 /** May a packet of this type from there be looked at? */
-static bool is_address_fine(const struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t type)
+static bool is_address_fine(const struct kith_quic_conn *conn, const struct kith_path *path,
+                            const struct kith_tuple *tuple, uint8_t type)
 {
-    struct kith_migrate_packet packet = { .tuple = seen_tuple(conn, tuple),
+    struct kith_migrate_packet packet = { .tuple = seen_tuple(path, tuple),
                                           .is_probing_only = true,
                                           .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
 
-    if (kith__tuple_equal(&packet.tuple, &conn->path0.tuple) || follows_handshake(conn))
+    if (kith__tuple_equal(&packet.tuple, &path->tuple) || follows_handshake(conn))
         return true;
     if (type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase))
-        return kith_sockaddr_equal(&tuple->remote, &conn->path0.tuple.remote);
-    return kith__migrate_judge(&conn->path0, &packet) != KITH_MIGRATE_DROP;
+        return kith_sockaddr_equal(&tuple->remote, &path->tuple.remote);
+    return kith__migrate_judge(path, &packet) != KITH_MIGRATE_DROP;
 }
 
 /** An authentic packet of the handshake tells a client where the server is. */
 static void settle_address(struct kith_quic_conn *conn, const struct arrived *arrived)
 {
-    struct kith_path *path = &conn->path0;
-    struct kith_tuple seen = seen_tuple(conn, arrived->tuple);
+    struct kith_path *path = arrived->path;
+    struct kith_tuple seen = seen_tuple(path, arrived->tuple);
 
     if (!follows_handshake(conn))
         return;
     if (!kith__tuple_equal(&seen, &path->tuple)) {
         path->tuple = seen; /* our end stays "any" if it was */
-        kith__conn_note_path(conn, 0);
-        kith__qlog_tuple_assigned(&conn->qlog, 0, &path->tuple.local, &path->tuple.remote, conn->now_ns);
+        kith__conn_note_path(conn, path);
+        kith__qlog_tuple_assigned(&conn->qlog, path->id, &path->tuple.local, &path->tuple.remote, conn->now_ns);
     }
     if (arrived->packet.type == KITH_PACKET_HANDSHAKE)
         conn->early->has_handshake_packet = true;
@@ -147,7 +149,7 @@ static void note_local(struct kith_path *path, const struct kith_tuple *tuple)
 static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t received_end)
 {
     struct kith_quic_conn *conn = rx->conn;
-    struct kith_migrate_packet packet = { .tuple = seen_tuple(conn, rx->tuple),
+    struct kith_migrate_packet packet = { .tuple = seen_tuple(rx->path, rx->tuple),
                                           .number = rx->number,
                                           .received_end = received_end,
                                           .is_probing_only = rx->is_probing_only,
@@ -162,21 +164,21 @@ static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t rece
         drop(conn, KITH_DROP_no_memory); /* the next packet moves it */
         return;
     }
-    conn->spin = false;
+    rx->path->spin = false;
     conn->stats.migrations++;
     if (kith__cid_theirs_switch(&rx->path->cids_theirs))
         kith__conn_sync_cids(conn);
-    kith__conn_note_path(conn, rx->path->id);
-    kith__qlog_tuple_assigned(&conn->qlog, 0, &rx->path->tuple.local, &rx->path->tuple.remote, conn->now_ns);
+    kith__conn_note_path(conn, rx->path);
+    kith__qlog_tuple_assigned(&conn->qlog, rx->path->id, &rx->path->tuple.local, &rx->path->tuple.remote, conn->now_ns);
 }
 
 /* ---- One packet ---- */
 
-static struct kith_open_space *open_space_of(struct kith_quic_conn *conn, uint8_t type)
+static struct kith_open_space *open_space_of(struct kith_quic_conn *conn, struct kith_path *path, uint8_t type)
 {
     return type == KITH_PACKET_INITIAL     ? &conn->early->spaces[KITH_SPACE_INITIAL].open
            : type == KITH_PACKET_HANDSHAKE ? &conn->early->spaces[KITH_SPACE_HANDSHAKE].open
-                                           : &conn->open0;
+                                           : kith__conn_open_space(path);
 }
 
 static uint8_t space_of(uint8_t type)
@@ -189,7 +191,12 @@ static uint8_t space_of(uint8_t type)
 bool kith__conn_is_reset(const struct kith_quic_conn *conn, const struct kith_sockaddr *remote,
                          const uint8_t token[KITH_RESET_TOKEN_SIZE])
 {
-    return kith__cid_theirs_is_reset(&conn->path0.cids_theirs, token) && kith__path_is_remote(&conn->path0, remote);
+    bool found = false;
+
+    for (size_t i = 0; i < conn->path_count; i++)
+        found |= kith__cid_theirs_is_reset(&conn->paths[i]->cids_theirs, token) &&
+                 kith__path_is_remote(conn->paths[i], remote);
+    return found;
 }
 
 /** What cannot be opened may be a stateless reset, whatever its header looks like: the last 16 bytes of the datagram tell. */
@@ -218,7 +225,7 @@ static void learn_remote_cid(struct kith_quic_conn *conn, const struct kith_pack
         return;
     early->first_remote_cid = kith__cid(packet->scid.ptr, packet->scid.size);
     early->has_remote_cid = true;
-    kith__cid_theirs_set_first(&conn->path0.cids_theirs, &early->first_remote_cid);
+    kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &early->first_remote_cid);
 }
 
 /** The peer uses new keys: it began, or it followed us (then our own keys changed before). */
@@ -236,16 +243,16 @@ static void on_authentic(struct kith_quic_conn *conn, const struct arrived *arri
 {
     learn_remote_cid(conn, &arrived->packet);
     settle_address(conn, arrived);
-    note_local(&conn->path0, arrived->tuple);
-    kith__path_on_packet(&conn->path0, conn->now_ns);
+    note_local(arrived->path, arrived->tuple);
+    kith__path_on_packet(arrived->path, conn->now_ns);
     if (arrived->packet.type == KITH_PACKET_HANDSHAKE && !conn->is_client) {
-        kith__path_on_proved(&conn->path0, conn->now_ns);
+        kith__path_on_proved(arrived->path, conn->now_ns);
         kith__conn_drop_space(conn, KITH_SPACE_INITIAL);
     }
     if (arrived->packet.type == KITH_PACKET_ONE_RTT && conn->spin_enabled) {
         bool theirs = (arrived->bytes[0] & KITH_PACKET_SPIN) != 0;
 
-        conn->spin = conn->is_client ? !theirs : theirs;
+        arrived->path->spin = conn->is_client ? !theirs : theirs;
     }
     conn->stats.packets_received++;
 }
@@ -253,7 +260,7 @@ static void on_authentic(struct kith_quic_conn *conn, const struct arrived *arri
 static void note_received(struct kith_rx *rx)
 {
     struct kith_quic_conn *conn = rx->conn;
-    struct kith_received *received = kith__conn_received(conn, (enum kith_space)rx->space);
+    struct kith_received *received = kith__conn_received(conn, rx->path, (enum kith_space)rx->space);
 
     if (received == NULL) /* the packet's own frames ended its space */
         return;
@@ -275,7 +282,7 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
                                           [KITH_PACKET_RETRY] = KITH_QLOG_RETRY,
                                           [KITH_PACKET_ONE_RTT] = KITH_QLOG_ONE_RTT };
     struct kith_rx rx = { .conn = conn,
-                          .path = &conn->path0,
+                          .path = arrived->path,
                           .tuple = arrived->tuple,
                           .number = opened->pn,
                           .datagram_size = datagram_size,
@@ -283,7 +290,7 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
                           .type = arrived->packet.type,
                           .space = space_of(arrived->packet.type),
                           .ecn = arrived->ecn };
-    struct kith_received *received = kith__conn_received(conn, (enum kith_space)rx.space);
+    struct kith_received *received = kith__conn_received(conn, rx.path, (enum kith_space)rx.space);
     uint64_t received_end;
     int err;
 
@@ -294,8 +301,8 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
     }
     received_end = kith__received_end(received);
     on_authentic(conn, arrived);
-    kith__qlog_packet_begin(&conn->qlog, false, (enum kith_qlog_packet_type)qlog_types[rx.type], 0, opened->pn,
-                            arrived->packet.size, conn->now_ns);
+    kith__qlog_packet_begin(&conn->qlog, false, (enum kith_qlog_packet_type)qlog_types[rx.type], rx.path->id,
+                            opened->pn, arrived->packet.size, conn->now_ns);
     err = kith__rx_frames(&rx, kith__reader(opened->payload, opened->size));
     kith__qlog_packet_end(&conn->qlog);
     if (err != 0)
@@ -313,7 +320,7 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     struct kith_opened opened;
     int result;
 
-    if (!is_address_fine(conn, arrived->tuple, packet->type)) {
+    if (!is_address_fine(conn, arrived->path, arrived->tuple, packet->type)) {
         drop(conn, KITH_DROP_wrong_remote);
         return;
     }
@@ -336,8 +343,8 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
             on_not_opened(conn, arrived, KITH_DROP_no_keys);
         return;
     }
-    result = kith__packet_open(keys, open_space_of(conn, packet->type), arrived->bytes, packet->pn_offset, packet->size,
-                               &opened);
+    result = kith__packet_open(keys, open_space_of(conn, arrived->path, packet->type), arrived->bytes,
+                               packet->pn_offset, packet->size, &opened);
     if (result == 0 && opened.followed)
         on_key_update(conn, write_generation);
     if (result == 0)
@@ -365,9 +372,11 @@ static void open_kept(struct kith_quic_conn *conn)
 
     while (*at != NULL) {
         struct kith_kept_packet *kept = *at;
-        struct arrived arrived = {
-            .tuple = &kept->tuple, .bytes = kept->bytes, .end = kept->bytes + kept->size, .ecn = kept->ecn
-        };
+        struct arrived arrived = { .tuple = &kept->tuple,
+                                   .path = conn->paths[0], /* there are no others before the keys */
+                                   .bytes = kept->bytes,
+                                   .end = kept->bytes + kept->size,
+                                   .ecn = kept->ecn };
 
         KITH_ASSERT(kith__packet_parse(kept->bytes, kept->size, KITH_CIDGEN_SIZE, &arrived.packet) == 0);
         if (!is_wait_over(conn, arrived.packet.type)) {
@@ -396,14 +405,16 @@ static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *ar
 void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
                         uint8_t ecn, uint64_t now_ns)
 {
-    struct arrived arrived = { .tuple = tuple, .bytes = bytes, .end = bytes + size, .ecn = ecn };
+    struct arrived arrived = {
+        .tuple = tuple, .path = conn->paths[0], .bytes = bytes, .end = bytes + size, .ecn = ecn
+    };
     struct kith_cid first = { 0 };
     size_t datagram_size = size;
     bool was_closed = !kith__phase_is_open(conn->phase);
 
     conn->now_ns = now_ns;
-    if (kith_sockaddr_equal(&tuple->remote, &conn->path0.tuple.remote))
-        kith__path_on_datagram(&conn->path0, size);
+    if (kith_sockaddr_equal(&tuple->remote, &arrived.path->tuple.remote))
+        kith__path_on_datagram(arrived.path, size);
     for (; size != 0 && conn->phase != KITH_PHASE_DRAINED;
          arrived.bytes += arrived.packet.size, size -= arrived.packet.size) {
         const struct kith_packet *packet = &arrived.packet;

@@ -35,7 +35,7 @@ static int on_ignored(struct kith_rx *rx, const struct kith_frame *frame)
 
 static int on_ack(struct kith_rx *rx, const struct kith_frame *frame)
 {
-    return kith__fate_on_ack(rx->conn, (enum kith_space)rx->space, &frame->ack);
+    return kith__fate_on_ack(rx->conn, rx->path, (enum kith_space)rx->space, &frame->ack);
 }
 
 static int on_crypto(struct kith_rx *rx, const struct kith_frame *frame)
@@ -162,7 +162,7 @@ static int on_path_response(struct kith_rx *rx, const struct kith_frame *frame)
 
     switch (kith__migrate_on_response(rx->path, rx->tuple, frame->path_response.data, conn->now_ns)) {
     case KITH_MIGRATE_PROVED:
-        kith__conn_note_path(conn, rx->path->id);
+        kith__conn_note_path(conn, rx->path);
         break;
     case KITH_MIGRATE_NOTHING:
         conn->stats.frames_ignored++;

@@ -31,18 +31,23 @@ static uint64_t send_time(const struct kith_quic_conn *conn, uint64_t at_ns)
 
 static uint64_t idle_deadline(const struct kith_quic_conn *conn)
 {
-    return kith__path_idle_deadline(&conn->path0, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
+    const struct kith_path *newest = conn->paths[0];
+
+    for (size_t i = 1; i < conn->path_count; i++)
+        if (conn->paths[i]->idle_from_ns > newest->idle_from_ns)
+            newest = conn->paths[i];
+    return kith__path_idle_deadline(newest, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
 }
 
-static struct kith_loss_view loss_view(const struct kith_quic_conn *conn)
+static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    const struct kith_conn_early *early = conn->early;
-    struct kith_loss_view view = { .rtt = &conn->path0.now.rtt,
+    const struct kith_conn_early *early = path->id == 0 ? conn->early : NULL;
+    struct kith_loss_view view = { .rtt = &path->now.rtt,
                                    .delay_max_ns = conn->peer_delay_max_ns,
                                    .idle_timeout_ns = kith__conn_idle_timeout(conn),
                                    .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
 
-    view.logs[KITH_SPACE_DATA] = &conn->path0.sent;
+    view.logs[KITH_SPACE_DATA] = &path->sent;
     if (early != NULL) {
         for (int i = 0; i < 2; i++)
             if (!early->spaces[i].is_gone)
@@ -50,31 +55,29 @@ static struct kith_loss_view loss_view(const struct kith_quic_conn *conn)
         view.has_handshake_keys = kith__keys_can_write(&early->spaces[KITH_SPACE_HANDSHAKE].keys);
         view.peer_is_waiting = conn->is_client && early->is_peer_waiting;
     }
-    view.is_blocked = kith__path_allowance(&conn->path0) == 0;
+    view.is_blocked = kith__path_allowance(path) == 0;
     return view;
 }
 
 /** The time at which an ACK must leave; not if there is no key or no allowance to send it with. */
-static uint64_t ack_deadline(const struct kith_quic_conn *conn)
+static uint64_t ack_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
     uint64_t at = KITH_NEVER;
 
-    if (kith__path_allowance(&conn->path0) == 0)
+    if (kith__path_allowance(path) == 0)
         return at;
     if (kith__keys_can_write(&conn->keys))
-        at = kith__received_deadline(&conn->path0.received);
-    for (int i = 0; conn->early != NULL && i < 2; i++)
+        at = kith__received_deadline(&path->received);
+    for (int i = 0; path->id == 0 && conn->early != NULL && i < 2; i++)
         if (kith__keys_can_write(&conn->early->spaces[i].keys))
             at = earlier(at, kith__received_deadline(&conn->early->spaces[i].received));
     return at;
 }
 
 /** When the pacer lets the next packet go, if there is data that the window allows. */
-static uint64_t pacing_deadline(const struct kith_quic_conn *conn)
+static uint64_t pacing_deadline(const struct kith_path *path)
 {
-    const struct kith_path *path = &conn->path0;
-
-    if (!conn->is_paced_now || kith__path_is_window_full(path, path->now.mtu.size))
+    if (!path->is_paced_now || kith__path_is_window_full(path, path->now.mtu.size))
         return KITH_NEVER;
     return kith__pacer_deadline(&path->now.pacer, path->now.mtu.size);
 }
@@ -84,27 +87,42 @@ static uint64_t prove_deadline(const struct kith_quic_conn *conn, const struct k
     return prove->is_active ? earlier(send_time(conn, prove->next_ns), prove->give_up_ns) : KITH_NEVER;
 }
 
-static uint64_t migrate_deadline(const struct kith_quic_conn *conn)
+static uint64_t migrate_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    const struct kith_path *path = &conn->path0;
     uint64_t at = prove_deadline(conn, &path->prove);
 
     return path->previous != NULL ? earlier(at, prove_deadline(conn, &path->previous->prove)) : at;
 }
 
-static bool has_probes(const struct kith_quic_conn *conn)
+static bool has_probes(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    return conn->probes != 0 ||
-           (conn->early != NULL && (conn->early->spaces[0].probes != 0 || conn->early->spaces[1].probes != 0));
+    return path->probes != 0 || (path->id == 0 && conn->early != NULL &&
+                                 (conn->early->spaces[0].probes != 0 || conn->early->spaces[1].probes != 0));
 }
 
 /** The backoff counts from the last packet sent: until the probe is on its way, its next time may lie in the past. */
-static uint64_t loss_deadline(const struct kith_quic_conn *conn)
+static uint64_t loss_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    struct kith_loss_view view = loss_view(conn);
-    struct kith_loss_timer timer = kith__loss_timer(&conn->path0.loss, &view);
+    struct kith_loss_view view = loss_view(conn, path);
+    struct kith_loss_timer timer = kith__loss_timer(&path->loss, &view);
 
-    return timer.kind == KITH_LOSS_PROBE && has_probes(conn) ? send_time(conn, timer.deadline_ns) : timer.deadline_ns;
+    return timer.kind == KITH_LOSS_PROBE && has_probes(conn, path) ? send_time(conn, timer.deadline_ns)
+                                                                   : timer.deadline_ns;
+}
+
+static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    uint64_t at = loss_deadline(conn, path);
+
+    at = earlier(at, send_time(conn, ack_deadline(conn, path)));
+    at = earlier(at, send_time(conn, pacing_deadline(path)));
+    if (kith__phase_is_established(conn->phase)) {
+        at = earlier(at, kith__path_keep_alive_deadline(path));
+        at = earlier(at, migrate_deadline(conn, path));
+    }
+    if (conn->phase == KITH_PHASE_CONFIRMED)
+        at = earlier(at, send_time(conn, kith__mtu_deadline(&path->now.mtu)));
+    return at;
 }
 
 uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
@@ -115,56 +133,63 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
         return KITH_NEVER;
     if (!kith__phase_is_open(conn->phase))
         return conn->close.deadline_ns;
-    at = earlier(idle_deadline(conn), loss_deadline(conn));
-    at = earlier(at, send_time(conn, ack_deadline(conn)));
-    at = earlier(at, send_time(conn, pacing_deadline(conn)));
-    at = earlier(at, conn->keys_drop_ns);
-    if (kith__phase_is_established(conn->phase)) {
-        at = earlier(at, kith__path_keep_alive_deadline(&conn->path0));
-        at = earlier(at, migrate_deadline(conn));
-    }
-    if (conn->phase == KITH_PHASE_CONFIRMED)
-        at = earlier(at, send_time(conn, kith__mtu_deadline(&conn->path0.now.mtu)));
+    at = earlier(idle_deadline(conn), conn->keys_drop_ns);
+    for (size_t i = 0; i < conn->path_count; i++)
+        at = earlier(at, path_deadline(conn, conn->paths[i]));
     return at;
 }
 
 /** A probe timeout: the packets that follow carry old data again, or a PING (RFC 9002, 6.2.4). */
-static void on_probe(struct kith_quic_conn *conn, const struct kith_loss_timer *timer)
+static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const struct kith_loss_timer *timer)
 {
-    uint8_t *probes = timer->space == KITH_SPACE_DATA ? &conn->probes : &conn->early->spaces[timer->space].probes;
+    uint8_t *probes = timer->space == KITH_SPACE_DATA ? &path->probes : &conn->early->spaces[timer->space].probes;
 
     *probes = KITH_MAX(*probes, timer->probes);
-    kith__fate_resend_for_probe(conn, timer->space, timer->probes);
+    kith__fate_resend_for_probe(conn, path, timer->space, timer->probes);
 }
 
 /** After a late call several may be due: losses by time in each space, then one probe. */
-static void on_loss_timer(struct kith_quic_conn *conn)
+static void on_loss_timer(struct kith_quic_conn *conn, struct kith_path *path)
 {
     uint8_t kind = KITH_LOSS_BY_TIME;
 
     for (int i = 0; kind == KITH_LOSS_BY_TIME && i <= KITH_SPACE_COUNT && kith__phase_is_open(conn->phase); i++) {
-        struct kith_loss_view view = loss_view(conn);
-        struct kith_loss_timer timer = kith__loss_on_timer(&conn->path0.loss, &view, conn->now_ns);
+        struct kith_loss_view view = loss_view(conn, path);
+        struct kith_loss_timer timer = kith__loss_on_timer(&path->loss, &view, conn->now_ns);
 
         kind = timer.kind;
         if (kind == KITH_LOSS_BY_TIME)
-            kith__fate_detect_lost(conn, timer.space);
+            kith__fate_detect_lost(conn, path, timer.space);
         else if (kind == KITH_LOSS_PROBE)
-            on_probe(conn, &timer);
+            on_probe(conn, path, &timer);
     }
 }
 
-static void on_migrate_timer(struct kith_quic_conn *conn)
+static void on_migrate_timer(struct kith_quic_conn *conn, struct kith_path *path)
 {
-    switch (kith__migrate_on_deadline(&conn->path0, conn->now_ns)) {
+    switch (kith__migrate_on_deadline(path, conn->now_ns)) {
     case KITH_MIGRATE_WENT_BACK:
     case KITH_MIGRATE_PROVED:
     case KITH_MIGRATE_FAILED: /* the path goes on unproved until the idle timeout ends it or the peer answers */
-        kith__conn_note_path(conn, 0);
+        kith__conn_note_path(conn, path);
         break;
     case KITH_MIGRATE_NOTHING:
     case KITH_MIGRATE_OLD_ALIVE:
         break;
+    }
+}
+
+static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
+{
+    if (kith__phase_is_established(conn->phase))
+        on_migrate_timer(conn, path); /* first: going back to an old address brings its round trip back */
+    on_loss_timer(conn, path);
+    if (!kith__phase_is_open(conn->phase))
+        return;
+    path->is_paced_now = path->is_paced_now && pacing_deadline(path) > conn->now_ns;
+    if (kith__phase_is_established(conn->phase) && kith__path_keep_alive_deadline(path) <= conn->now_ns) {
+        kith__path_on_keep_alive(path, conn->now_ns);
+        kith__tls_shed(conn->handshake.tls); /* tickets do not come that late */
     }
 }
 
@@ -182,20 +207,10 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
         kith__conn_lost(conn, KITH_ERR_IDLE);
         return;
     }
-    if (kith__phase_is_established(conn->phase))
-        on_migrate_timer(conn); /* first: going back to an old address brings its round trip back */
-    on_loss_timer(conn);
-    if (!kith__phase_is_open(conn->phase))
-        return;
-    conn->is_paced_now = conn->is_paced_now && pacing_deadline(conn) > now_ns;
+    for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
+        on_path_timers(conn, conn->paths[i]);
     if (conn->keys_drop_ns <= now_ns) {
         kith__keys_drop_previous(&conn->keys);
         conn->keys_drop_ns = KITH_NEVER;
-    }
-    if (kith__phase_is_established(conn->phase)) {
-        if (kith__path_keep_alive_deadline(&conn->path0) <= now_ns) {
-            kith__path_on_keep_alive(&conn->path0, now_ns);
-            kith__tls_shed(conn->handshake.tls); /* tickets do not come that late */
-        }
     }
 }

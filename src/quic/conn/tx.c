@@ -35,11 +35,11 @@ static struct kith_conn_space *space_of(struct kith_quic_conn *conn, enum kith_l
     return level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level] : NULL;
 }
 
-static uint8_t *probes_of(struct kith_quic_conn *conn, enum kith_level level)
+static uint8_t *probes_of(struct kith_quic_conn *conn, struct kith_path *path, enum kith_level level)
 {
     struct kith_conn_space *space = space_of(conn, level);
 
-    return space != NULL ? &space->probes : &conn->probes;
+    return space != NULL ? &space->probes : &path->probes;
 }
 
 static bool level_has_keys(const struct kith_quic_conn *conn, enum kith_level level)
@@ -57,22 +57,28 @@ static bool level_has_keys(const struct kith_quic_conn *conn, enum kith_level le
     return kith__keys_can_write(&conn->keys);
 }
 
-static bool level_has_data(const struct kith_quic_conn *conn, enum kith_level level)
+static bool level_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
 {
     if (level <= KITH_LEVEL_HANDSHAKE)
         return kith__handshake_has_data(&conn->handshake,
                                         level == KITH_LEVEL_INITIAL ? KITH_TLS_INITIAL : KITH_TLS_HANDSHAKE);
-    return kith__tx_has_data(conn, level);
+    return kith__tx_has_data(conn, path, level);
 }
 
-static bool level_owes_ack(struct kith_quic_conn *conn, enum kith_level level)
+static bool level_owes_ack(struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
 {
     const struct kith_received *received;
 
     if (level == KITH_LEVEL_EARLY)
         return false;
-    received = level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level].received : &conn->path0.received;
+    received = level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level].received : &path->received;
     return kith__received_is_due(received, conn->now_ns);
+}
+
+/** Handshake packets go on path 0 only. */
+static int first_level(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    return conn->early != NULL && path->id == 0 ? KITH_LEVEL_INITIAL : KITH_LEVEL_DATA;
 }
 
 /* ---- One datagram ---- */
@@ -81,7 +87,7 @@ static bool level_owes_ack(struct kith_quic_conn *conn, enum kith_level level)
 static void write_frames(struct kith_packet_out *out, bool may_send, bool has_data)
 {
     struct kith_quic_conn *conn = out->conn;
-    uint8_t *probes = probes_of(conn, (enum kith_level)out->level);
+    uint8_t *probes = probes_of(conn, out->path, (enum kith_level)out->level);
     bool is_probe = *probes != 0;
 
     kith__tx_ack(out, true);
@@ -108,23 +114,23 @@ static bool level_may_send(struct kith_quic_conn *conn, enum kith_level level, b
     return may_send || (level <= KITH_LEVEL_HANDSHAKE && space_of(conn, level)->sent.eliciting == 0);
 }
 
-static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, enum kith_level level, uint8_t *buffer,
-                       bool may_send)
+static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, struct kith_path *path, enum kith_level level,
+                       uint8_t *buffer, bool may_send)
 {
     struct kith_packet_out *out = &dg->packets[dg->count];
-    bool has_data = level_has_data(conn, level);
+    bool has_data = level_has_data(conn, path, level);
 
     may_send = level_may_send(conn, level, may_send);
-    if (!(has_data && may_send) && !level_owes_ack(conn, level) && *probes_of(conn, level) == 0)
+    if (!(has_data && may_send) && !level_owes_ack(conn, path, level) && *probes_of(conn, path, level) == 0)
         return true;
-    if (kith__packet_out_begin(out, conn, level, buffer + dg->used, dg->room - dg->used) != 0)
+    if (kith__packet_out_begin(out, conn, path, level, buffer + dg->used, dg->room - dg->used) != 0)
         return false;
     kith__qlog_packet_begin(&conn->qlog, true,
                             level == KITH_LEVEL_INITIAL     ? KITH_QLOG_INITIAL
                             : level == KITH_LEVEL_HANDSHAKE ? KITH_QLOG_HANDSHAKE
                             : level == KITH_LEVEL_EARLY     ? KITH_QLOG_ZERO_RTT
                                                             : KITH_QLOG_ONE_RTT,
-                            0, out->number, 0, conn->now_ns);
+                            path->id, out->number, 0, conn->now_ns);
     write_frames(out, may_send, has_data);
     if (kith__packet_out_is_empty(out) || !kith__phase_is_open(conn->phase)) {
         kith__packet_out_abandon(out);
@@ -183,19 +189,19 @@ static bool finish(struct datagram *dg, struct kith_quic_conn *conn)
  * Builds one datagram for the path in `room` bytes; segment: the size of the others in the batch, or 0. Returns its size;
  * 0: nothing to send now.
  */
-static size_t build(struct kith_quic_conn *conn, uint8_t *buffer, size_t room, size_t segment)
+static size_t build(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t room, size_t segment)
 {
     struct datagram dg = { .room = room };
-    bool may_send = kith__path_may_send(&conn->path0, conn->path0.now.mtu.size, conn->now_ns);
+    bool may_send = kith__path_may_send(path, path->now.mtu.size, conn->now_ns);
 
-    for (int level = conn->early != NULL ? KITH_LEVEL_INITIAL : KITH_LEVEL_DATA; level <= KITH_LEVEL_DATA; level++) {
+    for (int level = first_level(conn, path); level <= KITH_LEVEL_DATA; level++) {
         if (!level_has_keys(conn, (enum kith_level)level))
             continue;
-        if (dg.count == LEVELS_MAX || !add_packet(&dg, conn, (enum kith_level)level, buffer, may_send))
+        if (dg.count == LEVELS_MAX || !add_packet(&dg, conn, path, (enum kith_level)level, buffer, may_send))
             break;
     }
-    conn->is_paced_now = !may_send && !kith__path_is_window_full(&conn->path0, conn->path0.now.mtu.size) &&
-                         level_has_keys(conn, KITH_LEVEL_DATA) && kith__tx_has_data(conn, KITH_LEVEL_DATA);
+    path->is_paced_now = !may_send && !kith__path_is_window_full(path, path->now.mtu.size) &&
+                         level_has_keys(conn, KITH_LEVEL_DATA) && kith__tx_has_data(conn, path, KITH_LEVEL_DATA);
     if (dg.count == 0)
         return 0;
     if ((dg.has_initial && (conn->is_client || dg.is_eliciting_initial)) || dg.wants_min)
@@ -204,40 +210,39 @@ static size_t build(struct kith_quic_conn *conn, uint8_t *buffer, size_t room, s
         pad(&dg, segment);
     if (!finish(&dg, conn))
         return 0;
-    kith__path_on_datagram_sent(&conn->path0, dg.used);
+    kith__path_on_datagram_sent(path, dg.used);
     return dg.used;
 }
 
-static void fill_transmit(const struct kith_quic_conn *conn, const struct kith_tuple *tuple, size_t size,
-                          size_t segment, bool is_marked, struct kith_quic_transmit *out)
+static void fill_transmit(const struct kith_path *path, const struct kith_tuple *tuple, size_t size, size_t segment,
+                          bool is_marked, struct kith_quic_transmit *out)
 {
     *out = (struct kith_quic_transmit) { .local = tuple->local,
                                          .remote = tuple->remote,
                                          .size = size,
                                          .segment_size = segment,
-                                         .ecn = is_marked ? kith__ecn_mark(&conn->path0.now.ecn) : 0 };
+                                         .ecn = is_marked ? kith__ecn_mark(&path->now.ecn) : 0 };
 }
 
 /* ---- Kinds of transmits ---- */
 
 /** From the second probe timeout in a row on, probes are small: the way may have become narrow (recover/mtu.h). */
-static size_t datagram_size_max(const struct kith_quic_conn *conn)
+static size_t datagram_size_max(const struct kith_path *path)
 {
-    bool is_small = conn->probes != 0 && conn->path0.loss.pto_count >= 2;
+    bool is_small = path->probes != 0 && path->loss.pto_count >= 2;
 
-    return is_small ? KITH_MTU_BASE : conn->path0.now.mtu.size;
+    return is_small ? KITH_MTU_BASE : path->now.mtu.size;
 }
 
 /** Datagrams of one size for the path, until something says stop. */
-static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
+static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
                            struct kith_quic_transmit *out)
 {
-    struct kith_path *path = &conn->path0;
     uint8_t mark = kith__ecn_mark(&path->now.ecn);
     size_t total, segment, size;
 
-    size = KITH_MIN(KITH_MIN(capacity, datagram_size_max(conn)), kith__path_allowance(path));
-    segment = total = build(conn, buffer, size, 0);
+    size = KITH_MIN(KITH_MIN(capacity, datagram_size_max(path)), kith__path_allowance(path));
+    segment = total = build(conn, path, buffer, size, 0);
     if (total == 0)
         return false;
     if (conn->early != NULL && conn->early->copy != NULL && !conn->early->has_remote_cid) {
@@ -246,13 +251,13 @@ static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t 
         conn->early->remote_next = 0;
     } else if (segment == path->now.mtu.size) {
         for (int i = 1; i < SEGMENTS_MAX && capacity - total >= segment; i++) {
-            size = build(conn, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment);
+            size = build(conn, path, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment);
             total += size;
             if (size < segment)
                 break;
         }
     }
-    fill_transmit(conn, &path->tuple, total, total > segment ? segment : 0, false, out);
+    fill_transmit(path, &path->tuple, total, total > segment ? segment : 0, false, out);
     out->ecn = mark;
     return true;
 }
@@ -261,7 +266,7 @@ static bool transmit_batch(struct kith_quic_conn *conn, uint8_t *buffer, size_t 
 static bool transmit_copy(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
     struct kith_conn_early *early = conn->early;
-    struct kith_tuple tuple = conn->path0.tuple;
+    struct kith_tuple tuple = conn->paths[0]->tuple;
 
     if (early == NULL || early->copy_size == 0)
         return false;
@@ -271,20 +276,20 @@ static bool transmit_copy(struct kith_quic_conn *conn, uint8_t *buffer, struct k
     }
     tuple.remote = early->remotes[early->remote_next++];
     memcpy(buffer, early->copy, early->copy_size);
-    fill_transmit(conn, &tuple, early->copy_size, 0, true, out);
+    fill_transmit(conn->paths[0], &tuple, early->copy_size, 0, true, out);
     return true;
 }
 
 /** A 1-RTT packet alone in a datagram, with what `write` puts in, padded to `size`. */
-static size_t build_single(struct kith_quic_conn *conn, uint8_t *buffer, size_t size,
+static size_t build_single(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t size,
                            bool (*write)(struct kith_packet_out *out, const void *arg), const void *arg, uint8_t flags)
 {
     struct kith_packet_out out;
     size_t sealed;
 
-    if (kith__packet_out_begin(&out, conn, KITH_LEVEL_DATA, buffer, size) != 0)
+    if (kith__packet_out_begin(&out, conn, path, KITH_LEVEL_DATA, buffer, size) != 0)
         return 0;
-    kith__qlog_packet_begin(&conn->qlog, true, KITH_QLOG_ONE_RTT, 0, out.number, size, conn->now_ns);
+    kith__qlog_packet_begin(&conn->qlog, true, KITH_QLOG_ONE_RTT, path->id, out.number, size, conn->now_ns);
     if (!write(&out, arg)) {
         kith__packet_out_abandon(&out);
         return 0;
@@ -300,16 +305,15 @@ static bool write_mtu_probe(struct kith_packet_out *out, const void *arg)
 {
     (void)arg;
     kith__tx_ping(out);
-    out->conn->immediate_ack_due = out->conn->peer_has_ack_frequency;
+    out->path->immediate_ack_due = out->conn->peer_has_ack_frequency;
     kith__tx_immediate_ack(out);
     kith__mtu_on_probe_sent(&out->path->now.mtu, out->number);
     return true;
 }
 
-static bool transmit_mtu_probe(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
+static bool transmit_mtu_probe(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
                                struct kith_quic_transmit *out)
 {
-    struct kith_path *path = &conn->path0;
     uint16_t size;
     size_t sealed;
 
@@ -318,11 +322,11 @@ static bool transmit_mtu_probe(struct kith_quic_conn *conn, uint8_t *buffer, siz
     size = kith__mtu_probe_size(&path->now.mtu, conn->now_ns);
     if (size == 0 || size > capacity)
         return false;
-    sealed = build_single(conn, buffer, size, write_mtu_probe, NULL, KITH_SENT_MTU_PROBE);
+    sealed = build_single(conn, path, buffer, size, write_mtu_probe, NULL, KITH_SENT_MTU_PROBE);
     if (sealed == 0)
         return false;
     kith__path_on_datagram_sent(path, sealed);
-    fill_transmit(conn, &path->tuple, sealed, 0, true, out);
+    fill_transmit(path, &path->tuple, sealed, 0, true, out);
     return true;
 }
 
@@ -337,9 +341,9 @@ static bool write_challenge(struct kith_packet_out *out, const void *arg)
 }
 
 /** Answers to challenges from other addresses, and our challenge to the address before a move. */
-static bool transmit_off_path(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
+static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer,
+                              struct kith_quic_transmit *out)
 {
-    struct kith_path *path = &conn->path0;
     struct kith_migrate_challenge challenge;
     struct kith_response response;
     struct kith_tuple tuple;
@@ -352,34 +356,35 @@ static bool transmit_off_path(struct kith_quic_conn *conn, uint8_t *buffer, stru
     if (kith__responses_take(&path->responses, &path->tuple.remote, false, &response)) {
         tuple = (struct kith_tuple) { response.local, response.remote };
         size = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, KITH_AMPLIFICATION * (size_t)response.datagram_size);
-        size = build_single(conn, buffer, size, write_response, &response, 0); /* RFC 9000, 8.2.2 */
+        size = build_single(conn, path, buffer, size, write_response, &response, 0); /* RFC 9000, 8.2.2 */
     } else if (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && challenge.is_old) {
         tuple = challenge.tuple;
         kith__random_fill(&conn->host->random, value, sizeof value);
-        size = build_single(conn, buffer, DATAGRAM_SIZE_MIN, write_challenge, value, 0);
+        size = build_single(conn, path, buffer, DATAGRAM_SIZE_MIN, write_challenge, value, 0);
         if (size != 0)
             kith__migrate_on_challenge_sent(path, true, value, true, conn->peer_delay_max_ns, conn->now_ns);
     }
     conn->is_off_path_now = false;
     if (size == 0)
         return false;
-    fill_transmit(conn, &tuple, size, 0, false, out);
+    fill_transmit(path, &tuple, size, 0, false, out);
     return true;
 }
 
 /** The close frame in every space that still has keys, one datagram. */
 static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
-    struct kith_path *path = &conn->path0;
+    struct kith_path *path = conn->paths[0];
     struct datagram dg = { .room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path)) };
 
-    if (!conn->close.due)
+    if (!conn->close.due || kith__cid_theirs_active(&path->cids_theirs) == NULL)
         return false;
-    for (int level = conn->early != NULL ? KITH_LEVEL_INITIAL : KITH_LEVEL_DATA; level <= KITH_LEVEL_DATA; level++) {
+    for (int level = first_level(conn, path); level <= KITH_LEVEL_DATA; level++) {
         struct kith_packet_out *packet = &dg.packets[dg.count];
 
         if (level == KITH_LEVEL_EARLY || !level_has_keys(conn, (enum kith_level)level) ||
-            kith__packet_out_begin(packet, conn, (enum kith_level)level, buffer + dg.used, dg.room - dg.used) != 0)
+            kith__packet_out_begin(packet, conn, path, (enum kith_level)level, buffer + dg.used, dg.room - dg.used) !=
+                0)
             continue;
         if (!kith__tx_close(packet)) {
             kith__packet_out_abandon(packet);
@@ -397,7 +402,7 @@ static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct 
     if (!finish(&dg, conn))
         return false;
     kith__path_on_datagram_sent(path, dg.used);
-    fill_transmit(conn, &path->tuple, dg.used, 0, true, out);
+    fill_transmit(path, &path->tuple, dg.used, 0, true, out);
     return true;
 }
 
@@ -410,7 +415,8 @@ static void maybe_update_keys(struct kith_quic_conn *conn)
         return;
     if (kith__keys_update(&conn->keys) != 0)
         return; /* no memory: tried again with the next packet, long before the AEAD's limit */
-    conn->path0.ping_wanted |= conn->is_update_wanted; /* the peer hears of it now, not with the next data */
+    if (conn->is_update_wanted)
+        kith__conn_ping_all(conn); /* the peer hears of it now, not with the next data */
     conn->is_update_wanted = false;
     conn->is_phase_acked = false;
     conn->stats.key_updates++;
@@ -420,17 +426,28 @@ static void maybe_update_keys(struct kith_quic_conn *conn)
         conn->key_update_at = KITH_MIN(conn->key_update_at, conn->config.key_update_after);
 }
 
+/** What one path has to send now. */
+static bool transmit_on(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
+                        struct kith_quic_transmit *out)
+{
+    return kith__cid_theirs_active(&path->cids_theirs) != NULL &&
+           (transmit_off_path(conn, path, buffer, out) || transmit_batch(conn, path, buffer, capacity, out) ||
+            transmit_mtu_probe(conn, path, buffer, capacity, out));
+}
+
 bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity, struct kith_quic_transmit *out,
                          uint64_t now_ns)
 {
     conn->now_ns = now_ns;
-    if (conn->phase == KITH_PHASE_DRAINED || kith__cid_theirs_active(&conn->path0.cids_theirs) == NULL)
+    if (conn->phase == KITH_PHASE_DRAINED)
         return false;
     if (kith__phase_is_open(conn->phase)) {
         maybe_update_keys(conn);
-        if (transmit_copy(conn, buffer, out) || transmit_off_path(conn, buffer, out) ||
-            transmit_batch(conn, buffer, capacity, out) || transmit_mtu_probe(conn, buffer, capacity, out))
+        if (transmit_copy(conn, buffer, out))
             return true;
+        for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
+            if (transmit_on(conn, conn->paths[i], buffer, capacity, out))
+                return true;
     }
     /* Also when building a packet just failed the connection. */
     return !kith__phase_is_open(conn->phase) && transmit_close(conn, buffer, out);

@@ -3,7 +3,7 @@
  *   STREAM                     id, value: offset, size, flags: FIN
  *   CRYPTO                     value: offset, size
  *   frames of the stream set   extra: wire type, id, value
- *   NEW/RETIRE_CONNECTION_ID   value: sequence
+ *   NEW/RETIRE_CONNECTION_ID   id: path, value: sequence
  * Frames that are not due again when they are lost have no record, except DATAGRAM, which is counted.
  */
 #include "quic/conn/tx_frames.h"
@@ -26,7 +26,7 @@ static bool is_due(const struct kith_received *received, bool willing, uint64_t 
 void kith__tx_ack(struct kith_packet_out *out, bool willing)
 {
     struct kith_quic_conn *conn = out->conn;
-    struct kith_received *received = kith__conn_received(conn, (enum kith_space)out->space);
+    struct kith_received *received = kith__conn_received(conn, out->path, (enum kith_space)out->space);
     struct kith_range newest_first[KITH_ACK_RANGES_MAX], ranges[KITH_ACK_RANGES_MAX];
     struct kith_frame_ecn ecn = { received->ecn[KITH_ECN_ECT0], received->ecn[KITH_ECN_ECT1],
                                   received->ecn[KITH_ECN_CE] };
@@ -104,7 +104,7 @@ void kith__tx_immediate_ack(struct kith_packet_out *out)
 
     if (out->conn->peer_has_ack_frequency)
         (void)kith__packet_out_frame(out, &frame, NULL);
-    out->conn->immediate_ack_due = false;
+    out->path->immediate_ack_due = false;
 }
 
 bool kith__tx_challenge(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE])
@@ -211,7 +211,9 @@ static void new_cids(struct kith_packet_out *out)
 
     while (kith__cid_ours_next(ours, &issue)) {
         struct kith_frame frame = kith__frame(KITH_FRAME_NEW_CONNECTION_ID);
-        struct kith_sent_frame record = { .kind = KITH_KIND_NEW_CONNECTION_ID, .value = issue.sequence };
+        struct kith_sent_frame record = { .kind = KITH_KIND_NEW_CONNECTION_ID,
+                                          .id = out->path->id,
+                                          .value = issue.sequence };
 
         frame.new_cid.sequence = issue.sequence;
         frame.new_cid.retire_prior_to = issue.retire_prior_to;
@@ -230,7 +232,9 @@ static void retire_cids(struct kith_packet_out *out)
 
     while (kith__cid_theirs_next_retire(theirs, &sequence)) {
         struct kith_frame frame = kith__frame(KITH_FRAME_RETIRE_CONNECTION_ID);
-        struct kith_sent_frame record = { .kind = KITH_KIND_RETIRE_CONNECTION_ID, .value = sequence };
+        struct kith_sent_frame record = { .kind = KITH_KIND_RETIRE_CONNECTION_ID,
+                                          .id = out->path->id,
+                                          .value = sequence };
 
         frame.retire_cid.sequence = sequence;
         if (!kith__packet_out_frame(out, &frame, &record))
@@ -336,7 +340,7 @@ void kith__tx_data(struct kith_packet_out *out)
             handshake_done(out);
         if (out->path->ping_wanted)
             kith__tx_ping(out);
-        if (conn->immediate_ack_due)
+        if (out->path->immediate_ack_due)
             kith__tx_immediate_ack(out);
         challenges(out);
         kith__tx_crypto(out);
@@ -353,9 +357,8 @@ void kith__tx_data(struct kith_packet_out *out)
     streams(out);
 }
 
-bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level)
+bool kith__tx_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
 {
-    const struct kith_path *path = &conn->path0;
     struct kith_migrate_challenge challenge;
     struct kith_cid_issue issue;
     uint64_t sequence;
@@ -365,7 +368,7 @@ bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level)
         return true;
     if (level == KITH_LEVEL_EARLY)
         return false;
-    return conn->done_due || (conn->token_due && !conn->is_client) || path->ping_wanted || conn->immediate_ack_due ||
+    return conn->done_due || (conn->token_due && !conn->is_client) || path->ping_wanted || path->immediate_ack_due ||
            kith__handshake_has_data(&conn->handshake, KITH_TLS_APPLICATION) ||
            kith__cid_ours_next(&path->cids_ours, &issue) ||
            kith__cid_theirs_next_retire(&path->cids_theirs, &sequence) ||

@@ -15,7 +15,7 @@ void kith__tx_immediate_ack(struct kith_packet_out *out);
 /** Everything of a 0-RTT or 1-RTT packet but ACK and CRYPTO. */
 void kith__tx_data(struct kith_packet_out *out);
 /** True if tx_data has something that asks for an ACK. */
-bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level);
+bool kith__tx_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level);
 /** A PATH_CHALLENGE with this value, or PATH_RESPONSE. False: no room. */
 bool kith__tx_challenge(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);
 bool kith__tx_response(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);

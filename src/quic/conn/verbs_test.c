@@ -271,9 +271,9 @@ KITH_TEST(verbs_nat_rebinding_in_mid_transfer_is_followed)
     kith__pair_rebind(&pair_v, 0);
     KITH_CHECK(kith__pair_run_until(&pair_v, server_ended, 60 * KITH_NS_PER_S));
     KITH_CHECK_EQ(stats_of(1).migrations, 1);
-    KITH_CHECK_EQ(pair_v.sides[1].conn->path0.tuple.remote.port, pair_v.sides[0].outer.port);
+    KITH_CHECK_EQ(pair_v.sides[1].conn->paths[0]->tuple.remote.port, pair_v.sides[0].outer.port);
     kith__pair_run(&pair_v, KITH_NS_PER_S);
-    KITH_CHECK(kith__path_is_proved(&pair_v.sides[1].conn->path0));
+    KITH_CHECK(kith__path_is_proved(pair_v.sides[1].conn->paths[0]));
     kith__pair_dispose(&pair_v);
 }
 
@@ -287,7 +287,7 @@ KITH_TEST(verbs_paths_show_the_local_address_that_the_system_chose)
     KITH_CHECK_EQ(kith_quic_conn_paths(pair_v.sides[0].conn, &info, 1), 1);
     KITH_CHECK(kith_sockaddr_equal(&info.local, &pair_v.sides[0].inner));
     /* The path stays free: another local address tomorrow is no move, and packets go out from "any". */
-    KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.local.family, KITH_FAMILY_NONE);
+    KITH_CHECK_EQ(pair_v.sides[0].conn->paths[0]->tuple.local.family, KITH_FAMILY_NONE);
     KITH_CHECK_EQ(stats_of(0).migrations, 0);
     pair_v.sides[0].inner.port++;
     kith__app_send(&pair_v, 0, true, 100000);
@@ -311,8 +311,8 @@ KITH_TEST(verbs_client_migrates_on_purpose)
     KITH_CHECK_EQ(kith_quic_conn_migrate(pair_v.sides[0].conn, &local, pair_v.now_ns), 0);
     KITH_CHECK(kith__pair_run_until(&pair_v, server_ended, 60 * KITH_NS_PER_S));
     kith__pair_run(&pair_v, KITH_NS_PER_S);
-    KITH_CHECK_EQ(pair_v.sides[1].conn->path0.tuple.remote.port, pair_v.sides[0].outer.port + 7);
-    KITH_CHECK(kith__path_is_proved(&pair_v.sides[1].conn->path0));
+    KITH_CHECK_EQ(pair_v.sides[1].conn->paths[0]->tuple.remote.port, pair_v.sides[0].outer.port + 7);
+    KITH_CHECK(kith__path_is_proved(pair_v.sides[1].conn->paths[0]));
     KITH_CHECK_EQ(kith_quic_conn_migrate(pair_v.sides[1].conn, &local, pair_v.now_ns), KITH_ERR_STATE);
     kith__pair_dispose(&pair_v);
 }
@@ -322,11 +322,11 @@ KITH_TEST(verbs_mtu_is_discovered_and_a_black_hole_survived)
     start_connected();
     kith__pair_run(&pair_v, 2 * KITH_NS_PER_S);
     for (int i = 0; i < 2; i++)
-        KITH_CHECK_EQ(pair_v.sides[i].conn->path0.now.mtu.size, 1452);
+        KITH_CHECK_EQ(pair_v.sides[i].conn->paths[0]->now.mtu.size, 1452);
     pair_v.config.link.size_max = 1300;
     kith__app_send(&pair_v, 0, true, 500000);
     KITH_CHECK(kith__pair_run_until(&pair_v, server_ended, 60 * KITH_NS_PER_S));
-    KITH_CHECK(pair_v.sides[0].conn->path0.now.mtu.size < 1300);
+    KITH_CHECK(pair_v.sides[0].conn->paths[0]->now.mtu.size < 1300);
     kith__pair_dispose(&pair_v);
 }
 
@@ -348,12 +348,12 @@ KITH_TEST(verbs_copies_of_the_initial_find_the_address_that_answers)
     KITH_CHECK_EQ(kith__pair_dial(&pair_v, &options), 0);
     kith__pair_run(&pair_v, KITH_NS_PER_S);
     KITH_CHECK_EQ(pair_v.sides[0].seen[KITH_QUIC_CONFIRMED], 1);
-    KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.remote.port, pair_v.sides[1].outer.port);
+    KITH_CHECK_EQ(pair_v.sides[0].conn->paths[0]->tuple.remote.port, pair_v.sides[1].outer.port);
     /* The server's address moved, ours did not become fixed by that: the system may choose another one at any time. */
-    KITH_CHECK_EQ(pair_v.sides[0].conn->path0.tuple.local.family, KITH_FAMILY_NONE);
-    KITH_CHECK(kith_sockaddr_equal(&pair_v.sides[0].conn->path0.local_seen, &pair_v.sides[0].inner));
+    KITH_CHECK_EQ(pair_v.sides[0].conn->paths[0]->tuple.local.family, KITH_FAMILY_NONE);
+    KITH_CHECK(kith_sockaddr_equal(&pair_v.sides[0].conn->paths[0]->local_seen, &pair_v.sides[0].inner));
     /* The other addresses are strangers now, whatever they know. */
-    reset = kith__cid_theirs_active_token(&pair_v.sides[0].conn->path0.cids_theirs);
+    reset = kith__cid_theirs_active_token(&pair_v.sides[0].conn->paths[0]->cids_theirs);
     KITH_CHECK(reset != NULL);
     KITH_CHECK(!kith__conn_is_reset(pair_v.sides[0].conn, &remotes[0], reset));
     KITH_CHECK(kith__conn_is_reset(pair_v.sides[0].conn, &remotes[2], reset));

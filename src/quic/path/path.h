@@ -100,6 +100,13 @@ struct kith_path {
     uint64_t keep_alive_from_ns;
     bool sent_since_received; /* only the first ack-eliciting packet after a receive restarts the idle time */
     bool ping_wanted;         /* keep-alive or the user asks for a PING on this path */
+    bool immediate_ack_due;   /* ask the peer for an ACK with the next packet: probes */
+    bool is_news;             /* a PATH_CHANGED event waits */
+    bool is_paced_now;        /* there is more to send on it, but the pacer says later */
+    bool spin;                /* spin bit of the next packet */
+    bool is_token_listed;     /* `token_listed`, the reset token of the active peer id, is in the host's map */
+    uint8_t probes;           /* 1-RTT packets to send whatever the window says */
+    uint8_t token_listed[KITH_RESET_TOKEN_SIZE];
     uint64_t migrations;
     struct kith_path_stats stats;
     struct kith_path_options options;
