@@ -169,7 +169,7 @@ KITH_TEST(hostile_random_bytes_are_dropped_and_counted)
 
 KITH_TEST(hostile_unknown_version_is_answered_with_version_negotiation)
 {
-    uint8_t probe[60] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 0x11 };
+    uint8_t probe[1200] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 0x11 };
     uint8_t buffer[1500];
     struct kith_quic_transmit transmit;
 
@@ -214,6 +214,33 @@ KITH_TEST(hostile_version_negotiation_without_our_version_ends_the_attempt)
     KITH_CHECK_EQ(pair_h.sides[0].seen[KITH_QUIC_CLOSED], 1);
     KITH_CHECK_EQ(pair_h.sides[0].closed.err, KITH_ERR_VERSION);
     kith__pair_dispose(&pair_h);
+}
+
+KITH_TEST(hostile_unknown_version_is_answered_only_if_it_could_be_a_client)
+{
+    static const struct {
+        size_t size;
+        uint64_t answers;
+    } cases[] = { { 60, 0 }, { 1199, 0 }, { 1200, 1 }, { 1252, 1 } };
+
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        uint8_t datagram[1252] = { 0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 20 }, buffer[1500];
+        struct kith_quic_transmit transmit;
+        struct kith_pair_config config;
+
+        kith__pair_defaults(&config);
+        KITH_CHECK_EQ(kith__pair_init(&pair_h, &config), 0);
+        datagram[6 + 20] = 20; /* two ids of 20 bytes, the most that an answer can hold */
+        give(1, datagram, cases[i].size, 4000);
+        KITH_CHECK_EQ(pair_h.sides[1].host->stats.version_negotiations_sent, cases[i].answers);
+        KITH_CHECK_EQ(pair_h.sides[1].host->stats.dropped_unknown_version, 1 - cases[i].answers);
+        KITH_CHECK_EQ(
+            kith_quic_host_transmit(pair_h.sides[1].host, buffer, sizeof buffer, &transmit, pair_h.now_ns) ? 1 : 0,
+            cases[i].answers);
+        if (cases[i].answers != 0)
+            KITH_CHECK(transmit.size < 100);
+        kith__pair_dispose(&pair_h);
+    }
 }
 
 KITH_TEST(hostile_forgotten_connection_is_reset)

@@ -25,15 +25,17 @@ static void answer_version(struct kith_quic_host *host, const struct kith_quic_r
 {
     struct kith_reply *reply;
 
-    if (!packet->fixed_bit || host->alpns.count == 0) {
+    /*
+     * A client of any version that we know would send 1200 bytes; smaller packets MUST be dropped (RFC 9000, 5.2.2). Other
+     * implementations answer those, too, but no client needs that, and it would make us a reflector for small packets.
+     */
+    if (!packet->fixed_bit || host->alpns.count == 0 || datagram->size < INITIAL_SIZE_MIN) {
         kith__host_drop(host, KITH_DROP_unknown_version);
         return;
     }
     reply = kith__replies_slot(&host->replies, host->mem);
-    if (reply == NULL ||
-        (reply->size = kith__version_negotiation_write(packet, random_byte(host), reply->bytes, sizeof reply->bytes)) ==
-            0 ||
-        reply->size >= datagram->size) { /* never more than came in */
+    if (reply == NULL || (reply->size = kith__version_negotiation_write(packet, random_byte(host), reply->bytes,
+                                                                        sizeof reply->bytes)) == 0) {
         kith__host_drop(host, KITH_DROP_unknown_version);
         return;
     }
