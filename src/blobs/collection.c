@@ -57,7 +57,7 @@ static const char *component_problem(const uint8_t *at, size_t size)
 {
     if (size == 0)
         return "it has an empty component";
-    if (size > 255)
+    if (size > KITH_COLLECTION_COMPONENT_SIZE_MAX)
         return "it has a component of more than 255 bytes";
     if (at[0] == '.' && (size == 1 || (size == 2 && at[1] == '.')))
         return "it has a component that leads elsewhere (. or ..)";
@@ -69,7 +69,7 @@ static const char *component_problem(const uint8_t *at, size_t size)
 const char *kith__collection_name_problem(struct kith_slice name)
 {
     const char *problem = NULL;
-    size_t begin = 0;
+    size_t begin = 0, depth = 0;
 
     if (name.size == 0)
         return "it is empty";
@@ -79,7 +79,8 @@ const char *kith__collection_name_problem(struct kith_slice name)
         return "it is not UTF-8";
     for (size_t i = 0; problem == NULL && i <= name.size; i++) {
         if (i == name.size || name.ptr[i] == '/') {
-            problem = component_problem(name.ptr + begin, i - begin);
+            problem = ++depth > KITH_COLLECTION_DEPTH_MAX ? "it has more than 255 components"
+                                                          : component_problem(name.ptr + begin, i - begin);
             begin = i + 1;
         } else if (name.ptr[i] < 0x20 || name.ptr[i] == 0x7f) {
             problem = "it has a control character";

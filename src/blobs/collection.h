@@ -10,7 +10,10 @@
 enum {
     KITH_COLLECTION_META_SIZE_MAX = 256 << 20, /* bytes of names we are ready to hold */
     KITH_COLLECTION_COUNT_MAX = 1 << 20,       /* files; 32 MiB of hashes */
-    KITH_COLLECTION_NAME_SIZE_MAX = 4096
+    KITH_COLLECTION_NAME_SIZE_MAX = 4096,
+    KITH_COLLECTION_COMPONENT_SIZE_MAX = 255,
+    KITH_COLLECTION_DEPTH_MAX = 255,    /* components of a name */
+    KITH_COLLECTION_PARTS_MAX = 2 << 20 /* files and directories: what checking the names costs in time and memory */
 };
 
 /** Names of a decoded metadata blob: slices into its bytes, in order. */
@@ -30,7 +33,8 @@ int kith__collection_decode(struct kith_slice meta, struct kith_collection *out)
 
 /**
  * Whether a name may be used as a path below a directory of ours: relative, `/` between components, no empty component, no
- * `.` or `..`, no NUL, backslash, colon-drive form or control character, UTF-8, at most 255 bytes a component. Untrusted.
+ * `.` or `..`, no NUL, backslash, colon-drive form or control character, UTF-8, at most 255 bytes a component and 255
+ * components. Untrusted.
  * Returns NULL if it may, else a reason for a person.
  */
 const char *kith__collection_name_problem(struct kith_slice name);

@@ -80,6 +80,16 @@ KITH_TEST(names_that_leave_the_directory_are_refused)
     KITH_CHECK(kith__collection_name_problem((struct kith_slice) { (const uint8_t *)"a\0b", 3 }) != NULL);
 }
 
+KITH_TEST(names_of_more_than_255_components_are_refused)
+{
+    char name[2 * 256];
+
+    for (size_t i = 0; i < sizeof name; i++)
+        name[i] = i % 2 == 0 ? 'a' : '/';
+    KITH_CHECK(kith__collection_name_problem((struct kith_slice) { (uint8_t *)name, 2 * 255 - 1 }) == NULL);
+    KITH_CHECK(kith__collection_name_problem((struct kith_slice) { (uint8_t *)name, 2 * 256 - 1 }) != NULL);
+}
+
 KITH_TEST(requests_have_the_bytes_of_the_reference)
 {
     static const uint8_t tail[] = { 2, 0, 1, 0, 1, 0 };

@@ -1,4 +1,5 @@
 /* The names of a collection, before any of its files is fetched. */
+#include "base/assert.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "blobs/getter_parts.h"
@@ -23,48 +24,93 @@ static int refuse(struct kith_getter *getter, struct kith_slice name, const char
     return KITH_ERR_PARSE;
 }
 
+/*
+ * Names are walked component by component. A path is known by a chain of hashes, so that a component costs the same at every
+ * depth; what a name shares with the one before it is not looked at again, as names mostly come sorted.
+ */
+struct name_check {
+    struct kith_map seen;     /* key of a path -> file_mark or directory_mark */
+    struct kith_slice before; /* the last name */
+    uint64_t part_count;
+    uint8_t keys[KITH_COLLECTION_DEPTH_MAX + 1][KITH_HASH_SIZE]; /* [n]: of the first n components of `before` */
+};
+
+static void next_key(const uint8_t *above, struct kith_slice component, uint8_t *out)
+{
+    uint8_t bytes[KITH_HASH_SIZE + KITH_COLLECTION_COMPONENT_SIZE_MAX];
+
+    KITH_ASSERT(component.size <= KITH_COLLECTION_COMPONENT_SIZE_MAX);
+    memcpy(bytes, above, KITH_HASH_SIZE);
+    memcpy(bytes + KITH_HASH_SIZE, component.ptr, component.size);
+    kith__blake3(bytes, KITH_HASH_SIZE + component.size, out);
+}
+
 /* Notes one path as a file or directory. PARSE: it is the other already, or the same file twice. */
-static int note(struct kith_getter *getter, struct kith_map *seen, struct kith_slice name, size_t size,
+static int note(struct kith_getter *getter, struct name_check *check, struct kith_slice name, const uint8_t *key,
                 const char *mark)
 {
-    uint8_t key[KITH_HASH_SIZE];
-    const void *before;
+    const void *before = kith__map_get(&check->seen, key, KITH_HASH_SIZE);
 
-    kith__blake3(name.ptr, size, key);
-    before = kith__map_get(seen, key, sizeof key);
     if (before == mark && mark == directory_mark)
         return 0;
     if (before != NULL)
         return refuse(getter, name,
                       before == file_mark && mark == file_mark ? "it is there twice"
                                                                : "it is both a file and a directory");
-    return kith__map_put(seen, key, sizeof key, (void *)(uintptr_t)mark);
+    return kith__map_put(&check->seen, key, KITH_HASH_SIZE, (void *)(uintptr_t)mark);
 }
 
-static int note_name(struct kith_getter *getter, struct kith_map *seen, struct kith_slice name)
+/* How many bytes of directories, with their '/', the name shares with the one before it; *depth: how many these are. */
+static size_t shared_size(const struct name_check *check, struct kith_slice name, size_t *depth)
 {
-    for (size_t i = 0; i < name.size; i++) {
-        int err = name.ptr[i] == '/' ? note(getter, seen, name, i, directory_mark) : 0;
+    size_t shared = 0;
 
-        if (err != 0)
-            return err;
+    *depth = 0;
+    for (size_t i = 0; i < name.size && i < check->before.size && name.ptr[i] == check->before.ptr[i]; i++)
+        if (name.ptr[i] == '/') {
+            shared = i + 1;
+            (*depth)++;
+        }
+    return shared;
+}
+
+static int note_name(struct kith_getter *getter, struct name_check *check, struct kith_slice name)
+{
+    size_t depth, begin = shared_size(check, name, &depth);
+    int err = 0;
+
+    for (size_t i = begin; err == 0 && i <= name.size; i++) {
+        if (i < name.size && name.ptr[i] != '/')
+            continue;
+        if (++check->part_count > KITH_COLLECTION_PARTS_MAX) {
+            getter->problem = "the collection has too many directories";
+            return KITH_ERR_TOO_LARGE;
+        }
+        next_key(check->keys[depth], (struct kith_slice) { name.ptr + begin, i - begin }, check->keys[depth + 1]);
+        depth++;
+        err = note(getter, check, name, check->keys[depth], i < name.size ? directory_mark : file_mark);
+        begin = i + 1;
     }
-    return note(getter, seen, name, name.size, file_mark);
+    check->before = name;
+    return err;
 }
 
 static int check_names(struct kith_getter *getter)
 {
-    struct kith_map seen;
+    struct name_check *check = kith__alloc_zero(getter->mem, sizeof *check);
     int err = 0;
 
-    kith__map_init(&seen, getter->mem, getter->options.seed);
+    if (check == NULL)
+        return KITH_ERR_NOMEM;
+    kith__map_init(&check->seen, getter->mem, getter->options.seed);
     for (size_t i = 0; err == 0 && i < getter->names.count; i++) {
         const char *problem = kith__collection_name_problem(getter->names.names[i]);
 
         err = problem != NULL ? refuse(getter, getter->names.names[i], problem)
-                              : note_name(getter, &seen, getter->names.names[i]);
+                              : note_name(getter, check, getter->names.names[i]);
     }
-    kith__map_dispose(&seen);
+    kith__map_dispose(&check->seen);
+    kith__free(getter->mem, check);
     return err;
 }
 

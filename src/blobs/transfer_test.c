@@ -677,9 +677,9 @@ KITH_TEST(names_that_lead_elsewhere_are_refused_before_anything_is_fetched)
 
 KITH_TEST(names_that_are_in_each_others_way_are_refused)
 {
-    static const struct named pairs[][2] = { { { "a", 1 }, { "a", 2 } },
-                                             { { "a", 1 }, { "a/b", 2 } },
-                                             { { "a/b", 1 }, { "a", 2 } } };
+    static const struct named pairs[][2] = { { { "a", 1 }, { "a", 2 } },       { { "a", 1 }, { "a/b", 2 } },
+                                             { { "a/b", 1 }, { "a", 2 } },     { { "a/b/c", 1 }, { "a/b", 2 } },
+                                             { { "a/b", 1 }, { "a/b/c", 2 } }, { { "a/b/c", 1 }, { "a/b/c", 2 } } };
 
     for (size_t i = 0; i < KITH_COUNT(pairs); i++) {
         struct scene *scene = scene_new();
@@ -689,6 +689,57 @@ KITH_TEST(names_that_are_in_each_others_way_are_refused)
         KITH_CHECK_EQ(scene_run(scene), KITH_ERR_PARSE);
         scene_free(scene);
     }
+}
+
+KITH_TEST(names_that_only_share_letters_or_directories_are_taken)
+{
+    static const struct named files[] = { { "a/b", 1 },  { "a/c", 1 },        { "a/bb", 1 }, { "a/b.d/c", 1 },
+                                          { "ab/c", 1 }, { "a/b.d/cc/e", 1 }, { "abc", 1 } };
+    struct scene *scene = scene_new();
+
+    scene->options.hash = collection_of(&scene->shelf, files, KITH_COUNT(files));
+    scene->options.format = KITH_BLOB_HASH_SEQ;
+    KITH_CHECK_EQ(scene_run(scene), 0);
+    scene_free(scene);
+}
+
+/* `count` files with names of `depth` components, none of which the names share. */
+static struct kith_hash deep_collection(struct shelf *shelf, size_t count, size_t depth)
+{
+    struct kith_hash file = shelf_add(shelf, NULL, 1)->hash;
+    struct kith_buf names, root;
+    struct kith_hash hash;
+    char name[512];
+
+    kith__buf_init(&names, kith_mem_default());
+    kith__buf_init(&root, kith_mem_default());
+    KITH_CHECK_EQ(kith__collection_begin(&names, count), 0);
+    for (size_t i = 0; i < count; i++) {
+        size_t size = (size_t)snprintf(name, sizeof name, "%zu", i);
+
+        for (size_t k = 1; k < depth; k++, size += 2)
+            memcpy(name + size, "/a", 2);
+        KITH_CHECK_EQ(kith__collection_append_name(&names, (struct kith_slice) { (uint8_t *)name, size }), 0);
+    }
+    KITH_CHECK_EQ(kith__buf_append(&root, shelf_add(shelf, names.ptr, names.size)->hash.bytes, KITH_HASH_SIZE), 0);
+    for (size_t i = 0; i < count; i++)
+        KITH_CHECK_EQ(kith__buf_append(&root, file.bytes, KITH_HASH_SIZE), 0);
+    hash = shelf_add(shelf, root.ptr, root.size)->hash;
+    kith__buf_dispose(&names);
+    kith__buf_dispose(&root);
+    return hash;
+}
+
+KITH_TEST(names_with_endless_directories_are_refused)
+{
+    struct scene *scene = scene_new();
+
+    scene->options.hash = deep_collection(&scene->shelf, KITH_COLLECTION_PARTS_MAX / 240 + 1, 240);
+    scene->options.format = KITH_BLOB_HASH_SEQ;
+    KITH_CHECK_EQ(scene_run(scene), KITH_ERR_TOO_LARGE);
+    KITH_CHECK_STR(scene->getter.problem, "the collection has too many directories");
+    KITH_CHECK_EQ(scene->desk.accepted, 0);
+    scene_free(scene);
 }
 
 KITH_TEST(a_target_that_exists_stops_a_collection_before_it_is_fetched)
