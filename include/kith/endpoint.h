@@ -354,7 +354,7 @@ enum kith_write_flags { KITH_FIN = 1 }; /* end the stream after these bytes */
 /** Writes at least one byte (all that fits; 0 bytes of 0); *written may be NULL. STOPPED, STATE, how the connection ended. */
 KITH_API KITH_MUST_USE int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint64_t limit_ns,
                                       size_t *written);
-/** Writes all. With KITH_FIN it also ends the stream. */
+/** Writes all. With KITH_FIN it also ends the stream. INVALID for other flags, and as kith_write. */
 KITH_API KITH_MUST_USE int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags,
                                           uint64_t limit_ns);
 /** bytes stay valid until the operation is done or cancelled; kith_op_size tells how many were taken. */

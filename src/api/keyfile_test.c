@@ -79,6 +79,17 @@ KITH_TEST(keyfile_that_others_may_read_is_refused)
     end();
 }
 
+KITH_TEST(keyfile_that_is_no_file_is_told_at_once)
+{
+    struct kith_secret secret;
+
+    begin();
+    KITH_CHECK_EQ(mkfifo(path_of("fifo"), 0600), 0);
+    PAIR_CHECK(kith_secret_load(path_of("fifo"), &secret), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_secret_load(path_of("."), &secret), KITH_ERR_INVALID);
+    end();
+}
+
 KITH_TEST(keyfile_with_other_contents_is_told)
 {
     struct kith_secret secret, before;

@@ -575,12 +575,22 @@ int kith_write(struct kith_stream *stream, const void *bytes, size_t size, uint6
     return err;
 }
 
+/* Other bits are refused: some mean something in here, and all may mean something one day. */
+static int check_flags(int flags)
+{
+    return (flags & ~KITH_FIN) == 0
+               ? 0
+               : kith__fail(KITH_ERR_INVALID, 0, "flags 0x%x: there is only KITH_FIN", (unsigned)flags);
+}
+
 int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, int flags, uint64_t limit_ns)
 {
     struct kith_context *context = stream->conn->endpoint->context;
     struct kith_op *op;
-    int err;
+    int err = check_flags(flags);
 
+    if (err != 0)
+        return err;
     kith__context_enter(context);
     if ((err = write_op_start(stream, bytes, size, flags, &op)) == 0)
         err = finish_op(op, limit_ns, NULL);
@@ -590,8 +600,10 @@ int kith_write_all(struct kith_stream *stream, const void *bytes, size_t size, i
 
 int kith_write_start(struct kith_stream *stream, const void *bytes, size_t size, int flags, struct kith_op **out)
 {
-    int err;
+    int err = check_flags(flags);
 
+    if (err != 0)
+        return err;
     kith__context_enter(stream->conn->endpoint->context);
     err = write_op_start(stream, bytes, size, flags, out);
     kith__context_leave(stream->conn->endpoint->context);

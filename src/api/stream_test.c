@@ -20,6 +20,12 @@ PAIR_TEST(stream_both_directions_and_ends)
     KITH_CHECK_EQ(got, 5);
     PAIR_CHECK(kith_write(here, NULL, 0, PAIR_LIMIT, &got), 0);
     KITH_CHECK_EQ(got, 0);
+    for (int bit = 1; bit < 31; bit++) {
+        struct kith_op *writing;
+
+        PAIR_CHECK(kith_write_all(here, "x", 1, 1 << bit, PAIR_LIMIT), KITH_ERR_INVALID);
+        PAIR_CHECK(kith_write_start(here, "x", 1, KITH_FIN | 1 << bit, &writing), KITH_ERR_INVALID);
+    }
     PAIR_CHECK(kith_finish(here), 0);
     PAIR_CHECK(kith_finish(here), KITH_ERR_STATE);
     PAIR_CHECK(kith_write_all(here, "x", 1, 0, PAIR_LIMIT), KITH_ERR_STATE);

@@ -253,7 +253,7 @@ int kith_blob_ticket_parse(const char *text, struct kith_blob_ticket *out)
     if (err != 0)
         return kith__fail(
             KITH_ERR_PARSE, 0,
-            "'%.40s...' is not a blob ticket: it begins with 'blob' and was cut or mistyped, or is of another kind",
+            "'%.40s...' is not a blob ticket: those begin with 'blob'; it was cut or mistyped, or is of another kind",
             text);
     addr_from_internal(&inner.addr, &out->addr);
     out->hash = inner.hash;

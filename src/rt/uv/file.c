@@ -51,7 +51,7 @@ static int open_error(int at, const char *name, unsigned flags)
 static int uv_file_open(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, unsigned flags, uint32_t mode,
                         struct kith_rt_file **out)
 {
-    int how = O_CLOEXEC | O_NOCTTY;
+    int how = O_CLOEXEC | O_NOCTTY | O_NONBLOCK; /* a fifo under the name must not hold the loop; files do not care */
     struct uv_file *file;
 
     how |= (flags & KITH_RT_WRITE) == 0 ? O_RDONLY : (flags & KITH_RT_READ) == 0 ? O_WRONLY : O_RDWR;
