@@ -138,7 +138,26 @@ def check_words():
     report(problems, "nothing is left marked as unfinished")
 
 
-for check in (check_layers, check_apps, check_seam, check_headers, check_documentation, check_symbols, check_words):
+def check_pages():
+    """What a page calls by its name must be there: an identifier in backquotes is one of the source, a link leads somewhere."""
+    known = set()
+    for top in ("include", "src", "apps", "examples", "tests", "sim", "bench"):
+        for path in sources(top):
+            known.update(re.findall(r"\b\w+\b", text(path)))
+    problems = []
+    pages = ["README.md"] + [os.path.join("doc", name) for name in sorted(os.listdir(os.path.join(ROOT, "doc"))) if name.endswith(".md")]
+    for page in pages:
+        content = re.sub(r"^```.*?^```", "", text(page), flags=re.M | re.S)
+        for name in re.findall(r"`((?:KITH|kith)_\w+|[a-z]+(?:_[a-z]+)+)`", content):
+            if name not in known and not os.path.exists(os.path.join(BUILD, "bin", name)):
+                problems.append("%s: %s" % (page, name))
+        for target in re.findall(r"\]\(([^)#:]+)\)", content):
+            if not os.path.exists(os.path.join(ROOT, os.path.dirname(page), target)):
+                problems.append("%s: no file %s" % (page, target))
+    report(problems, "pages name what is there")
+
+
+for check in (check_layers, check_apps, check_seam, check_headers, check_documentation, check_symbols, check_words, check_pages):
     check()
 print("1..%d" % count)
 sys.exit(1 if failures else 0)
