@@ -58,7 +58,8 @@ static void check_questions(struct kith_context *context, struct kith_endpoint *
 
     stop_from_another_thread(server);
     pthread_join(thread, &result);
-    check(result == server && server->served >= 2, "the server stops when it is told to");
+    check(result == server && server->served >= 1,
+          "the server stops when it is told to"); /* the last answer may not be acknowledged */
 }
 
 /* One thread uses both ends, so both must run without it: on threads of their contexts. */
