@@ -422,6 +422,9 @@ void kith__conn_schedule(struct kith_quic_conn *conn)
     struct kith_quic_host *host = conn->host;
     uint64_t deadline = kith__conn_deadline(conn);
 
+    if (kith__qlog_is_on(&conn->qlog))
+        kith__conn_log_timers(conn);
+
     if (kith__conn_has_event(conn) && !kith__list_is_linked(&conn->event_node))
         kith__list_push_back(&host->eventful, &conn->event_node);
     if (deadline == KITH_NEVER)

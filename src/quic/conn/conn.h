@@ -237,6 +237,8 @@ bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t ca
 uint64_t kith__conn_idle_timeout(const struct kith_quic_conn *conn);
 uint64_t kith__conn_deadline(const struct kith_quic_conn *conn);
 void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns);
+/** Tells qlog of loss timers that changed. */
+void kith__conn_log_timers(struct kith_quic_conn *conn);
 
 /* ---- check.c ---- */
 

@@ -128,7 +128,9 @@ void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path,
 
     while ((packet = kith__path_take_lost(path, space, log, delay_max_ns, &mtu_fell, conn->now_ns)) != NULL) {
         kith__qlog_packet_lost(&conn->qlog, qlog_type_of(space, packet), path->id, packet->number,
-                               "reordering_threshold", conn->now_ns);
+                               kith__loss_is_by_number(&path->loss, log, packet) ? "reordering_threshold"
+                                                                                 : "time_threshold",
+                               conn->now_ns);
         if (packet_lost(conn, space, log, packet) != 0) {
             (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "loss");
             return;

@@ -59,6 +59,7 @@ struct kith_pair_config {
     /** Sees every datagram on the wire, before loss; may change it. False: drop it. */
     bool (*tap)(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size);
     void *user;
+    void (*qlog)(void *ctx, uint64_t conn_serial, const char *json_record); /* gets this configuration's `user` */
 };
 
 struct kith_pair {

@@ -50,6 +50,8 @@ static int side_init(struct kith_pair *pair, int index)
     if (pair->config.instance[index] != NULL)
         options.instance = (struct kith_slice) { (const uint8_t *)pair->config.instance[index],
                                                  strlen(pair->config.instance[index]) };
+    options.qlog = pair->config.qlog;
+    options.sink_ctx = pair->config.user;
     options.alpns = &alpn;
     options.alpn_count = index == KITH_PAIR_SERVER ? 1 : 0;
     options.transport = pair->config.transport[index];

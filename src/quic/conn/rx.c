@@ -28,6 +28,45 @@ static void drop(struct kith_quic_conn *conn, enum kith_drop reason)
     kith__host_drop(conn->host, reason);
 }
 
+static enum kith_qlog_packet_type qlog_type_of(uint8_t type)
+{
+    static const uint8_t types[] = { [KITH_PACKET_INITIAL] = KITH_QLOG_INITIAL,
+                                     [KITH_PACKET_ZERO_RTT] = KITH_QLOG_ZERO_RTT,
+                                     [KITH_PACKET_HANDSHAKE] = KITH_QLOG_HANDSHAKE,
+                                     [KITH_PACKET_RETRY] = KITH_QLOG_RETRY,
+                                     [KITH_PACKET_ONE_RTT] = KITH_QLOG_ONE_RTT,
+                                     [KITH_PACKET_VERSION_NEGOTIATION] = KITH_QLOG_VERSION_NEGOTIATION,
+                                     [KITH_PACKET_OTHER_VERSION] = KITH_QLOG_UNKNOWN };
+
+    return (enum kith_qlog_packet_type)types[type];
+}
+
+/** Counts a packet that is not looked at further, and tells qlog, in the words of its schema and in ours. */
+static void drop_packet(struct kith_quic_conn *conn, enum kith_qlog_packet_type type, size_t size,
+                        enum kith_drop reason)
+{
+    static const char *const names[] = {
+#define KITH_DROP_NAME(name) [KITH_DROP_##name] = #name,
+        KITH_QUIC_DROPS(KITH_DROP_NAME)
+#undef KITH_DROP_NAME
+    };
+    static const char *const triggers[KITH_DROP_COUNT] = {
+        [KITH_DROP_unknown_version] = "unsupported", [KITH_DROP_unknown_cid] = "connection_unknown",
+        [KITH_DROP_decrypt] = "decryption_failure",  [KITH_DROP_no_keys] = "key_unavailable",
+        [KITH_DROP_duplicate] = "duplicate",         [KITH_DROP_wrong_remote] = "rejected",
+        [KITH_DROP_after_close] = "general",         [KITH_DROP_no_memory] = "internal_error"
+    };
+
+    drop(conn, reason);
+    kith__qlog_packet_dropped(&conn->qlog, triggers[reason] != NULL ? triggers[reason] : "invalid", names[reason], type,
+                              size, conn->now_ns);
+}
+
+static void drop_arrived(struct kith_quic_conn *conn, const struct arrived *arrived, enum kith_drop reason)
+{
+    drop_packet(conn, qlog_type_of(arrived->packet.type), arrived->packet.size, reason);
+}
+
 /* ---- Keys ---- */
 
 static struct kith_keys *keys_of(struct kith_quic_conn *conn, uint8_t type)
@@ -67,12 +106,12 @@ static void keep(struct kith_quic_conn *conn, const struct arrived *arrived)
     struct kith_kept_packet **end = &conn->kept, *kept;
 
     if (conn->kept_count == KITH_CONN_EARLY_PACKETS_MAX || arrived->packet.size > KITH_QUIC_UDP_SIZE_MAX) {
-        drop(conn, KITH_DROP_no_keys);
+        drop_arrived(conn, arrived, KITH_DROP_no_keys);
         return;
     }
     kept = kith__alloc(&conn->mem.mem, sizeof *kept + arrived->packet.size);
     if (kept == NULL) {
-        drop(conn, KITH_DROP_no_memory);
+        drop_arrived(conn, arrived, KITH_DROP_no_memory);
         return;
     }
     *kept = (struct kith_kept_packet) { .tuple = *arrived->tuple,
@@ -206,7 +245,7 @@ static void on_not_opened(struct kith_quic_conn *conn, const struct arrived *arr
         kith__conn_is_reset(conn, &arrived->tuple->remote, arrived->end - KITH_RESET_TOKEN_SIZE))
         kith__conn_lost(conn, KITH_ERR_LOST);
     else
-        drop(conn, reason);
+        drop_arrived(conn, arrived, reason);
 }
 
 /** The source id of the first Initial is the peer's until the handshake is over (RFC 9000, 7.2). */
@@ -276,11 +315,6 @@ static void note_received(struct kith_rx *rx)
 static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived, const struct kith_opened *opened,
                       size_t datagram_size)
 {
-    static const uint8_t qlog_types[] = { [KITH_PACKET_INITIAL] = KITH_QLOG_INITIAL,
-                                          [KITH_PACKET_ZERO_RTT] = KITH_QLOG_ZERO_RTT,
-                                          [KITH_PACKET_HANDSHAKE] = KITH_QLOG_HANDSHAKE,
-                                          [KITH_PACKET_RETRY] = KITH_QLOG_RETRY,
-                                          [KITH_PACKET_ONE_RTT] = KITH_QLOG_ONE_RTT };
     struct kith_rx rx = { .conn = conn,
                           .path = arrived->path,
                           .tuple = arrived->tuple,
@@ -296,13 +330,13 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
 
     if (kith__received_is_duplicate(received, opened->pn)) {
         received->duplicates++;
-        drop(conn, KITH_DROP_duplicate);
+        drop_arrived(conn, arrived, KITH_DROP_duplicate);
         return;
     }
     received_end = kith__received_end(received);
     on_authentic(conn, arrived);
-    kith__qlog_packet_begin(&conn->qlog, false, (enum kith_qlog_packet_type)qlog_types[rx.type], rx.path->id,
-                            opened->pn, arrived->packet.size, conn->now_ns);
+    kith__qlog_packet_begin(&conn->qlog, false, qlog_type_of(rx.type), rx.path->id, opened->pn, arrived->packet.size,
+                            conn->now_ns);
     err = kith__rx_frames(&rx, kith__reader(opened->payload, opened->size));
     kith__qlog_packet_end(&conn->qlog);
     if (err != 0)
@@ -321,19 +355,19 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     int result;
 
     if (!is_address_fine(conn, arrived->path, arrived->tuple, packet->type)) {
-        drop(conn, KITH_DROP_wrong_remote);
+        drop_arrived(conn, arrived, KITH_DROP_wrong_remote);
         return;
     }
     if (packet->type == KITH_PACKET_INITIAL && !conn->is_client && datagram_size < 1200) {
-        drop(conn, KITH_DROP_initial_too_small);
+        drop_arrived(conn, arrived, KITH_DROP_initial_too_small);
         return;
     }
     if (is_from_other_cid(conn, packet)) {
-        drop(conn, KITH_DROP_unknown_cid);
+        drop_arrived(conn, arrived, KITH_DROP_unknown_cid);
         return;
     }
     if (conn->is_client && packet->token.size != 0) { /* servers have none: RFC 9000, 17.2.2 */
-        drop(conn, KITH_DROP_bad_token);
+        drop_arrived(conn, arrived, KITH_DROP_bad_token);
         return;
     }
     if (keys == NULL || !kith__keys_can_read(keys)) {
@@ -352,7 +386,7 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     else if (result > 0)
         (void)kith__conn_fail(conn, (uint64_t)result, 0, opened.reason);
     else if (result == KITH_ERR_NOMEM)
-        drop(conn, KITH_DROP_no_memory);
+        drop_arrived(conn, arrived, KITH_DROP_no_memory);
     else
         on_not_opened(conn, arrived, KITH_DROP_decrypt);
 }
@@ -395,7 +429,7 @@ static void open_kept(struct kith_quic_conn *conn)
 static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *arrived)
 {
     if (!conn->is_client)
-        drop(conn, KITH_DROP_malformed_header);
+        drop_arrived(conn, arrived, KITH_DROP_malformed_header);
     else if (arrived->packet.type == KITH_PACKET_RETRY)
         kith__conn_on_retry(conn, &arrived->packet, arrived->bytes);
     else
@@ -421,7 +455,7 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
 
         if (kith__packet_parse(arrived.bytes, size, KITH_CIDGEN_SIZE, &arrived.packet) != 0 ||
             packet->dcid.size > KITH_CID_SIZE_MAX) {
-            drop(conn, KITH_DROP_malformed_header);
+            drop_packet(conn, KITH_QLOG_UNKNOWN, size, KITH_DROP_malformed_header);
             break;
         }
         if (arrived.bytes == bytes)
@@ -429,11 +463,11 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
         if (packet->type == KITH_PACKET_RETRY || packet->type == KITH_PACKET_VERSION_NEGOTIATION)
             on_unprotected(conn, &arrived);
         else if (packet->type == KITH_PACKET_OTHER_VERSION)
-            drop(conn, KITH_DROP_unknown_version);
+            drop_arrived(conn, &arrived, KITH_DROP_unknown_version);
         else if (!packet->fixed_bit)
-            drop(conn, KITH_DROP_fixed_bit);
+            drop_arrived(conn, &arrived, KITH_DROP_fixed_bit);
         else if (!kith__cid_is(&first, packet->dcid)) /* RFC 9000, 12.2 */
-            drop(conn, KITH_DROP_unknown_cid);
+            drop_arrived(conn, &arrived, KITH_DROP_unknown_cid);
         else
             on_packet(conn, &arrived, datagram_size);
     }

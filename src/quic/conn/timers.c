@@ -139,6 +139,33 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
     return at;
 }
 
+static struct kith_qlog_timer qlog_timer(const struct kith_path *path, const struct kith_loss_timer *timer)
+{
+    return (struct kith_qlog_timer) { .deadline_ns = timer->deadline_ns,
+                                      .path = path->id,
+                                      .kind = timer->kind == KITH_LOSS_BY_TIME ? KITH_QLOG_TIMER_ACK
+                                              : timer->kind == KITH_LOSS_PROBE ? KITH_QLOG_TIMER_PTO
+                                                                               : KITH_QLOG_TIMER_NONE,
+                                      .space = timer->space };
+}
+
+void kith__conn_log_timers(struct kith_quic_conn *conn)
+{
+    for (size_t i = 0; i < conn->path_count; i++) {
+        const struct kith_path *path = conn->paths[i];
+        struct kith_loss_timer timer = { .deadline_ns = KITH_NEVER, .kind = KITH_LOSS_NONE };
+        struct kith_qlog_timer logged;
+
+        if (kith__phase_is_open(conn->phase)) {
+            struct kith_loss_view view = loss_view(conn, path);
+
+            timer = kith__loss_timer(&path->loss, &view);
+        }
+        logged = qlog_timer(path, &timer);
+        kith__qlog_loss_timer(&conn->qlog, &logged, conn->now_ns);
+    }
+}
+
 /** A probe timeout: the packets that follow carry old data again, or a PING (RFC 9002, 6.2.4). */
 static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const struct kith_loss_timer *timer)
 {
@@ -156,8 +183,11 @@ static void on_loss_timer(struct kith_quic_conn *conn, struct kith_path *path)
     for (int i = 0; kind == KITH_LOSS_BY_TIME && i <= KITH_SPACE_COUNT && kith__phase_is_open(conn->phase); i++) {
         struct kith_loss_view view = loss_view(conn, path);
         struct kith_loss_timer timer = kith__loss_on_timer(&path->loss, &view, conn->now_ns);
+        struct kith_qlog_timer logged = qlog_timer(path, &timer);
 
         kind = timer.kind;
+        if (kind != KITH_LOSS_NONE)
+            kith__qlog_loss_timer_expired(&conn->qlog, &logged, conn->now_ns);
         if (kind == KITH_LOSS_BY_TIME)
             kith__fate_detect_lost(conn, path, timer.space);
         else if (kind == KITH_LOSS_PROBE)

@@ -114,6 +114,24 @@ static bool level_may_send(struct kith_quic_conn *conn, enum kith_level level, b
     return may_send || (level <= KITH_LEVEL_HANDSHAKE && space_of(conn, level)->sent.eliciting == 0);
 }
 
+/** Hands the record of the datagram's last packet so far to qlog: only the last one of all may still be padded. */
+static void end_record(const struct datagram *dg, struct kith_quic_conn *conn)
+{
+    if (dg->count != 0)
+        kith__qlog_packet_end_sized(&conn->qlog, kith__packet_out_size(&dg->packets[dg->count - 1]));
+}
+
+static void begin_record(struct kith_quic_conn *conn, const struct kith_packet_out *out)
+{
+    static const uint8_t types[] = { [KITH_LEVEL_INITIAL] = KITH_QLOG_INITIAL,
+                                     [KITH_LEVEL_HANDSHAKE] = KITH_QLOG_HANDSHAKE,
+                                     [KITH_LEVEL_EARLY] = KITH_QLOG_ZERO_RTT,
+                                     [KITH_LEVEL_DATA] = KITH_QLOG_ONE_RTT };
+
+    kith__qlog_packet_begin(&conn->qlog, true, (enum kith_qlog_packet_type)types[out->level], out->path->id,
+                            out->number, 0, conn->now_ns);
+}
+
 static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, struct kith_path *path, enum kith_level level,
                        uint8_t *buffer, bool may_send)
 {
@@ -125,18 +143,13 @@ static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, struct 
         return true;
     if (kith__packet_out_begin(out, conn, path, level, buffer + dg->used, dg->room - dg->used) != 0)
         return false;
-    kith__qlog_packet_begin(&conn->qlog, true,
-                            level == KITH_LEVEL_INITIAL     ? KITH_QLOG_INITIAL
-                            : level == KITH_LEVEL_HANDSHAKE ? KITH_QLOG_HANDSHAKE
-                            : level == KITH_LEVEL_EARLY     ? KITH_QLOG_ZERO_RTT
-                                                            : KITH_QLOG_ONE_RTT,
-                            path->id, out->number, 0, conn->now_ns);
+    end_record(dg, conn);
+    begin_record(conn, out);
     write_frames(out, may_send, has_data);
     if (kith__packet_out_is_empty(out) || !kith__phase_is_open(conn->phase)) {
         kith__packet_out_abandon(out);
         return true;
     }
-    kith__qlog_packet_end(&conn->qlog);
     if (level == KITH_LEVEL_INITIAL) {
         dg->has_initial = true;
         dg->is_eliciting_initial = (out->flags & KITH_SENT_ELICITING) != 0;
@@ -174,6 +187,7 @@ static bool finish(struct datagram *dg, struct kith_quic_conn *conn)
 {
     bool ok = true;
 
+    end_record(dg, conn);
     for (size_t i = 0; i < dg->count; i++) {
         if (!ok)
             kith__packet_out_abandon(&dg->packets[i]);
@@ -289,15 +303,15 @@ static size_t build_single(struct kith_quic_conn *conn, struct kith_path *path, 
 
     if (kith__packet_out_begin(&out, conn, path, KITH_LEVEL_DATA, buffer, size) != 0)
         return 0;
-    kith__qlog_packet_begin(&conn->qlog, true, KITH_QLOG_ONE_RTT, path->id, out.number, size, conn->now_ns);
+    begin_record(conn, &out);
     if (!write(&out, arg)) {
         kith__packet_out_abandon(&out);
         return 0;
     }
-    kith__qlog_packet_end(&conn->qlog);
     kith__packet_out_pad(&out, size);
     out.flags |= flags;
     sealed = kith__packet_out_size(&out);
+    kith__qlog_packet_end_sized(&conn->qlog, sealed);
     return kith__packet_out_end(&out) == 0 ? sealed : 0;
 }
 
@@ -386,6 +400,8 @@ static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct 
             kith__packet_out_begin(packet, conn, path, (enum kith_level)level, buffer + dg.used, dg.room - dg.used) !=
                 0)
             continue;
+        end_record(&dg, conn);
+        begin_record(conn, packet);
         if (!kith__tx_close(packet)) {
             kith__packet_out_abandon(packet);
             continue;

@@ -198,6 +198,7 @@ static const char *const packet_types[] = {
     [KITH_QLOG_RETRY] = "retry",
     [KITH_QLOG_VERSION_NEGOTIATION] = "version_negotiation",
     [KITH_QLOG_STATELESS_RESET] = "stateless_reset",
+    [KITH_QLOG_UNKNOWN] = "unknown",
 };
 
 static json_t *packet_header(enum kith_qlog_packet_type type, uint64_t packet_number)
@@ -255,6 +256,17 @@ void kith__qlog_packet_end(struct kith_qlog *qlog)
     emit(qlog, packet, failed);
 }
 
+void kith__qlog_packet_end_sized(struct kith_qlog *qlog, size_t size)
+{
+    bool failed = false;
+
+    if (qlog->packet == NULL)
+        return;
+    kith__qlog_set_u64(json_object_get(json_object_get(qlog->packet, "data"), "raw"), "length", size, &failed);
+    qlog->dropped += failed;
+    kith__qlog_packet_end(qlog);
+}
+
 void kith__qlog_packet_cancel(struct kith_qlog *qlog)
 {
     json_decref(qlog->packet);
@@ -272,12 +284,15 @@ void kith__qlog_packet_lost(struct kith_qlog *qlog, enum kith_qlog_packet_type t
                now_ns);
 }
 
-void kith__qlog_packet_dropped(struct kith_qlog *qlog, const char *trigger, size_t size, uint64_t now_ns)
+void kith__qlog_packet_dropped(struct kith_qlog *qlog, const char *trigger, const char *reason,
+                               enum kith_qlog_packet_type type, size_t size, uint64_t now_ns)
 {
     if (!kith__qlog_is_on(qlog))
         return;
     emit_event(qlog, "transport:packet_dropped", NULL,
-               json_pack("{s:{s:I}, s:s}", "raw", "length", (json_int_t)size, "trigger", trigger), false, now_ns);
+               json_pack("{s:{s:s}, s:{s:I}, s:{s:s}, s:s}", "header", "packet_type", packet_types[type], "raw",
+                         "length", (json_int_t)size, "details", "reason", reason, "trigger", trigger),
+               false, now_ns);
 }
 
 /* ---- Recovery ---- */
@@ -317,17 +332,57 @@ void kith__qlog_metrics(struct kith_qlog *qlog, const struct kith_qlog_metrics *
     emit_event(qlog, "recovery:metrics_updated", &metrics->path, data, failed, now_ns);
 }
 
-void kith__qlog_timer(struct kith_qlog *qlog, enum kith_qlog_timer_event event, const char *name, uint64_t path,
-                      uint64_t delta_ns, uint64_t now_ns)
+static void emit_timer(struct kith_qlog *qlog, const char *event, const struct kith_qlog_timer *timer, bool has_delta,
+                       uint64_t now_ns)
 {
-    static const char *const events[] = { "set", "expired", "cancelled" };
+    static const char *const kinds[] = { [KITH_QLOG_TIMER_ACK] = "ack", [KITH_QLOG_TIMER_PTO] = "pto" };
+    static const char *const spaces[] = { "initial", "handshake", "application_data" };
+    uint64_t path = timer->path, delta_ns = timer->deadline_ns > now_ns ? timer->deadline_ns - now_ns : 0;
     bool failed = false;
-    json_t *data;
+    json_t *data = json_pack("{s:s, s:s, s:s}", "timer_type", kinds[timer->kind], "packet_number_space",
+                             spaces[timer->space], "event_type", event);
+
+    if (has_delta)
+        kith__qlog_set(data, "delta", json_real((double)delta_ns / 1e6), &failed);
+    emit_event(qlog, "recovery:loss_timer_updated", &path, data, failed, now_ns);
+}
+
+/** What was logged last of this path; else a slot that is not in use, else the first. */
+static struct kith_qlog_timer *timer_slot(struct kith_qlog *qlog, uint32_t path)
+{
+    struct kith_qlog_timer *unused = &qlog->timers[0];
+
+    for (size_t i = 0; i < KITH_QLOG_TIMERS_MAX; i++) {
+        if (qlog->timers[i].kind == KITH_QLOG_TIMER_NONE)
+            unused = &qlog->timers[i];
+        else if (qlog->timers[i].path == path)
+            return &qlog->timers[i];
+    }
+    unused->kind = KITH_QLOG_TIMER_NONE;
+    return unused;
+}
+
+void kith__qlog_loss_timer(struct kith_qlog *qlog, const struct kith_qlog_timer *timer, uint64_t now_ns)
+{
+    struct kith_qlog_timer *last;
 
     if (!kith__qlog_is_on(qlog))
         return;
-    data = json_pack("{s:s, s:s}", "timer_type", name, "event_type", events[event]);
-    if (event == KITH_QLOG_TIMER_SET)
-        kith__qlog_set(data, "delta", json_real((double)delta_ns / 1e6), &failed);
-    emit_event(qlog, "recovery:timer_updated", &path, data, failed, now_ns);
+    last = timer_slot(qlog, timer->path);
+    if (last->kind == timer->kind && (timer->kind == KITH_QLOG_TIMER_NONE ||
+                                      (last->deadline_ns == timer->deadline_ns && last->space == timer->space)))
+        return;
+    if (timer->kind != KITH_QLOG_TIMER_NONE)
+        emit_timer(qlog, "set", timer, true, now_ns);
+    else
+        emit_timer(qlog, "cancelled", last, false, now_ns);
+    *last = *timer;
+}
+
+void kith__qlog_loss_timer_expired(struct kith_qlog *qlog, const struct kith_qlog_timer *timer, uint64_t now_ns)
+{
+    if (!kith__qlog_is_on(qlog))
+        return;
+    emit_timer(qlog, "expired", timer, false, now_ns);
+    timer_slot(qlog, timer->path)->kind = KITH_QLOG_TIMER_NONE;
 }

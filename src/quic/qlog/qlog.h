@@ -13,7 +13,20 @@
 struct kith_frame;   /* quic/wire/frame.h */
 struct kith_tparams; /* quic/wire/tparams.h */
 
-enum { KITH_QLOG_FRAMES_MAX = 256 };
+enum {
+    KITH_QLOG_FRAMES_MAX = 256,
+    KITH_QLOG_TIMERS_MAX = 8 /* paths whose loss timer is remembered, to log its changes only */
+};
+
+enum kith_qlog_timer_kind { KITH_QLOG_TIMER_NONE, KITH_QLOG_TIMER_ACK, KITH_QLOG_TIMER_PTO };
+
+/** The loss timer of a path: for what it waits (a loss by time: ACK, or a probe: PTO), in which space, and until when. */
+struct kith_qlog_timer {
+    uint64_t deadline_ns;
+    uint32_t path;
+    uint8_t kind;  /* enum kith_qlog_timer_kind; NONE: not set */
+    uint8_t space; /* 0 Initial, 1 Handshake, 2 application data */
+};
 
 struct kith_qlog {
     void (*sink)(void *ctx, uint64_t conn_serial, const char *json_record); /* NULL: off */
@@ -22,7 +35,8 @@ struct kith_qlog {
     uint64_t began_ns; /* times in records are relative to this */
     void *packet;      /* the packet event that is being built (a JSON object), or NULL */
     uint32_t frames_left_out;
-    uint64_t dropped; /* records lost for want of memory */
+    uint64_t dropped;                                    /* records lost for want of memory */
+    struct kith_qlog_timer timers[KITH_QLOG_TIMERS_MAX]; /* as they were logged last */
 };
 
 enum kith_qlog_packet_type {
@@ -32,7 +46,8 @@ enum kith_qlog_packet_type {
     KITH_QLOG_ONE_RTT,
     KITH_QLOG_RETRY,
     KITH_QLOG_VERSION_NEGOTIATION,
-    KITH_QLOG_STATELESS_RESET
+    KITH_QLOG_STATELESS_RESET,
+    KITH_QLOG_UNKNOWN
 };
 
 /** Path metrics; UINT64_MAX: not known. */
@@ -42,8 +57,6 @@ struct kith_qlog_metrics {
     uint64_t smoothed_rtt_ns, min_rtt_ns, latest_rtt_ns, rtt_var_ns;
     uint64_t pto_count, pacing_rate; /* bytes per second */
 };
-
-enum kith_qlog_timer_event { KITH_QLOG_TIMER_SET, KITH_QLOG_TIMER_EXPIRED, KITH_QLOG_TIMER_CANCELLED };
 
 /**
  * Starts the log and writes its header record (schema, vantage point, original destination id). sink NULL: stays off.
@@ -70,23 +83,27 @@ void kith__qlog_parameters(struct kith_qlog *qlog, bool is_local, bool is_restor
 void kith__qlog_tuple_assigned(struct kith_qlog *qlog, uint64_t path, const struct kith_sockaddr *local,
                                const struct kith_sockaddr *remote, uint64_t now_ns);
 
-/** Begins packet_sent or packet_received; then one call for each frame; then end. One packet at a time. */
+/** Begins packet_sent or packet_received; then one call for each frame; then end. One packet at a time. size 0: see below. */
 void kith__qlog_packet_begin(struct kith_qlog *qlog, bool is_sent, enum kith_qlog_packet_type type, uint64_t path,
                              uint64_t packet_number, size_t size, uint64_t now_ns);
 /** A frame of the packet that was begun; nothing happens if none was. */
 void kith__qlog_frame(struct kith_qlog *qlog, const struct kith_frame *frame);
-/** Hands the record over. */
+/** Hands the record over; nothing happens if no packet was begun. */
 void kith__qlog_packet_end(struct kith_qlog *qlog);
+/** The same, with the size that the packet has now that it was padded. */
+void kith__qlog_packet_end_sized(struct kith_qlog *qlog, size_t size);
 /** The packet that was begun is not sent or not accepted after all. */
 void kith__qlog_packet_cancel(struct kith_qlog *qlog);
 /** trigger: "reordering_threshold", "time_threshold", "pto_expired". */
 void kith__qlog_packet_lost(struct kith_qlog *qlog, enum kith_qlog_packet_type type, uint64_t path,
                             uint64_t packet_number, const char *trigger, uint64_t now_ns);
-/** packet_dropped: trigger is one of the names of KITH_QUIC_DROPS. */
-void kith__qlog_packet_dropped(struct kith_qlog *qlog, const char *trigger, size_t size, uint64_t now_ns);
+/** packet_dropped: trigger is one of the schema's words; reason: ours, a name of KITH_QUIC_DROPS. */
+void kith__qlog_packet_dropped(struct kith_qlog *qlog, const char *trigger, const char *reason,
+                               enum kith_qlog_packet_type type, size_t size, uint64_t now_ns);
 void kith__qlog_metrics(struct kith_qlog *qlog, const struct kith_qlog_metrics *metrics, uint64_t now_ns);
-/** name: one of the timer names of spec/01, 8. delta_ns: until it fires; for SET only. */
-void kith__qlog_timer(struct kith_qlog *qlog, enum kith_qlog_timer_event event, const char *name, uint64_t path,
-                      uint64_t delta_ns, uint64_t now_ns);
+/** loss_timer_updated, set or cancelled, if the path's timer is another one than the last that was logged. */
+void kith__qlog_loss_timer(struct kith_qlog *qlog, const struct kith_qlog_timer *timer, uint64_t now_ns);
+/** loss_timer_updated, expired: the timer is not set any more. */
+void kith__qlog_loss_timer_expired(struct kith_qlog *qlog, const struct kith_qlog_timer *timer, uint64_t now_ns);
 
 #endif

@@ -68,7 +68,9 @@ KITH_TEST(qlog_that_is_off_does_nothing)
     kith__qlog_packet_end(&qlog);
     kith__qlog_tuple_assigned(&qlog, 0, &address, &address, 0);
     kith__qlog_metrics(&qlog, &(struct kith_qlog_metrics) { 0 }, 0);
-    kith__qlog_timer(&qlog, KITH_QLOG_TIMER_SET, "ack", 0, 5, 0);
+    kith__qlog_loss_timer(&qlog, &(struct kith_qlog_timer) { .kind = KITH_QLOG_TIMER_ACK }, 0);
+    kith__qlog_loss_timer_expired(&qlog, &(struct kith_qlog_timer) { .kind = KITH_QLOG_TIMER_ACK }, 0);
+    kith__qlog_packet_dropped(&qlog, "general", "decrypt", KITH_QLOG_ONE_RTT, 5, 0);
     KITH_CHECK_EQ(qlog.dropped, 0);
     kith__qlog_dispose(&qlog);
 }
@@ -167,15 +169,60 @@ KITH_TEST(qlog_writes_the_other_events)
     KITH_CHECK(strstr(sink.text, "tuple_assigned") != NULL && strstr(sink.text, "\"tuple_id\":\"1\"") != NULL);
     kith__qlog_packet_lost(&qlog, KITH_QLOG_HANDSHAKE, 0, 9, "time_threshold", 1000000000);
     KITH_CHECK(strstr(sink.text, "\"packet_number\":9") != NULL);
-    kith__qlog_packet_dropped(&qlog, "decrypt", 60, 1000000000);
-    KITH_CHECK(strstr(sink.text, "\"trigger\":\"decrypt\"") != NULL);
+    kith__qlog_packet_dropped(&qlog, "decryption_failure", "decrypt", KITH_QLOG_ONE_RTT, 60, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"trigger\":\"decryption_failure\"") != NULL);
+    KITH_CHECK(strstr(sink.text, "\"reason\":\"decrypt\"") != NULL && strstr(sink.text, "\"length\":60") != NULL);
     kith__qlog_metrics(&qlog, &(struct kith_qlog_metrics) { .min_rtt_ns = UINT64_MAX, .smoothed_rtt_ns = 1500000 },
                        1000000000);
     KITH_CHECK(strstr(sink.text, "\"smoothed_rtt\":1.5") != NULL && strstr(sink.text, "min_rtt") == NULL);
-    kith__qlog_timer(&qlog, KITH_QLOG_TIMER_SET, "pacing", 0, 2000000, 1000000000);
+    KITH_CHECK_EQ(sink.records, 8);
+    finish(&qlog, &sink);
+}
+
+KITH_TEST(qlog_size_of_a_packet_may_come_at_its_end)
+{
+    static struct sink sink;
+    struct kith_qlog qlog;
+
+    start(&qlog, &sink);
+    kith__qlog_packet_end_sized(&qlog, 5); /* none was begun */
+    KITH_CHECK_EQ(sink.records, 1);
+    kith__qlog_packet_begin(&qlog, true, KITH_QLOG_INITIAL, 0, 1, 0, 1000000000);
+    kith__qlog_packet_end_sized(&qlog, 1200);
+    KITH_CHECK(strstr(sink.text, "\"length\":1200") != NULL);
+    finish(&qlog, &sink);
+}
+
+KITH_TEST(qlog_loss_timers_are_logged_when_they_change)
+{
+    static struct sink sink;
+    struct kith_qlog qlog;
+    struct kith_qlog_timer timer = { 1002000000, 0, KITH_QLOG_TIMER_PTO, 1 };
+
+    start(&qlog, &sink);
+    kith__qlog_loss_timer(&qlog, &(struct kith_qlog_timer) { 0 }, 1000000000); /* was not set, is not set */
+    KITH_CHECK_EQ(sink.records, 1);
+    kith__qlog_loss_timer(&qlog, &timer, 1000000000);
+    kith__qlog_loss_timer(&qlog, &timer, 1001000000);
+    KITH_CHECK_EQ(sink.records, 2);
+    KITH_CHECK(strstr(sink.text, "\"recovery:loss_timer_updated\"") != NULL);
+    KITH_CHECK(strstr(sink.text,
+                      "\"timer_type\":\"pto\",\"packet_number_space\":\"handshake\",\"event_type\":\"set\"") != NULL);
     KITH_CHECK(strstr(sink.text, "\"delta\":2.0") != NULL);
-    kith__qlog_timer(&qlog, KITH_QLOG_TIMER_EXPIRED, "pacing", 0, 0, 1000000000);
-    KITH_CHECK(strstr(sink.text, "delta") == NULL);
-    KITH_CHECK_EQ(sink.records, 10);
+    for (uint32_t path = 1; path < 20; path++) { /* more than are remembered */
+        timer.path = path;
+        kith__qlog_loss_timer(&qlog, &timer, 1000000000);
+    }
+    KITH_CHECK_EQ(sink.records, 21);
+    timer.kind = KITH_QLOG_TIMER_ACK;
+    kith__qlog_loss_timer(&qlog, &timer, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"ack\"") != NULL && strstr(sink.text, "\"tuple_id\":\"19\"") != NULL);
+    kith__qlog_loss_timer_expired(&qlog, &timer, 1003000000);
+    KITH_CHECK(strstr(sink.text, "\"expired\"") != NULL && strstr(sink.text, "delta") == NULL);
+    kith__qlog_loss_timer(&qlog, &timer, 1000000000);
+    timer.kind = KITH_QLOG_TIMER_NONE;
+    kith__qlog_loss_timer(&qlog, &timer, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"cancelled\"") != NULL && strstr(sink.text, "\"ack\"") != NULL);
+    KITH_CHECK_EQ(sink.records, 25);
     finish(&qlog, &sink);
 }

@@ -70,6 +70,12 @@ void kith__loss_on_ack(struct kith_loss *loss, bool may_reset, uint64_t now_ns);
  */
 const struct kith_sent *kith__loss_take(struct kith_loss *loss, enum kith_space space, struct kith_sent_log *log,
                                         const struct kith_rtt *rtt, uint64_t now_ns);
+/** True if a packet that kith__loss_take just gave was overtaken by enough others (else it was time). RFC 9002, 6.1. */
+static inline bool kith__loss_is_by_number(const struct kith_loss *loss, const struct kith_sent_log *log,
+                                           const struct kith_sent *packet)
+{
+    return packet->number + loss->packets < log->acked_end;
+}
 /**
  * After a batch of takes in the data space: were losses spread over three PTOs with nothing acknowledged between?
  * Asked once.
