@@ -411,6 +411,7 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
     kith__conn_drop_space(conn, KITH_SPACE_INITIAL);
     kith__conn_drop_space(conn, KITH_SPACE_HANDSHAKE);
     kith__phase_enter(&conn->phase, KITH_PHASE_CONFIRMED);
+    kith__mtu_put_off(&conn->paths[0]->now.mtu, conn->now_ns + KITH_MTU_START_NS);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
     free_early(conn);
 }

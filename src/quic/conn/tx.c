@@ -264,6 +264,7 @@ static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, 
         conn->early->copy_size = (uint16_t)total;
         conn->early->remote_next = 0;
     } else if (segment == path->now.mtu.size) {
+        kith__mtu_on_full(&path->now.mtu);
         for (int i = 1; i < SEGMENTS_MAX && capacity - total >= segment; i++) {
             size = build(conn, path, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment);
             total += size;

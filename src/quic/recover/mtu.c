@@ -54,18 +54,26 @@ uint16_t kith__mtu_probe_size(struct kith_mtu *mtu, uint64_t now_ns)
         mtu->high = mtu->max;
         pick(mtu, mtu->size, now_ns);
     }
-    return mtu->state == KITH_MTU_SEARCHING ? mtu->probe_size : 0;
+    return mtu->state == KITH_MTU_SEARCHING && mtu->start_ns <= now_ns ? mtu->probe_size : 0;
 }
 
 uint64_t kith__mtu_deadline(const struct kith_mtu *mtu)
 {
+    if (mtu->state == KITH_MTU_SEARCHING && mtu->start_ns != 0)
+        return mtu->start_ns;
     return mtu->state == KITH_MTU_DONE ? mtu->again_ns : KITH_NEVER;
+}
+
+void kith__mtu_put_off(struct kith_mtu *mtu, uint64_t start_ns)
+{
+    mtu->start_ns = start_ns;
 }
 
 void kith__mtu_on_probe_sent(struct kith_mtu *mtu, uint64_t number)
 {
     KITH_ASSERT(mtu->state == KITH_MTU_SEARCHING);
     mtu->state = KITH_MTU_PROBE_OUT;
+    mtu->start_ns = 0;
     mtu->probe_number = number;
 }
 

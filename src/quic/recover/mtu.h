@@ -11,6 +11,8 @@
 
 #define KITH_MTU_SEARCH_AGAIN_NS (600 * KITH_NS_PER_S)
 #define KITH_MTU_COOL_DOWN_NS    (60 * KITH_NS_PER_S) /* after a black hole */
+/* How long a connection without bulk data waits for its search: short ones (ask, answer, close) are over by then. */
+#define KITH_MTU_START_NS (100 * KITH_NS_PER_MS)
 enum {
     KITH_MTU_BASE = 1200,
     KITH_MTU_TRIES_MAX = 3, /* probes of one size */
@@ -29,6 +31,7 @@ struct kith_mtu {
     uint8_t tries;           /* probes of probe_size that were lost */
     uint64_t probe_number;   /* packet number of the probe that is out */
     uint64_t again_ns;       /* DONE: when a search starts again; KITH_NEVER */
+    uint64_t start_ns;       /* SEARCHING: no probe before; 0: at once */
     uint64_t burst_end;      /* packet number after the present loss burst */
     uint16_t burst_size_min; /* smallest packet of it; 0: no burst */
     uint16_t hole_size_min;  /* smallest of all suspicious bursts */
@@ -40,6 +43,13 @@ struct kith_mtu {
 void kith__mtu_init(struct kith_mtu *mtu, bool on, uint16_t initial, uint16_t max);
 /** The peer's max_udp_payload_size (>= 1200, untrusted otherwise). Lowers max and, if it must, size. */
 void kith__mtu_set_peer_max(struct kith_mtu *mtu, uint64_t max);
+/** Puts the start of a search off to start_ns: a connection that may never send much is spared the probes. */
+void kith__mtu_put_off(struct kith_mtu *mtu, uint64_t start_ns);
+/** A datagram of the present size was full: bigger ones would help, so the search starts now. */
+static inline void kith__mtu_on_full(struct kith_mtu *mtu)
+{
+    mtu->start_ns = 0;
+}
 /**
  * The size of the probe to send now, 0: none. The caller sends PING, IMMEDIATE_ACK if allowed, PADDING; not
  * congestion-controlled.

@@ -36,6 +36,27 @@ KITH_TEST(mtu_clean_path_takes_four_probes)
     KITH_CHECK_EQ(kith__mtu_deadline(&mtu), KITH_NEVER); /* nothing more to find */
 }
 
+KITH_TEST(mtu_search_that_was_put_off_waits_for_its_time_or_for_full_datagrams)
+{
+    struct kith_mtu mtu;
+
+    kith__mtu_init(&mtu, true, 1200, 1452);
+    kith__mtu_put_off(&mtu, 1000);
+    KITH_CHECK_EQ(kith__mtu_probe_size(&mtu, 999), 0);
+    KITH_CHECK_EQ(kith__mtu_deadline(&mtu), 1000);
+    KITH_CHECK_EQ(kith__mtu_probe_size(&mtu, 1000), 1326);
+    kith__mtu_on_probe_sent(&mtu, 1);
+    KITH_CHECK_EQ(kith__mtu_deadline(&mtu), KITH_NEVER); /* the answer is what counts now */
+    kith__mtu_on_acked(&mtu, 1, 1326, true, 1001);
+    KITH_CHECK_EQ(kith__mtu_probe_size(&mtu, 1001), 1389); /* once begun it goes on */
+
+    kith__mtu_init(&mtu, true, 1200, 1452);
+    kith__mtu_put_off(&mtu, 1000);
+    kith__mtu_on_full(&mtu);
+    KITH_CHECK_EQ(kith__mtu_probe_size(&mtu, 1), 1326);
+    KITH_CHECK_EQ(kith__mtu_deadline(&mtu), KITH_NEVER);
+}
+
 KITH_TEST(mtu_finds_any_limit_within_the_step)
 {
     for (uint16_t limit = 1200; limit <= 1460; limit++) {
