@@ -156,6 +156,12 @@ PAIR_TEST(op_callback_may_end_the_context)
     kith_conn_free(pair.at_server);
 }
 
+/* The thread of a context may still have taken in the close of the other endpoint, in the same context, before the end. */
+static void check_ended(int err)
+{
+    KITH_CHECK(err == KITH_ERR_CLOSED || err == KITH_ERR_CLOSED_BY_PEER);
+}
+
 PAIR_TEST(op_handles_may_be_given_back_after_the_context_in_any_order)
 {
     struct kith_slice alpn = { (const uint8_t *)PAIR_ALPN, strlen(PAIR_ALPN) };
@@ -182,10 +188,10 @@ PAIR_TEST(op_handles_may_be_given_back_after_the_context_in_any_order)
     kith_op_set_limit(connecting, 1);
     kith_op_cancel(connecting);
     kith_conn_free(pair.at_server);
-    PAIR_CHECK(kith_op_wait(reading, PAIR_LIMIT), KITH_ERR_CLOSED);
-    PAIR_CHECK(kith_read(here, &byte, 1, PAIR_LIMIT, &(size_t) { 0 }), KITH_ERR_CLOSED);
-    PAIR_CHECK(kith_open_bi(pair.at_client, PAIR_LIMIT, &here), KITH_ERR_CLOSED);
-    PAIR_CHECK(kith_datagram_receive(pair.at_client, &byte, 1, PAIR_LIMIT, &(size_t) { 0 }), KITH_ERR_CLOSED);
+    check_ended(kith_op_wait(reading, PAIR_LIMIT));
+    check_ended(kith_read(here, &byte, 1, PAIR_LIMIT, &(size_t) { 0 }));
+    check_ended(kith_open_bi(pair.at_client, PAIR_LIMIT, &here));
+    check_ended(kith_datagram_receive(pair.at_client, &byte, 1, PAIR_LIMIT, &(size_t) { 0 }));
     PAIR_CHECK(kith_conn_close_info(pair.at_client, &info), 0);
     PAIR_CHECK(kith_conn_closed(pair.at_client, PAIR_LIMIT), 0);
     kith_conn_stats(pair.at_client, &stats);
