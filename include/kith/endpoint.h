@@ -109,7 +109,7 @@ struct kith_addr {
 
 /** An address with nothing but an id. */
 KITH_API void kith_addr_init(struct kith_addr *addr, const struct kith_id *id);
-/** Adds a socket address; one that is there already is fine. LIMIT. */
+/** Adds a socket address; one that is there already is fine. LIMIT, INVALID (no family). */
 KITH_API KITH_MUST_USE int kith_addr_add_ip(struct kith_addr *addr, const struct kith_sockaddr *ip);
 /** Adds a relay URL, normalised. PARSE, LIMIT, TOO_LARGE. */
 KITH_API KITH_MUST_USE int kith_addr_add_relay(struct kith_addr *addr, const char *url);

@@ -106,7 +106,7 @@ struct kith_quic_host_options {
 /** Zeroes, then fills in the defaults of everything but random and secret. */
 KITH_API void kith_quic_host_defaults(struct kith_quic_host_options *options);
 
-/** Creates a host. Errors: NOMEM, INVALID (no random source, bad ALPN), TLS (the TLS library refused the profile). */
+/** Creates a host. Errors: NOMEM, INVALID (no random source, bad ALPN, transport out of range), TLS (the TLS library refused the profile). */
 KITH_API KITH_MUST_USE int kith_quic_host_new(const struct kith_quic_host_options *options,
                                               struct kith_quic_host **out);
 

@@ -259,7 +259,8 @@ int kith_context_new(const struct kith_context_options *options, struct kith_con
     struct kith_context *context;
     int err;
 
-    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_context_options, mem))
+    if (options == NULL || options->size > sizeof with_defaults ||
+        options->size < offsetof(struct kith_context_options, mem))
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONTEXT_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
     if (with_defaults.mode > KITH_CONTEXT_CALLER)

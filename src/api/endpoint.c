@@ -235,9 +235,10 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
 {
     struct kith_context *context = endpoint->context;
     struct kith_quic_host_options host;
-    struct kith_driver_options driver = { context->mem,   context->rt,         &host,
-                                          options->binds, options->bind_count, kith__api_endpoint_on_event,
-                                          on_pending,     endpoint };
+    struct kith_driver_options driver = {
+        context->mem, context->rt, &host, options->binds, options->bind_count, kith__api_endpoint_on_event,
+        on_pending,   endpoint
+    };
     struct kith_slice *alpns = NULL;
     int err;
 
@@ -309,6 +310,12 @@ static int bind_in(struct kith_context *context, const struct kith_endpoint_opti
             return kith__fail(err, 0, "%s is in use by another program: choose another port, or 0 for any",
                               options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text)
                                                        : "one of the addresses to bind");
+        if (err == KITH_ERR_INVALID)
+            return kith__fail(
+                err, 0,
+                "the endpoint could not be opened: addresses to bind, protocol names (at most %d, of 1 to "
+                "255 bytes) or transport settings are out of their ranges",
+                KITH_QUIC_ALPN_COUNT_MAX);
         return kith__fail(err, 0, "the endpoint could not be opened%s%s: %s", options->bind_count == 1 ? " on " : "",
                           options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text) : "",
                           kith_strerror(err));
@@ -325,9 +332,13 @@ int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_
     struct kith_context *context;
     int err;
 
-    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_endpoint_options, secret))
+    if (options == NULL || options->size > sizeof with_defaults ||
+        options->size < offsetof(struct kith_endpoint_options, secret))
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
+    if ((with_defaults.bind_count > 0 && with_defaults.binds == NULL) ||
+        (with_defaults.alpns_raw_count > 0 && with_defaults.alpns_raw == NULL))
+        return kith__fail(KITH_ERR_INVALID, 0, "addresses to bind or protocol names are counted but not given");
     context = with_defaults.context;
     if (context == NULL && (err = kith_context_new(&context_options, &context)) != 0)
         return err;
@@ -367,12 +378,15 @@ void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out)
 
 int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns, size_t count)
 {
-    int err;
+    int err = KITH_ERR_INVALID;
 
     kith__context_enter(endpoint->context);
-    err = kith_quic_host_set_alpns(kith__driver_host(endpoint->driver), alpns, count);
+    if (alpns != NULL || count == 0)
+        err = kith_quic_host_set_alpns(kith__driver_host(endpoint->driver), alpns, count);
     kith__context_leave(endpoint->context);
-    return err == 0 ? 0 : kith__fail(err, 0, "the protocol names cannot be used: each has 1 to 255 bytes");
+    return err == 0 ? 0
+                    : kith__fail(err, 0, "the protocol names cannot be used: at most %d, each of 1 to 255 bytes",
+                                 KITH_QUIC_ALPN_COUNT_MAX);
 }
 
 void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out)
@@ -582,7 +596,8 @@ int kith_connect_start(struct kith_endpoint *endpoint, const struct kith_addr *a
     struct kith_connect_options with_defaults = { 0 };
     int err;
 
-    if (options->size > sizeof with_defaults || options->size < offsetof(struct kith_connect_options, transport))
+    if (options == NULL || options->size > sizeof with_defaults ||
+        options->size < offsetof(struct kith_connect_options, transport))
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONNECT_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
     kith__context_enter(endpoint->context);
@@ -594,7 +609,7 @@ int kith_connect_start(struct kith_endpoint *endpoint, const struct kith_addr *a
 int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn, uint64_t limit_ns,
                  struct kith_conn **out)
 {
-    struct kith_slice alpns = { (const uint8_t *)alpn, strlen(alpn) };
+    struct kith_slice alpns = { (const uint8_t *)alpn, alpn != NULL ? strlen(alpn) : 0 };
     struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpns, .alpn_count = 1 };
     struct kith_op *op;
     int err;

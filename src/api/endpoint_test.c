@@ -38,6 +38,55 @@ KITH_TEST(endpoint_bind_fails_with_words)
     pair_free(&pair);
 }
 
+KITH_TEST(endpoint_tells_what_is_not_given)
+{
+    struct kith_slice alpn = { (const uint8_t *)PAIR_ALPN, strlen(PAIR_ALPN) };
+    struct kith_endpoint_options options = { KITH_OPTIONS_INIT, .bind_count = 1 };
+    struct kith_endpoint *endpoint;
+    struct kith_context *context;
+    struct kith_conn *conn;
+    struct kith_op *op;
+    struct pair pair;
+
+    PAIR_CHECK(kith_context_new(NULL, &context), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_endpoint_bind(NULL, &endpoint), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
+    options.bind_count = 0;
+    options.alpns_raw_count = 1;
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
+    pair_bind(&pair, KITH_CONTEXT_THREAD, NULL);
+    PAIR_CHECK(kith_connect_start(pair.client, &pair.addr, NULL, &op), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_connect(pair.client, &pair.addr, NULL, 0, &conn), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_endpoint_set_alpns(pair.server, NULL, 1), KITH_ERR_INVALID);
+    PAIR_CHECK(kith_endpoint_set_alpns(pair.server, NULL, 0), 0);
+    PAIR_CHECK(kith_endpoint_set_alpns(pair.server, &alpn, 1), 0);
+    pair_connect(&pair);
+    pair_free(&pair);
+}
+
+/* What is wrong with the settings is told when they are given, not when the first client comes. */
+KITH_TEST(endpoint_checks_transport_settings)
+{
+    struct kith_quic_transport transport;
+    struct kith_endpoint_options options = { KITH_OPTIONS_INIT, .transport = &transport };
+    struct kith_endpoint *endpoint;
+    struct pair pair;
+
+    memset(&transport, 0, sizeof transport);
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
+    KITH_CHECK(strstr(kith_error_last()->text, "transport") != NULL);
+    kith_quic_transport_defaults(&transport);
+    transport.udp_size_max = 9000;
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
+    kith_quic_transport_defaults(&transport);
+    transport.data_max = transport.stream_data_max = transport.idle_timeout_ns = transport.keep_alive_ns = UINT64_MAX;
+    transport.send_buffer_max = transport.stream_data_auto_max = UINT64_MAX;
+    transport.datagram_send_max = transport.datagram_receive_max = UINT64_MAX;
+    pair_bind(&pair, KITH_CONTEXT_THREAD, &transport);
+    pair_connect(&pair);
+    pair_free(&pair);
+}
+
 KITH_TEST(endpoint_by_itself_has_its_own_context)
 {
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT };

@@ -124,6 +124,8 @@ int kith_addr_add_ip(struct kith_addr *addr, const struct kith_sockaddr *ip)
 {
     size_t at = 0;
 
+    if (ip->family != KITH_FAMILY_V4 && ip->family != KITH_FAMILY_V6)
+        return kith__fail(KITH_ERR_INVALID, 0, "a socket address of no family cannot be reached");
     while (at < addr->ip_count && compare_ips(&addr->ips[at], ip) < 0)
         at++;
     if (at < addr->ip_count && compare_ips(&addr->ips[at], ip) == 0)

@@ -51,6 +51,8 @@ KITH_TEST(text_addr_keeps_order_and_limits)
         KITH_CHECK(addr.ips[i - 1].port < addr.ips[i].port);
     ip.port = 9999;
     PAIR_CHECK(kith_addr_add_ip(&addr, &ip), KITH_ERR_LIMIT);
+    ip.family = KITH_FAMILY_NONE;
+    PAIR_CHECK(kith_addr_add_ip(&addr, &ip), KITH_ERR_INVALID);
     for (int i = 0; i < KITH_ADDR_RELAYS_MAX; i++) {
         snprintf(url, sizeof url, "https://r%d.example", KITH_ADDR_RELAYS_MAX - i);
         PAIR_CHECK(kith_addr_add_relay(&addr, url), 0);

@@ -45,8 +45,7 @@ static void *counted_resize(void *ctx, void *ptr, size_t size)
 
 /* ---- New ---- */
 
-/** Values that no caller may set out of range. KITH_ERR_INVALID. */
-static int check_config(const struct kith_quic_transport *config)
+int kith__conn_check_transport(const struct kith_quic_transport *config)
 {
     if (config->initial_udp_size < 1200 || config->udp_size_max < config->initial_udp_size ||
         config->udp_size_max > KITH_QUIC_UDP_SIZE_MAX || config->cid_size != KITH_CIDGEN_SIZE ||
@@ -60,10 +59,12 @@ static int check_config(const struct kith_quic_transport *config)
 
 static struct kith_stream_limits own_limits(const struct kith_quic_transport *config)
 {
+    uint64_t stream_data_max = KITH_MIN(config->stream_data_max, KITH_VARINT_MAX);
+
     return (struct kith_stream_limits) { .data_max = KITH_MIN(config->data_max, KITH_VARINT_MAX),
-                                         .bidi_local_max = config->stream_data_max,
-                                         .bidi_remote_max = config->stream_data_max,
-                                         .uni_max = config->stream_data_max,
+                                         .bidi_local_max = stream_data_max,
+                                         .bidi_remote_max = stream_data_max,
+                                         .uni_max = stream_data_max,
                                          .streams_bidi_max = config->streams_bidi_max,
                                          .streams_uni_max = config->streams_uni_max };
 }
@@ -235,7 +236,7 @@ int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *
                    struct kith_quic_conn **out)
 {
     struct kith_quic_conn *conn;
-    int err = check_config(options->transport);
+    int err = kith__conn_check_transport(options->transport);
 
     if (err != 0)
         return err;

@@ -149,6 +149,8 @@ struct kith_conn_options {
     const struct kith_quic_connect_options *connect;              /* client */
     const char *server_name; /* client: a name to prove by X.509 in place of connect->remote_id; NULL: none */
 };
+/** Whether these settings are within the ranges that kith/quic.h names. INVALID. */
+KITH_MUST_USE int kith__conn_check_transport(const struct kith_quic_transport *config);
 KITH_MUST_USE int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *options, uint64_t now_ns,
                                  struct kith_quic_conn **out);
 /** Puts the connection where the host looks for work, news and deadlines. After each public call. */

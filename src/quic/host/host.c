@@ -126,7 +126,7 @@ int kith_quic_host_new(const struct kith_quic_host_options *options, struct kith
     struct kith_quic_host *host;
     int err;
 
-    if (options->random.fill == NULL)
+    if (options->random.fill == NULL || kith__conn_check_transport(&options->transport) != 0)
         return KITH_ERR_INVALID;
     host = kith__alloc_zero(mem, sizeof *host);
     if (host == NULL)
