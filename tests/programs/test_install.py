@@ -4,6 +4,7 @@ import glob, os, shutil, subprocess, sys, tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("KITH_BUILD", os.path.join(ROOT, "build")))
+SIZE_MAX = 1 << 20 # of libkith.so, stripped, without its dependencies
 count = failures = 0
 
 
@@ -44,6 +45,10 @@ with tempfile.TemporaryDirectory() as work:
     environment = dict(os.environ, PKG_CONFIG_PATH=os.path.join(libdir, "pkgconfig"), LD_LIBRARY_PATH=libdir)
     flags = run("pkg-config", "--cflags", "--libs", "kith", env=environment)
     report(flags, "pkg-config knows the installed library", prefix in flags.stdout)
+    done = run("strip", "-o", os.path.join(work, "stripped.so"), os.path.join(libdir, "libkith.so"))
+    if report(done, "the shared library can be stripped"):
+        size = os.path.getsize(os.path.join(work, "stripped.so"))
+        report(done, "and has %d KiB then: less than %d" % (size >> 10, SIZE_MAX >> 10), size < SIZE_MAX)
     example = os.path.join(ROOT, "examples", "echo_sans_io.c")
     program = os.path.join(work, "shared")
     done = run("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", program, example, *flags.stdout.split())
