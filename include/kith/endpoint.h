@@ -274,7 +274,10 @@ KITH_API KITH_MUST_USE int kith_incoming_accept_start(struct kith_incoming *inco
 KITH_API void kith_incoming_refuse(struct kith_incoming *incoming);
 /** Retry: the client must prove its address. STATE if it has already (the incoming is then refused). */
 KITH_API int kith_incoming_retry(struct kith_incoming *incoming);
-/** Sends nothing, now or later: the client runs into its time limit. Consumes the incoming. */
+/**
+ * Sends nothing and keeps nothing: the client's next try of the same first packet is an incoming again, and if each is
+ * ignored the client runs into its time limit. Consumes the incoming.
+ */
 KITH_API void kith_incoming_ignore(struct kith_incoming *incoming);
 
 /* ---- Connections ---- */

@@ -260,7 +260,7 @@ KITH_API KITH_MUST_USE int kith_quic_incoming_accept(struct kith_quic_incoming *
 KITH_API void kith_quic_incoming_refuse(struct kith_quic_incoming *incoming, uint64_t now_ns);
 /** Errors: STATE if it is validated already (not consumed then). */
 KITH_API KITH_MUST_USE int kith_quic_incoming_retry(struct kith_quic_incoming *incoming, uint64_t now_ns);
-/** Sends nothing; later packets of this attempt are dropped and counted. */
+/** Sends nothing and keeps nothing: when the client repeats its first packet, that is an INCOMING again. */
 KITH_API void kith_quic_incoming_ignore(struct kith_quic_incoming *incoming);
 
 /* ---- Connections ---- */

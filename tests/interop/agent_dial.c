@@ -226,16 +226,21 @@ static void closed_by_peer(struct dialler *dialler)
     kith_conn_free(conn);
 }
 
-static void fails_with(struct dialler *dialler, const char *alpn, int expected)
+static void fails_within(struct dialler *dialler, const char *alpn, uint64_t limit_ns, int expected)
 {
     struct kith_conn *conn;
-    int err = kith_connect(dialler->endpoint, &dialler->addr, alpn, LIMIT, &conn);
+    int err = kith_connect(dialler->endpoint, &dialler->addr, alpn, limit_ns, &conn);
 
     if (err != expected) {
         fprintf(stderr, "ended with %s: %s\n", kith_err_name(err), err != 0 ? kith_error_last()->text : "connected");
         exit(1);
     }
     printf("ERROR %s\n", kith_error_last()->text);
+}
+
+static void fails_with(struct dialler *dialler, const char *alpn, int expected)
+{
+    fails_within(dialler, alpn, LIMIT, expected);
 }
 
 static void alpn_mismatch(struct dialler *dialler)
@@ -256,6 +261,12 @@ static void wrong_key(struct dialler *dialler)
 static void refused(struct dialler *dialler)
 {
     fails_with(dialler, ECHO, KITH_ERR_REFUSED);
+}
+
+/* Nobody says anything: only our own limit ends it. */
+static void ignored(struct dialler *dialler)
+{
+    fails_within(dialler, ECHO, argument(dialler, 0, 3) * KITH_NS_PER_S, KITH_ERR_TIMEOUT);
 }
 
 static void resume(struct dialler *dialler)
@@ -344,6 +355,7 @@ int agent_dial(int argc, char **argv)
                   { "alpn-mismatch", alpn_mismatch },
                   { "wrong-key", wrong_key },
                   { "refused", refused },
+                  { "ignored", ignored },
                   { "resume", resume },
                   { "early", early },
                   { "key-update", key_update },

@@ -285,6 +285,12 @@ static void on_unproven(struct kith_incoming *incoming)
     MUST(kith_incoming_retry(incoming));
 }
 
+static void on_unwanted(struct kith_incoming *incoming)
+{
+    puts("IGNORED");
+    kith_incoming_ignore(incoming);
+}
+
 static void on_incoming(struct kith_op *op, void *user)
 {
     struct server *server = user;
@@ -297,7 +303,7 @@ static void on_incoming(struct kith_op *op, void *user)
     if (strcmp(server->mode, "refuse") == 0)
         kith_incoming_refuse(incoming);
     else if (strcmp(server->mode, "ignore") == 0)
-        kith_incoming_ignore(incoming);
+        on_unwanted(incoming);
     else if (strcmp(server->mode, "retry") == 0 && !kith_incoming_is_validated(incoming))
         on_unproven(incoming);
     else if (kith_incoming_accept_start(incoming, &accepting) == 0)

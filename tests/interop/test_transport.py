@@ -3,9 +3,9 @@
 
 Arguments: names of pairs (DIALLING-SERVING); none: all. Two pairs run at a time; the connections that are held idle run beside them.
 """
-import concurrent.futures, os, sys, threading
+import concurrent.futures, os, subprocess, sys, threading
 
-from peers import Server, Tap, dial, find_agents
+from peers import BIN, Process, Server, Tap, dial, find_agents
 
 IDLE_SECONDS = int(os.environ.get("KITH_IDLE_SECONDS", "60"))
 PAIRS_AT_ONCE = 2
@@ -74,6 +74,51 @@ def run_pair(report, agents, pair):
         server = Server(agents[serving], "--mode", mode, name=serving)
         run_case(lambda ok, name, output: report(ok, name + " (%s)" % mode, output), agents, pair, server, case)
         server.end()
+    run_ignored(report, agents, pair)
+
+
+def run_ignored(report, agents, pair):
+    """A server that ignores its clients: they hear nothing, neither yes nor no."""
+    dialling, serving = pair
+    server = Server(agents[serving], "--mode", "ignore", name=serving)
+    if dialling == "kith":
+        ok, output = dial(agents[dialling], server.ticket or "", "ignored", 3)
+    else:
+        # The other agents have no limit of their own short enough.
+        command = agents[dialling] + ["dial", server.ticket or "", "echo-bi"]
+        client = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        # Twice: it asked again, because it heard nothing.
+        ok = server.wait_line(lambda line: line == "IGNORED", 20) is not None
+        ok = ok and server.wait_line(lambda line: line == "IGNORED", 20, server.lines.index("IGNORED") + 1) is not None
+        try:
+            output = client.communicate(timeout=1)[0]
+            ok = False
+        except subprocess.TimeoutExpired:
+            client.kill()
+            output = client.communicate()[0]
+    report(ok, "%s -> %s: ignored" % pair, output + server.output()[-1000:])
+    server.end()
+
+
+# What each agent's first packets show to everybody on the path. The peer of first-flight has the key of 32 zero bytes.
+SNI = {"kith": None, "rust": None, "node": "7dl2ff6emqi2qol3l382krodedij45bn3nh479hqo14a32qpr8kg.iroh.invalid"}
+
+
+def run_first_flight(report, agents, name):
+    watcher = Process([os.path.join(BIN, "first-flight")])
+    ready = watcher.wait_line(lambda line: line.startswith("READY ")) or "READY none"
+    client = subprocess.Popen(agents[name] + ["dial", ready.split()[1], "echo-bi"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    whole = watcher.wait_line(lambda line: line.startswith("HELLO "), 40)
+    client.kill()
+    client.wait()
+    watcher.end()
+    said = watcher.output().split("\n")
+    shown = [line.split(" ", 1)[1] for line in said if line.startswith("SNI ")]
+    ok = whole is not None and shown == [SNI[name]] * (SNI[name] is not None) and "ALPN kith-test/echo" in said
+    # 57: transport parameters, 19 and 20: raw public keys, 43: versions.
+    numbers = next((line.split()[1:] for line in said if line.startswith("EXTENSIONS ")), [])
+    report(ok and {"57", "19", "20", "43", "16"} <= set(numbers), "%s dials %s SNI" % (name, "with" if SNI[name] else "without"), "\n".join(said))
 
 
 def run_idle(report, agents, pair):
@@ -105,6 +150,7 @@ def main():
         with concurrent.futures.ThreadPoolExecutor(len(pairs)) as idle, concurrent.futures.ThreadPoolExecutor(PAIRS_AT_ONCE) as busy:
             work = [idle.submit(run_idle, report, agents, pair) for pair in pairs]
             work += [busy.submit(run_pair, report, agents, pair) for pair in pairs]
+            work += [busy.submit(run_first_flight, report, agents, name) for name in {pair[0]: None for pair in pairs}]
             for one in work:
                 one.result()
     tap.end()
