@@ -8,11 +8,6 @@
 _Static_assert(crypto_sign_SECRETKEYBYTES == KITH_SECRET_SIZE + KITH_ID_SIZE, "seed, then public key");
 _Static_assert(crypto_sign_SEEDBYTES == KITH_SECRET_SIZE, "an RFC 8032 seed");
 
-void kith__wipe(void *ptr, size_t size)
-{
-    sodium_memzero(ptr, size);
-}
-
 void kith__keypair_init(struct kith_keypair *pair, const struct kith_secret *secret)
 {
     crypto_sign_seed_keypair(pair->id.bytes, pair->secret, secret->bytes);

@@ -5,6 +5,7 @@
 #ifndef KITH_CRYPTO_SIGN_H
 #define KITH_CRYPTO_SIGN_H
 
+#include "crypto/secure.h"
 #include <kith/types.h>
 
 /** A secret key with its public half worked out, for who signs often. Wipe with kith__keypair_wipe. */
@@ -34,7 +35,5 @@ bool kith__id_is_point(const uint8_t bytes[KITH_ID_SIZE]);
 struct kith_id kith__secret_id(const struct kith_secret *secret);
 /** A new secret from a random source, which must be fit for keys. */
 void kith__secret_random(const struct kith_random *random, struct kith_secret *out);
-/** Overwrites memory in a way that the compiler does not remove. */
-void kith__wipe(void *ptr, size_t size);
 
 #endif

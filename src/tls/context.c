@@ -2,8 +2,7 @@
 #include "base/mem.h"
 #include "crypto/secure.h"
 #include "crypto/sign.h"
-#include "tls/internal.h"
-#include "tls/peer.h"
+#include "tls/identity.h"
 #include "tls/x509.h"
 
 /*
@@ -42,21 +41,6 @@ static bool has_what_is_needed(gnutls_priority_t priority)
     return group && sign && gnutls_priority_cipher_list(priority, &list) > 0;
 }
 
-static int set_identity(struct kith_tls_context *ctx, const struct kith_tls_context_options *options)
-{
-    struct kith_id id = options->id != NULL ? *options->id : kith__secret_id(options->secret);
-    uint8_t spki[KITH_SPKI_SIZE], pkcs8[KITH_PKCS8_SIZE];
-    gnutls_datum_t public_key = { spki, sizeof spki }, private_key = { pkcs8, sizeof pkcs8 };
-    int rv;
-
-    kith__spki_write(&id, spki);
-    kith__pkcs8_write(options->secret, pkcs8);
-    rv = gnutls_certificate_set_rawpk_key_mem(ctx->credentials, &public_key, &private_key, GNUTLS_X509_FMT_DER, NULL, 0,
-                                              NULL, 0, 0);
-    kith__wipe(pkcs8, sizeof pkcs8);
-    return rv;
-}
-
 static int error_of(int rv)
 {
     return rv == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : KITH_ERR_TLS;
@@ -71,8 +55,11 @@ static int set_up(struct kith_tls_context *ctx, const struct kith_tls_context_op
     ctx->is_x509 = options->x509 != NULL;
     if (ctx->is_x509 && (err = kith__x509_set_up(ctx, options->x509)) != 0)
         return err;
-    if (!ctx->is_x509 && (rv = set_identity(ctx, options)) < 0)
-        return error_of(rv);
+    if (!ctx->is_x509) {
+        kith__keypair_init(&ctx->keypair, options->secret);
+        if ((rv = kith__tls_identity_set(ctx)) < 0)
+            return error_of(rv);
+    }
     gnutls_certificate_set_verify_function(ctx->credentials, kith__tls_verify);
     if ((rv = gnutls_priority_init(&ctx->priority, ctx->is_x509 ? kith__x509_profile : profile, NULL)) < 0)
         return error_of(rv);

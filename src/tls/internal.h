@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "crypto/hkdf.h"
+#include "crypto/sign.h"
 #include "tls/blob.h"
 #include "tls/issued.h"
 #include "tls/outbox.h"
@@ -16,6 +17,7 @@ enum { KITH_TLS_TICKET_KEY_SIZE = 64 };
 /** See tls.h. Owner: the host. */
 struct kith_tls_context {
     const struct kith_mem *mem;
+    struct kith_keypair keypair;                  /* raw public keys: ours; signs for the credentials */
     gnutls_certificate_credentials_t credentials; /* our raw public key; the verify function is kith__tls_verify */
     gnutls_priority_t priority;
     gnutls_anti_replay_t anti_replay; /* asks kith__tls_allows_early */

@@ -4,23 +4,15 @@
 
 #include <string.h>
 
-enum { SPKI_PREFIX_SIZE = KITH_SPKI_SIZE - KITH_ID_SIZE, PKCS8_PREFIX_SIZE = KITH_PKCS8_SIZE - KITH_SECRET_SIZE };
+enum { SPKI_PREFIX_SIZE = KITH_SPKI_SIZE - KITH_ID_SIZE };
 
 static const uint8_t spki_prefix[SPKI_PREFIX_SIZE] = { 0x30, 0x2a, 0x30, 0x05, 0x06, 0x03,
                                                        0x2b, 0x65, 0x70, 0x03, 0x21, 0x00 };
-static const uint8_t pkcs8_prefix[PKCS8_PREFIX_SIZE] = { 0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-                                                         0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20 };
 
 void kith__spki_write(const struct kith_id *id, uint8_t out[KITH_SPKI_SIZE])
 {
     memcpy(out, spki_prefix, SPKI_PREFIX_SIZE);
     memcpy(out + SPKI_PREFIX_SIZE, id->bytes, KITH_ID_SIZE);
-}
-
-void kith__pkcs8_write(const struct kith_secret *secret, uint8_t out[KITH_PKCS8_SIZE])
-{
-    memcpy(out, pkcs8_prefix, PKCS8_PREFIX_SIZE);
-    memcpy(out + PKCS8_PREFIX_SIZE, secret->bytes, KITH_SECRET_SIZE);
 }
 
 int kith__spki_read(struct kith_slice bytes, struct kith_id *out)

@@ -107,8 +107,7 @@ struct kith_tls_x509 {
 struct kith_tls_context_options {
     const struct kith_mem *mem;       /* borrowed; outlives the context */
     struct kith_random random;        /* for the ticket key; the library uses its own source for handshakes */
-    const struct kith_secret *secret; /* identity: the seed; copied into the library. X.509: only for session blobs */
-    const struct kith_id *id;         /* its public key; NULL: worked out from the seed */
+    const struct kith_secret *secret; /* identity: the seed; copied. X.509: only for session blobs */
     const struct kith_tls_x509 *x509; /* NULL: raw public keys */
 };
 

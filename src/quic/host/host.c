@@ -145,7 +145,6 @@ int kith_quic_host_new(const struct kith_quic_host_options *options, struct kith
     if ((err = kith__alpn_list_copy(mem, options->alpns, options->alpn_count, &host->alpns)) != 0)
         goto fail;
     tls.secret = &host->secret;
-    tls.id = &host->id;
     if ((err = kith__tls_context_new(&tls, &host->tls)) != 0)
         goto fail;
     *out = host;

@@ -6,7 +6,7 @@
 int kith__host_set_x509(struct kith_quic_host *host, const struct kith_tls_x509 *x509)
 {
     struct kith_tls_context_options options = {
-        .mem = host->mem, .random = host->random, .secret = &host->secret, .id = &host->id, .x509 = x509
+        .mem = host->mem, .random = host->random, .secret = &host->secret, .x509 = x509
     };
     int err;
 
