@@ -140,6 +140,25 @@ void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path,
         kith__conn_note_path(conn, path);
 }
 
+void kith__fate_bound_sent(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space)
+{
+    struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
+    const struct kith_sent *packet;
+
+    if (log == NULL || !kith__sent_is_long(log))
+        return;
+    while ((packet = kith__path_take_overdue(path, log)) != NULL) {
+        kith__qlog_packet_lost(&conn->qlog, qlog_type_of(space, packet), path->id, packet->number, "pto_expired",
+                               conn->now_ns);
+        if (packet_lost(conn, space, log, packet) != 0) {
+            (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "loss");
+            return;
+        }
+    }
+    if (log->next - log->acked_end > KITH_SENT_UNACKED_MAX)
+        (void)kith__conn_fail(conn, KITH_WIRE_PROTOCOL_VIOLATION, 0, "nothing is acknowledged");
+}
+
 void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
                                  unsigned count)
 {

@@ -23,6 +23,11 @@ KITH_MUST_USE int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_pat
                                     const struct kith_frame_ack *ack);
 /** Takes what is lost by now out of a space. */
 void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
+/**
+ * Before sending: gives the oldest packets of a space up if too many later ones were sent without an ACK for them. A peer
+ * that acknowledges nothing at all while it makes us send has broken the protocol (RFC 9000, 13.2.1): the connection fails.
+ */
+void kith__fate_bound_sent(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
 /** Makes the data of the oldest unacknowledged packets due again, without declaring them lost: for `count` probes. */
 void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
                                  unsigned count);

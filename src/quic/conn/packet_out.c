@@ -87,8 +87,7 @@ int kith__packet_out_begin(struct kith_packet_out *out, struct kith_quic_conn *c
 
 bool kith__packet_out_has_room(const struct kith_packet_out *out, size_t size)
 {
-    return !out->is_full && kith__writer_left(&out->w) >= size &&
-           kith__sent_building(out->log)->frame_count < KITH_SENT_FRAMES_MAX;
+    return !out->is_full && kith__writer_left(&out->w) >= size && kith__sent_has_record_room(out->log);
 }
 
 int kith__packet_out_record(struct kith_packet_out *out, const struct kith_sent_frame *record)

@@ -202,6 +202,90 @@ KITH_TEST(rules_other_frames_that_a_peer_repeats_cost_nothing_lasting)
     }
 }
 
+/** The peer at side 1 - `side` asks for ACKs and never sends one itself: `count` times. */
+static void ask_without_end(int side, int count)
+{
+    for (int i = 0; i < count && !is_closed(side); i++) {
+        rules_inject(&pair_l, 1 - side, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
+        kith__sent_clear(&pair_l.sides[1 - side].conn->paths[0]->sent); /* the test's own records */
+        if (i % 64 == 0)
+            kith__pair_flush(&pair_l);
+        else
+            for (uint8_t buffer[KITH_QUIC_UDP_SIZE_MAX];;) {
+                struct kith_quic_transmit transmit;
+
+                if (!kith_quic_host_transmit(pair_l.sides[side].host, buffer, sizeof buffer, &transmit, pair_l.now_ns))
+                    break;
+            }
+    }
+}
+
+KITH_TEST(rules_peer_that_acknowledges_nothing_costs_a_bounded_log_and_then_its_connection)
+{
+    struct kith_pair_config config;
+    uint64_t before, largest = 0;
+
+    kith__pair_defaults(&config);
+    config.transport[0].min_ack_delay_ns = config.transport[1].min_ack_delay_ns = 0;
+    start_deaf(&config);
+    pair_l.config.link.blocked[0] = true;
+    before = memory_of(1);
+    kith__app_send(&pair_l, 1, true, 100000); /* never acknowledged */
+    for (int round = 0; round < 400 && !is_closed(1); round++) {
+        ask_without_end(1, 1000);
+        largest = KITH_MAX(largest, memory_of(1) - before);
+    }
+    printf("a log that nobody acknowledges: %llu KiB\n", (unsigned long long)largest / 1024);
+    KITH_CHECK(largest <= (2 * KITH_SENT_OTHERS_MAX + 4096) * sizeof(struct kith_sent) + 400 * 1024);
+    KITH_CHECK(is_closed(1));
+    KITH_CHECK_EQ(pair_l.sides[1].closed.code, KITH_WIRE_PROTOCOL_VIOLATION);
+    KITH_CHECK_STR(pair_l.sides[1].closed_reason, "nothing is acknowledged");
+    pair_l.config.link.blocked[1] = false;
+    for (int i = 0; i < 4; i++) /* the close leaves, again and again if it must */
+        rules_inject(&pair_l, 0, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
+    kith__pair_run(&pair_l, 100 * KITH_NS_PER_MS);
+    KITH_CHECK(is_closed(0));
+    KITH_CHECK_EQ(pair_l.sides[0].closed.code, KITH_WIRE_PROTOCOL_VIOLATION);
+    kith__pair_dispose(&pair_l);
+}
+
+static bool is_short_of_memory;
+
+static void *resize_or_not(void *ctx, void *ptr, size_t size)
+{
+    const struct kith_mem *mem = ctx;
+
+    return is_short_of_memory && size != 0 ? NULL : mem->resize(mem->ctx, ptr, size);
+}
+
+KITH_TEST(rules_close_leaves_without_memory_however_full_the_log_is)
+{
+    struct kith_mem mem = { resize_or_not, (void *)(uintptr_t)kith_mem_default() };
+
+    for (int packets = 0; packets < 34; packets++) { /* the log is full several times */
+        struct kith_pair_config config;
+        uint64_t sent;
+
+        kith__pair_defaults(&config);
+        config.mem[0] = &mem;
+        rules_connect(&pair_l, &app_l, &config);
+        for (int i = 0; i < packets; i++) {
+            kith_quic_conn_ping(pair_l.sides[0].conn, pair_l.now_ns);
+            kith__pair_flush(&pair_l);
+        }
+        is_short_of_memory = true;
+        sent = pair_l.sides[0].sent_datagrams;
+        kith_quic_conn_close(pair_l.sides[0].conn, 5, (struct kith_slice) { 0 }, pair_l.now_ns);
+        kith__pair_flush(&pair_l);
+        KITH_CHECK_EQ(pair_l.sides[0].sent_datagrams, sent + 1);
+        is_short_of_memory = false;
+        kith__pair_run(&pair_l, 100 * KITH_NS_PER_MS);
+        KITH_CHECK(is_closed(1));
+        KITH_CHECK_EQ(pair_l.sides[1].closed.code, 5);
+        kith__pair_dispose(&pair_l);
+    }
+}
+
 KITH_TEST(rules_gaps_in_numbers_cost_the_ranges_of_one_ack)
 {
     struct kith_quic_conn *client;

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/random.h"
 #include "quic/conn/conn.h"
+#include "quic/conn/fate.h"
 #include "quic/conn/packet_out.h"
 #include "quic/conn/tx_frames.h"
 #include "quic/host/host.h"
@@ -83,6 +84,15 @@ static int first_level(const struct kith_quic_conn *conn, const struct kith_path
 
 /* ---- One datagram ---- */
 
+/**
+ * After many packets that nobody acknowledges a PING asks for an ACK, so that we hear which ACKs arrived (RFC 9000, 13.2.4);
+ * one is enough: if it is lost, the probe timeout sends another.
+ */
+static bool wants_ack_of_acks(const struct kith_packet_out *out)
+{
+    return !kith__packet_out_is_empty(out) && out->log->quiet_run >= KITH_SENT_QUIET_MAX && out->log->eliciting == 0;
+}
+
 /** Fills the packet just begun. may_send: window and pacer let data go. */
 static void write_frames(struct kith_packet_out *out, bool may_send, bool has_data)
 {
@@ -97,8 +107,7 @@ static void write_frames(struct kith_packet_out *out, bool may_send, bool has_da
         else
             kith__tx_data(out);
     }
-    if ((out->flags & KITH_SENT_ELICITING) == 0 &&
-        (is_probe || (!kith__packet_out_is_empty(out) && out->log->quiet_run >= KITH_SENT_QUIET_MAX)))
+    if ((out->flags & KITH_SENT_ELICITING) == 0 && (is_probe || wants_ack_of_acks(out)))
         kith__tx_ping(out);
     if (is_probe && (out->flags & KITH_SENT_ELICITING) != 0)
         (*probes)--;
@@ -386,20 +395,35 @@ static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *pat
     return true;
 }
 
+/** What is in flight means nothing any more: its records, however many, make room for the close. */
+static void clear_sent(struct kith_quic_conn *conn)
+{
+    for (size_t i = 0; i < conn->path_count; i++)
+        kith__path_clear_sent(conn->paths[i], &conn->paths[i]->sent);
+    for (int i = 0; conn->early != NULL && i < 2; i++)
+        if (!conn->early->spaces[i].is_gone)
+            kith__path_clear_sent(conn->paths[0], &conn->early->spaces[i].sent);
+}
+
 /** The close frame in every space that still has keys, one datagram. */
 static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
     struct kith_path *path = conn->paths[0];
     struct datagram dg = { .room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path)) };
+    bool is_late = false;
+    int err;
 
     if (!conn->close.due || kith__cid_theirs_active(&path->cids_theirs) == NULL)
         return false;
+    clear_sent(conn);
     for (int level = first_level(conn, path); level <= KITH_LEVEL_DATA; level++) {
         struct kith_packet_out *packet = &dg.packets[dg.count];
 
-        if (level == KITH_LEVEL_EARLY || !level_has_keys(conn, (enum kith_level)level) ||
-            kith__packet_out_begin(packet, conn, path, (enum kith_level)level, buffer + dg.used, dg.room - dg.used) !=
-                0)
+        if (level == KITH_LEVEL_EARLY || !level_has_keys(conn, (enum kith_level)level))
+            continue;
+        err = kith__packet_out_begin(packet, conn, path, (enum kith_level)level, buffer + dg.used, dg.room - dg.used);
+        is_late = is_late || err == KITH_ERR_NOMEM;
+        if (err != 0)
             continue;
         end_record(&dg, conn);
         begin_record(conn, packet);
@@ -411,7 +435,7 @@ static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct 
         dg.used += kith__packet_out_size(packet);
         dg.count++;
     }
-    conn->close.due = false;
+    conn->close.due = dg.count == 0 && is_late; /* without memory it is tried again with the next packet that comes */
     if (dg.count == 0)
         return false;
     if (dg.has_initial && conn->is_client)
@@ -452,12 +476,21 @@ static bool transmit_on(struct kith_quic_conn *conn, struct kith_path *path, uin
             transmit_mtu_probe(conn, path, buffer, capacity, out));
 }
 
+static void bound_sent(struct kith_quic_conn *conn)
+{
+    for (int space = 0; kith__phase_is_open(conn->phase) && conn->early != NULL && space < 2; space++)
+        kith__fate_bound_sent(conn, conn->paths[0], (enum kith_space)space);
+    for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
+        kith__fate_bound_sent(conn, conn->paths[i], KITH_SPACE_DATA);
+}
+
 bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity, struct kith_quic_transmit *out,
                          uint64_t now_ns)
 {
     conn->now_ns = now_ns;
     if (conn->phase == KITH_PHASE_DRAINED)
         return false;
+    bound_sent(conn);
     if (kith__phase_is_open(conn->phase)) {
         maybe_update_keys(conn);
         if (transmit_copy(conn, buffer, out))

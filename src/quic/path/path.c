@@ -179,7 +179,8 @@ void kith__path_on_sent(struct kith_path *path, uint16_t size, uint8_t flags, ui
 
 bool kith__path_is_window_full(const struct kith_path *path, size_t size)
 {
-    return !kith__cc_may_send(&path->now.cc, path->now.in_flight_size, size);
+    return path->sent.counted >= KITH_SENT_COUNTED_MAX ||
+           !kith__cc_may_send(&path->now.cc, path->now.in_flight_size, size);
 }
 
 bool kith__path_may_send(struct kith_path *path, size_t size, uint64_t now_ns)

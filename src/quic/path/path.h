@@ -215,6 +215,13 @@ const struct kith_sent *kith__path_take_lost(struct kith_path *path, enum kith_s
  * discarded (before kith__sent_dispose), Retry, rejected 0-RTT. NULL at the end.
  */
 const struct kith_sent *kith__path_take_dropped(struct kith_path *path, struct kith_sent_log *log);
+/**
+ * The next packet to give up because the log is too long (kith__sent_is_long), already LOST and out of the sums, but no sign
+ * of congestion; NULL: no more. Its frames are to be reported lost before the next call.
+ */
+const struct kith_sent *kith__path_take_overdue(struct kith_path *path, struct kith_sent_log *log);
+/** Forgets all packets of a log of this path without a word: the connection ends. */
+void kith__path_clear_sent(struct kith_path *path, struct kith_sent_log *log);
 
 /* ---- Idle and keep-alive ---- */
 

@@ -136,6 +136,24 @@ const struct kith_sent *kith__path_take_lost(struct kith_path *path, enum kith_s
     return NULL;
 }
 
+const struct kith_sent *kith__path_take_overdue(struct kith_path *path, struct kith_sent_log *log)
+{
+    const struct kith_sent *packet;
+
+    kith__sent_forget(log, 0);
+    packet = kith__sent_take_overdue(log);
+    if (packet != NULL)
+        leave_flight(measures_of(path, packet), packet);
+    return packet;
+}
+
+void kith__path_clear_sent(struct kith_path *path, struct kith_sent_log *log)
+{
+    while (kith__path_take_dropped(path, log) != NULL) {
+    }
+    kith__sent_clear(log);
+}
+
 const struct kith_sent *kith__path_take_dropped(struct kith_path *path, struct kith_sent_log *log)
 {
     const struct kith_sent *packet = kith__sent_take_oldest(log);

@@ -76,7 +76,7 @@ static int reserve_frame(struct kith_sent_log *log)
 
     if (used < log->frames_cap)
         return 0;
-    if (cap > KITH_SENT_PACKETS_MAX)
+    if (cap > KITH_SENT_FRAMES_ALL_MAX)
         return KITH_ERR_LIMIT;
     if ((frames = kith__alloc(log->mem, cap * sizeof *frames)) == NULL)
         return KITH_ERR_NOMEM;
@@ -289,6 +289,29 @@ const struct kith_sent *kith__sent_take_oldest(struct kith_sent_log *log)
     return NULL;
 }
 
+const struct kith_sent *kith__sent_take_overdue(struct kith_sent_log *log)
+{
+    struct kith_sent *packet = kith__sent_is_long(log) ? oldest_in_flight(log) : NULL;
+
+    if (packet != NULL)
+        settle(log, packet, KITH_SENT_LOST);
+    return packet;
+}
+
+void kith__sent_clear(struct kith_sent_log *log)
+{
+    KITH_ASSERT(!log->building);
+    log->base = log->oldest = log->next;
+    log->frames_begin = log->frames_end;
+    log->in_flight_size = log->counted = log->eliciting = 0;
+}
+
+bool kith__sent_has_record_room(const struct kith_sent_log *log)
+{
+    return entry(log, log->next)->frame_count < KITH_SENT_FRAMES_MAX &&
+           log->frames_end - log->frames_begin < KITH_SENT_FRAMES_ALL_MAX;
+}
+
 const struct kith_sent *kith__sent_find_eliciting(const struct kith_sent_log *log, uint64_t from)
 {
     for (uint64_t number = KITH_MAX(from, log->oldest); number < log->next; number++) {
@@ -312,7 +335,7 @@ static bool may_forget(const struct kith_sent_log *log, const struct kith_sent *
     case KITH_SENT_SKIPPED:
         return true;
     case KITH_SENT_LOST:
-        return packet->sent_ns < lost_before_ns;
+        return packet->sent_ns < lost_before_ns || kith__sent_is_long(log);
     default:
         return (packet->flags & KITH_SENT_COUNTED) == 0 && log->next - log->base > KITH_SENT_QUIET_MAX;
     }

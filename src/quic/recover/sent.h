@@ -16,10 +16,19 @@
 #include <kith/types.h>
 
 enum {
-    KITH_SENT_FRAMES_MAX = 64,       /* records in one packet; the writer stops there */
-    KITH_SENT_PACKETS_MAX = 1 << 20, /* in one space; then KITH_ERR_LIMIT: the connection waits for ACKs */
-    KITH_SENT_QUIET_MAX = 128,       /* packets in a row that ask for no ACK; then one should (quiet_run) */
-    KITH_SENT_SKIPS_KEPT = 8         /* the last skipped numbers, to know an ACK for one of them */
+    KITH_SENT_FRAMES_MAX = 64,        /* records in one packet; the writer stops there */
+    KITH_SENT_PACKETS_MAX = 1 << 16,  /* in one space (4 MiB of records); then KITH_ERR_LIMIT */
+    KITH_SENT_COUNTED_MAX = 48 << 10, /* in flight; then no new data goes out, whatever the window says */
+    /**
+     * Entries beside those in flight: ACK-only packets, and what is settled but stands behind an older packet in flight. Then
+     * the oldest are given up (kith__sent_take_overdue). With COUNTED_MAX and some probes this is below PACKETS_MAX.
+     */
+    KITH_SENT_OTHERS_MAX = 15 << 10,
+    KITH_SENT_UNACKED_MAX = 1 << 17, /* packets after the largest acknowledged one: such a peer acknowledges nothing */
+    KITH_SENT_FRAMES_ALL_MAX =
+        1 << 17,               /* records beside the first of each packet (4 MiB): a packet then takes no more */
+    KITH_SENT_QUIET_MAX = 128, /* packets in a row that ask for no ACK; then one should (quiet_run) */
+    KITH_SENT_SKIPS_KEPT = 8   /* the last skipped numbers, to know an ACK for one of them */
 };
 
 /** What one frame in a packet means when the packet is acknowledged or lost. kind and flags are the caller's words. */
@@ -164,13 +173,27 @@ const struct kith_sent *kith__sent_take_lost(struct kith_sent_log *log, uint64_t
 const struct kith_sent *kith__sent_take_oldest(struct kith_sent_log *log);
 /** The first ack-eliciting packet in flight with number >= from, or NULL: what a probe sends again. Changes nothing. */
 const struct kith_sent *kith__sent_find_eliciting(const struct kith_sent_log *log, uint64_t from);
+/** True if more entries are kept than those in flight and KITH_SENT_OTHERS_MAX others: forget, and give up some. */
+static inline bool kith__sent_is_long(const struct kith_sent_log *log)
+{
+    return log->next - log->base > log->counted + KITH_SENT_OTHERS_MAX;
+}
+/**
+ * The oldest packet in flight, given up because so many later ones were sent without an ACK for it; it is LOST and out of
+ * the sums. NULL if the log is not (any more) too long. Between two calls: kith__sent_forget.
+ */
+const struct kith_sent *kith__sent_take_overdue(struct kith_sent_log *log);
+/** Forgets all entries without a word and keeps the memory: the connection ends, and its close needs room. */
+void kith__sent_clear(struct kith_sent_log *log);
+/** True if the packet begun can take one more record. */
+bool kith__sent_has_record_room(const struct kith_sent_log *log);
 /** The entry of a number; NULL if it is not in the ring (any more). */
 const struct kith_sent *kith__sent_find(const struct kith_sent_log *log, uint64_t number);
 /**
  * Frees the oldest entries that nobody needs: acknowledged and skipped ones, lost ones sent before lost_before_ns (a
  * late
- * ACK cannot be known as spurious then), and ACK-only ones beyond KITH_SENT_QUIET_MAX. Cheap; call after each ACK
- * and loss.
+ * ACK cannot be known as spurious then; at once if the log is long), and ACK-only ones beyond KITH_SENT_QUIET_MAX. Cheap;
+ * call after each ACK and loss.
  */
 void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns);
 /** Gives all packets whose epoch is neither `keep` nor `keep_too` the epoch `gone`. */

@@ -64,6 +64,73 @@ KITH_TEST(sent_each_packet_is_acknowledged_once)
     kith__sent_dispose(&log);
 }
 
+KITH_TEST(sent_log_that_nobody_acknowledges_stays_short)
+{
+    struct kith_sent_log log;
+    const struct kith_sent *packet;
+    uint64_t given_up = 0;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (int i = 0; i < 10; i++)
+        send_frames(&log, 3, DATA, 1);
+    for (int i = 0; i < 4 * KITH_SENT_OTHERS_MAX; i++) {
+        if (i == KITH_SENT_OTHERS_MAX / 2) /* what is acknowledged behind them is kept for no longer */
+            ack(&log, 100, 200);
+        send_frames(&log, i % 1000 == 0, i % 1000 == 0 ? DATA : 0, 2);
+        while (kith__sent_is_long(&log)) {
+            kith__sent_forget(&log, 0);
+            packet = kith__sent_take_overdue(&log);
+            if (packet == NULL)
+                break;
+            KITH_CHECK_EQ(packet->number == 0 || given_up != 0, 1); /* oldest first */
+            KITH_CHECK_EQ(packet->state, KITH_SENT_LOST);
+            given_up++;
+        }
+        KITH_CHECK(log.next - log.base <= log.counted + KITH_SENT_OTHERS_MAX);
+    }
+    kith__sent_check(&log);
+    KITH_CHECK(given_up >= 10 && log.cap <= 2 * KITH_SENT_OTHERS_MAX + 2048);
+    KITH_CHECK_EQ(ack(&log, 0, log.next - 1), log.next - log.base); /* what is forgotten is not there any more */
+    kith__sent_dispose(&log);
+}
+
+KITH_TEST(sent_log_in_flight_as_far_as_the_window_may_go_gives_nothing_up)
+{
+    struct kith_sent_log log;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (int i = 0; i < KITH_SENT_COUNTED_MAX; i++)
+        send_frames(&log, 2, DATA, 1);
+    for (int i = 0; i < KITH_SENT_OTHERS_MAX; i++)
+        send_frames(&log, 0, 0, 1);
+    kith__sent_forget(&log, 0);
+    KITH_CHECK(kith__sent_take_overdue(&log) == NULL);
+    KITH_CHECK_EQ(log.base, 0);
+    kith__sent_clear(&log);
+    KITH_CHECK_EQ(log.in_flight_size, 0);
+    kith__sent_check(&log);
+    KITH_CHECK_EQ(send_frames(&log, 1, DATA, 1), KITH_SENT_COUNTED_MAX + KITH_SENT_OTHERS_MAX);
+    kith__sent_check(&log);
+    kith__sent_dispose(&log);
+}
+
+KITH_TEST(sent_frames_of_all_packets_together_are_bounded)
+{
+    struct kith_sent_log log;
+    uint64_t number;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (int i = 0; i < KITH_SENT_FRAMES_ALL_MAX / (KITH_SENT_FRAMES_MAX - 1); i++)
+        send_frames(&log, KITH_SENT_FRAMES_MAX, DATA, 1);
+    KITH_CHECK_EQ(kith__sent_begin(&log, &number), 0);
+    while (kith__sent_has_record_room(&log))
+        KITH_CHECK_EQ(kith__sent_add_frame(&log, &(struct kith_sent_frame) { 0 }), 0);
+    KITH_CHECK_EQ(log.frames_end - log.frames_begin, KITH_SENT_FRAMES_ALL_MAX);
+    KITH_CHECK_EQ(kith__sent_add_frame(&log, &(struct kith_sent_frame) { 0 }), KITH_ERR_LIMIT);
+    kith__sent_abandon(&log);
+    kith__sent_dispose(&log);
+}
+
 KITH_TEST(sent_refuses_an_ack_for_what_was_not_sent)
 {
     struct kith_sent_log log;
