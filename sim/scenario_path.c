@@ -2,7 +2,6 @@
 #include "trial.h"
 
 #include "base/assert.h"
-#include "rt/sim/world.h"
 
 #define BOTH_WAYS                                                                                                      \
     {                                                                                                                  \
@@ -127,13 +126,44 @@ static enum kith_sim_verdict play_migration(struct kith_trial *trial, const stru
         TRY(run_some(trial));
         if (!conn->is_confirmed)
             continue;
-        local = trial->apps[0].host->options.addrs[i % 2];
+        local = kith__sim_interface_addr(trial->apps[0].host, 0, i % 2);
         local.port = trial->apps[0].bind.port;
         kith__trial_note(trial, "the client migrates");
         if (kith_quic_conn_migrate(conn->conn, &local, kith__sim_now(trial->sim)) != 0)
             kith__simapp_note(&trial->apps[0], "it may not yet");
         kith__driver_pump(trial->apps[0].driver);
     }
+    TRY(kith__trial_finish(trial));
+    return kith__trial_close(trial);
+}
+
+/*
+ * The server's NAT gets another address, and the old one back; meanwhile the client's NAT forgets. Servers do not move
+ * (RFC 9000, 9): the client must not follow the packets that come from elsewhere, nor break; it drops them, with a count,
+ * and goes on when the address is back.
+ */
+static enum kith_sim_verdict play_server_moves(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_sockaddr home = kith__trial_address("10.0.0.2:0"), away = kith__trial_address("10.0.0.22:0");
+    struct kith_quic_conn_stats stats;
+    struct kith_quic_host_stats host;
+    struct kith_simconn *conn;
+
+    TRY(set_up_and_begin(trial, scenario, &conn));
+    TRY(kith__trial_until(trial, is_confirmed, 60 * KITH_NS_PER_S));
+    TRY(run_some(trial));
+    if (kith__simconn_is_done(conn))
+        return kith__trial_close(trial);
+    kith__trial_note(trial, "the server moves");
+    KITH_ASSERT(kith__sim_nat_move(trial->server_nat, &away) == 0);
+    TRY(kith__trial_until(trial, NULL, kith__trial_choose(trial, scenario->extra) * KITH_NS_PER_MS));
+    kith__sim_nat_rebind(trial->nat);
+    kith_quic_conn_stats(conn->conn, &stats);
+    kith_quic_host_stats(kith__driver_host(trial->apps[0].driver), &host);
+    DEMAND(stats.migrations == 0 && kith__trial_path(conn).remote.ip[3] == 2);
+    DEMAND(host.dropped_wrong_remote > 0);
+    kith__trial_note(trial, "the server is back");
+    KITH_ASSERT(kith__sim_nat_move(trial->server_nat, &home) == 0);
     TRY(kith__trial_finish(trial));
     return kith__trial_close(trial);
 }
@@ -183,6 +213,16 @@ const struct kith_scenario kith__scenarios_path[] = {
       .seeds_percent = 50,
       .extra = { 1 },
       .plan = LONG_WAY },
+    { .name = "path-server-moves-and-returns",
+      .play = play_server_moves,
+      .net = { .delay_us = { 2000, 30000 },
+               .loss_ppm = { 0, 10000 },
+               .rate_kbit = { 5000, 20000 },
+               .has_nat = true,
+               .has_server_nat = true },
+      .extra = { 200, 6000 },
+      .seeds_percent = 50,
+      .plan = BOTH_WAYS },
     { .name = "path-client-migration",
       .play = play_migration,
       .net = { .delay_us = { 2000, 30000 }, .loss_ppm = { 0, 20000 }, .rate_kbit = { 5000, 20000 } },

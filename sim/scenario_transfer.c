@@ -21,6 +21,17 @@ static enum kith_sim_verdict play_plain(struct kith_trial *trial, const struct k
     return KITH_SIM_OK;
 }
 
+/* Windows and stream counts so small that everything waits for renewed limits, and limits get lost. */
+static enum kith_sim_verdict play_small_windows(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    trial->transport.stream_data_max = 4000;
+    trial->transport.stream_data_auto_max = 0;
+    trial->transport.data_max = 10000;
+    trial->transport.streams_bidi_max = 3;
+    trial->transport.streams_uni_max = 1;
+    return play_plain(trial, scenario);
+}
+
 /* The network is silent for some seconds, once or several times, in the middle. */
 static enum kith_sim_verdict play_blackouts(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
@@ -99,8 +110,19 @@ const struct kith_scenario kith__scenarios_transfer[] = {
       .plan = PLAN_MIXED },
     { .name = "transfer-duplication",
       .play = play_plain,
-      .net = { .delay_us = { 1000, 40000 }, .duplicate_ppm = { 0, 500000 }, .jitter_us = { 0, 5000 } },
-      .plan = PLAN_MIXED },
+      .net = { .delay_us = { 1000, 40000 }, .duplicate_ppm = { 100000, 500000 }, .jitter_us = { 0, 5000 } },
+      .plan = { .streams = 12,
+                .uni_streams = 4,
+                .up_max = 40000,
+                .down_max = 40000,
+                .datagrams = 100,
+                .datagram_size = 500,
+                .datagram_ns = 3 * KITH_NS_PER_MS } },
+    { .name = "transfer-small-windows",
+      .play = play_small_windows,
+      .net = { .delay_us = { 1000, 20000 }, .loss_ppm = { 0, 300000 } },
+      .limit_s = { 900, 900 },
+      .plan = { .streams = 8, .uni_streams = 4, .up_max = 30000, .down_max = 30000 } },
     { .name = "transfer-jitter",
       .play = play_plain,
       .net = { .delay_us = { 0, 20000 }, .jitter_us = { 0, 100000 } },

@@ -96,6 +96,15 @@ void kith__trial_set_up(struct kith_trial *trial)
     client.addrs[0] = kith__trial_address(net->has_nat ? "192.168.1.2:0" : "10.0.0.1:0");
     client.addrs[1] = kith__trial_address(net->has_nat ? "192.168.1.3:0" : "10.0.0.3:0");
     server.addrs[0] = kith__trial_address("10.0.0.2:0");
+    if (net->has_server_nat) {
+        struct kith_sockaddr inner = kith__trial_address("192.168.2.2:4433");
+
+        nat.outer = server.addrs[0];
+        KITH_ASSERT(kith__sim_nat_new(trial->sim, &nat, &trial->server_nat) == 0);
+        KITH_ASSERT(kith__sim_nat_forward(trial->server_nat, inner.port, &inner) == 0);
+        server.nat = trial->server_nat;
+        server.addrs[0] = kith__trial_address("192.168.2.2:0");
+    }
     choose_link(trial, &client.up);
     choose_link(trial, &server.up);
     if (net->client_up_only)

@@ -24,7 +24,8 @@ struct kith_trial_net {
     struct kith_choice mtu;         /* of IP packets; 0 = unlimited */
     uint32_t mark_ppm, block_ppm;
     bool bleaches_ecn;
-    bool has_nat;        /* in front of the client */
+    bool has_nat;        /* in front of the client: 10.0.1.1 */
+    bool has_server_nat; /* in front of the server, which has its port forwarded */
     bool client_up_only; /* loss, jitter, ... only on the way from the client */
     bool server_up_only; /* ... only on the way from the server */
 };
@@ -62,7 +63,7 @@ struct kith_trial {
     uint64_t seed;
     struct kith_prng prng; /* the seed's choices */
     struct kith_sim *sim;
-    struct kith_sim_nat *nat;
+    struct kith_sim_nat *nat, *server_nat;
     struct kith_simapp apps[KITH_TRIAL_APPS_MAX];
     size_t app_count;
     struct kith_quic_transport transport; /* of all apps that are added from now on */

@@ -38,6 +38,12 @@ struct kith_rt_resolve {
     uint16_t port;
 };
 
+struct kith_rt_watch {
+    struct kith_rt *rt;
+    void (*on_change)(void *ctx);
+    void *ctx;
+};
+
 struct kith_rt_file {
     struct kith_rt *rt;
 };
@@ -64,6 +70,8 @@ struct kith_rt_ops {
     void (*udp_send)(struct kith_rt_udp *udp, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
 
     int (*interfaces)(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
+    int (*watch_open)(struct kith_rt *rt, const struct kith_rt_watch *watch_head, struct kith_rt_watch **out);
+    void (*watch_close)(struct kith_rt_watch *watch);
     int (*resolve)(struct kith_rt *rt, const char *host, struct kith_rt_resolve *resolve_head,
                    struct kith_rt_resolve **out);
     void (*resolve_cancel)(struct kith_rt_resolve *resolve);

@@ -176,6 +176,19 @@ int kith__rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_
     return rt->ops->interfaces(rt, out, cap, count);
 }
 
+int kith__rt_watch_open(struct kith_rt *rt, void (*on_change)(void *ctx), void *ctx, struct kith_rt_watch **out)
+{
+    struct kith_rt_watch head = { rt, on_change, ctx };
+
+    return rt->ops->watch_open(rt, &head, out);
+}
+
+void kith__rt_watch_close(struct kith_rt_watch *watch)
+{
+    if (watch != NULL)
+        watch->rt->ops->watch_close(watch);
+}
+
 int kith__rt_resolve(struct kith_rt *rt, const char *host, uint16_t port,
                      void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count), void *ctx,
                      struct kith_rt_resolve **out)

@@ -47,7 +47,7 @@ struct kith_rt {
     size_t timer_count; /* initialised timers: the heap has room for all of them */
 };
 
-/** Stops everything: sockets, streams and listeners must be closed, timers disposed of before. NULL is fine. */
+/** Stops everything: sockets, streams, listeners and watches must be closed, timers disposed of before. NULL is fine. */
 void kith__rt_free(struct kith_rt *rt);
 /** Replaces the hooks. */
 void kith__rt_set_hooks(struct kith_rt *rt, const struct kith_rt_hooks *hooks);
@@ -184,6 +184,18 @@ struct kith_rt_interface {
 
 /** Lists at most `cap` addresses, in the system's order. Errors: NOMEM, IO. */
 KITH_MUST_USE int kith__rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
+
+struct kith_rt_watch; /* someone who wants to know when addresses change; owned by whoever opened it */
+
+/**
+ * Asks to be told when interfaces, addresses or default routes of this host may have changed. on_change is called in a turn;
+ * several changes may be told at once, and a call may come without a difference: list them again with kith__rt_interfaces.
+ * The watch may be closed from inside. Errors: NOMEM, IO (the system does not tell).
+ */
+KITH_MUST_USE int kith__rt_watch_open(struct kith_rt *rt, void (*on_change)(void *ctx), void *ctx,
+                                      struct kith_rt_watch **out);
+/** No callback follows. NULL is fine. */
+void kith__rt_watch_close(struct kith_rt_watch *watch);
 
 struct kith_rt_resolve; /* a name lookup in progress */
 

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "rt/sim/world.h"
 
-enum { FIRST_PORT = 20000, CONTACTS = KITH_COUNT(((struct sim_nat_mapping *)0)->contacts) };
+enum { FIRST_PORT = 20000 };
 
 int kith__sim_nat_new(struct kith_sim *sim, const struct kith_sim_nat_options *options, struct kith_sim_nat **out)
 {
@@ -51,7 +51,12 @@ struct kith_sim_link *kith__sim_nat_down(struct kith_sim_nat *nat)
 
 void kith__sim_nat_rebind(struct kith_sim_nat *nat)
 {
-    nat->count = 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < nat->count; i++)
+        if (nat->mappings[i].is_fixed)
+            nat->mappings[kept++] = nat->mappings[i];
+    nat->count = kept;
 }
 
 int kith__sim_nat_move(struct kith_sim_nat *nat, const struct kith_sockaddr *outer)
@@ -70,22 +75,10 @@ int kith__sim_nat_move(struct kith_sim_nat *nat, const struct kith_sockaddr *out
     return 0;
 }
 
-/** As much of a remote address as the kind looks at. */
-static struct kith_sockaddr part_of(const struct kith_sockaddr *remote, uint8_t kind)
-{
-    struct kith_sockaddr part = { 0 };
-
-    if (kind == KITH_SIM_NAT_ENDPOINT_INDEPENDENT)
-        return part;
-    part = *remote;
-    if (kind == KITH_SIM_NAT_ADDRESS_DEPENDENT)
-        part.port = 0;
-    return part;
-}
-
 static bool is_alive(const struct kith_sim_nat *nat, const struct sim_nat_mapping *mapping)
 {
-    return nat->options.mapping_ns == 0 || nat->sim->now_ns - mapping->used_ns < nat->options.mapping_ns;
+    return mapping->is_fixed || nat->options.mapping_ns == 0 ||
+           nat->sim->now_ns - mapping->used_ns < nat->options.mapping_ns;
 }
 
 static void mapping_remove(struct kith_sim_nat *nat, size_t index)
@@ -94,10 +87,48 @@ static void mapping_remove(struct kith_sim_nat *nat, size_t index)
     memmove(&nat->mappings[index], &nat->mappings[index + 1], (nat->count - index) * sizeof nat->mappings[0]);
 }
 
+/** The mapping that has an outer port; NULL: it is free, also where one has died. */
+static struct sim_nat_mapping *mapping_at(struct kith_sim_nat *nat, uint16_t outer_port)
+{
+    for (size_t i = 0; i < nat->count; i++)
+        if (nat->mappings[i].outer_port == outer_port && is_alive(nat, &nat->mappings[i]))
+            return &nat->mappings[i];
+    return NULL;
+}
+
+/** The mapping that datagrams from `inner` to `remote` use; dead ones on the way are removed. NULL: none yet. */
+static struct sim_nat_mapping *mapping_of(struct kith_sim_nat *nat, const struct kith_sockaddr *inner,
+                                          const struct kith_sockaddr *remote)
+{
+    for (size_t i = 0; i < nat->count; i++) {
+        struct sim_nat_mapping *at = &nat->mappings[i];
+
+        if (!kith_sockaddr_equal(&at->inner, inner) || !(at->is_fixed || kith_sockaddr_equal(&at->remote, remote)))
+            continue;
+        if (is_alive(nat, at))
+            return at;
+        mapping_remove(nat, i--);
+    }
+    return NULL;
+}
+
+/** The oldest that may go. */
+static void make_room(struct kith_sim_nat *nat)
+{
+    size_t i = 0;
+
+    while (i < nat->count && nat->mappings[i].is_fixed)
+        i++;
+    if (i < nat->count)
+        mapping_remove(nat, i);
+}
+
 static struct sim_nat_mapping *mapping_add(struct kith_sim_nat *nat)
 {
     if (nat->count == KITH_SIM_NAT_MAPPINGS_MAX)
-        mapping_remove(nat, 0);
+        make_room(nat);
+    if (nat->count == KITH_SIM_NAT_MAPPINGS_MAX)
+        return NULL;
     if (nat->count == nat->cap) {
         size_t cap = nat->cap != 0 ? nat->cap * 2 : 8;
         struct sim_nat_mapping *mappings = kith__realloc(nat->sim->mem, nat->mappings, cap * sizeof *mappings);
@@ -107,69 +138,70 @@ static struct sim_nat_mapping *mapping_add(struct kith_sim_nat *nat)
         nat->mappings = mappings;
         nat->cap = cap;
     }
-    nat->mappings[nat->count] = (struct sim_nat_mapping) { .outer_port = ++nat->next_port };
-    if (nat->next_port == UINT16_MAX)
-        nat->next_port = FIRST_PORT;
+    nat->mappings[nat->count] = (struct sim_nat_mapping) { .used_ns = nat->sim->now_ns };
     return &nat->mappings[nat->count++];
+}
+
+static uint16_t choose_outer_port(struct kith_sim_nat *nat, const struct kith_sockaddr *inner)
+{
+    if (nat->options.preserves_ports && mapping_at(nat, inner->port) == NULL)
+        return inner->port;
+    do /* there are far more ports than mappings */
+        nat->next_port = nat->next_port < UINT16_MAX ? (uint16_t)(nat->next_port + 1) : FIRST_PORT;
+    while (mapping_at(nat, nat->next_port) != NULL);
+    return nat->next_port;
+}
+
+int kith__sim_nat_forward(struct kith_sim_nat *nat, uint16_t outer_port, const struct kith_sockaddr *inner)
+{
+    struct sim_nat_mapping *mapping;
+
+    if (outer_port == 0 || mapping_at(nat, outer_port) != NULL)
+        return KITH_ERR_INVALID;
+    if ((mapping = mapping_add(nat)) == NULL)
+        return KITH_ERR_NOMEM;
+    mapping->inner = *inner;
+    mapping->outer_port = outer_port;
+    mapping->is_fixed = true;
+    return 0;
 }
 
 bool kith__sim_nat_out(struct kith_sim_nat *nat, struct sim_packet *packet)
 {
-    struct kith_sockaddr remote = part_of(&packet->to, nat->options.mapping);
+    struct kith_sockaddr remote = kith__sim_part_of(&packet->to, nat->options.mapping);
     struct kith_sockaddr to_ip = packet->to;
-    struct sim_nat_mapping *mapping = NULL;
+    struct sim_nat_mapping *mapping;
 
     to_ip.port = 0;
     if (!nat->options.hairpins && kith_sockaddr_equal(&to_ip, &nat->options.outer))
         return false;
-    for (size_t i = 0; i < nat->count && mapping == NULL; i++) {
-        struct sim_nat_mapping *at = &nat->mappings[i];
+    if ((mapping = mapping_of(nat, &packet->from, &remote)) == NULL) {
+        uint16_t port = choose_outer_port(nat, &packet->from);
 
-        if (!kith_sockaddr_equal(&at->inner, &packet->from) || !kith_sockaddr_equal(&at->remote, &remote))
-            continue;
-        if (is_alive(nat, at))
-            mapping = at;
-        else
-            mapping_remove(nat, i--);
-    }
-    if (mapping == NULL) {
         if ((mapping = mapping_add(nat)) == NULL)
             return false;
+        mapping->outer_port = port;
         mapping->inner = packet->from;
         mapping->remote = remote;
     }
     mapping->used_ns = nat->sim->now_ns;
-    mapping->contacts[mapping->contact_count++ % CONTACTS] = packet->to;
+    kith__sim_contacts_note(&mapping->contacts, &packet->to, nat->sim->now_ns);
     packet->from = nat->options.outer;
     packet->from.port = mapping->outer_port;
     return true;
 }
 
-static bool may_enter(const struct kith_sim_nat *nat, const struct sim_nat_mapping *mapping,
-                      const struct kith_sockaddr *from)
-{
-    struct kith_sockaddr part = part_of(from, nat->options.filtering);
-
-    for (uint32_t i = 0; i < KITH_MIN(mapping->contact_count, (uint32_t)CONTACTS); i++) {
-        struct kith_sockaddr contact = part_of(&mapping->contacts[i], nat->options.filtering);
-
-        if (kith_sockaddr_equal(&contact, &part))
-            return true;
-    }
-    return false;
-}
-
 bool kith__sim_nat_in(struct kith_sim_nat *nat, struct sim_packet *packet)
 {
-    for (size_t i = 0; i < nat->count; i++) {
-        struct sim_nat_mapping *mapping = &nat->mappings[i];
+    struct sim_nat_mapping *mapping = mapping_at(nat, packet->to.port);
 
-        if (mapping->outer_port != packet->to.port || !is_alive(nat, mapping))
-            continue;
-        if (!may_enter(nat, mapping, &packet->from))
-            return false;
-        packet->to = mapping->inner;
-        return true;
-    }
-    return false;
+    if (mapping == NULL)
+        return false;
+    if (!mapping->is_fixed &&
+        !kith__sim_contacts_allow(&mapping->contacts, &packet->from, nat->options.filtering, nat->sim->now_ns, 0))
+        return false;
+    if (nat->options.inbound_refreshes)
+        mapping->used_ns = nat->sim->now_ns;
+    packet->to = mapping->inner;
+    return true;
 }

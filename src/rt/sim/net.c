@@ -11,38 +11,6 @@ static void packet_arrive(struct kith_sim *sim, struct sim_event *event);
 
 /* ---- Addresses ---- */
 
-static size_t address_key(uint32_t scope, const struct kith_sockaddr *addr, uint8_t key[21])
-{
-    memcpy(key, &scope, 4);
-    key[4] = addr->family;
-    memcpy(key + 5, addr->ip, 16);
-    return 21;
-}
-
-struct sim_owner *kith__sim_address_find(struct kith_sim *sim, uint32_t scope, const struct kith_sockaddr *addr)
-{
-    uint8_t key[21];
-
-    return kith__map_get(&sim->addresses, key, address_key(scope, addr, key));
-}
-
-int kith__sim_address_add(struct kith_sim *sim, uint32_t scope, const struct kith_sockaddr *addr,
-                          struct sim_owner *owner)
-{
-    uint8_t key[21];
-
-    if (kith__sim_address_find(sim, scope, addr) != NULL)
-        return KITH_ERR_INVALID;
-    return kith__map_put(&sim->addresses, key, address_key(scope, addr, key), owner);
-}
-
-void kith__sim_address_remove(struct kith_sim *sim, uint32_t scope, const struct kith_sockaddr *addr)
-{
-    uint8_t key[21];
-
-    kith__map_remove(&sim->addresses, key, address_key(scope, addr, key));
-}
-
 static bool ip_is_zero(const struct kith_sockaddr *addr)
 {
     static const uint8_t zero[16];
@@ -60,14 +28,6 @@ static bool ip_is_loopback(const struct kith_sockaddr *addr)
 static bool ip_equal(const struct kith_sockaddr *a, const struct kith_sockaddr *b)
 {
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
-static bool host_has(const struct kith_sim_host *host, const struct kith_sockaddr *addr)
-{
-    for (size_t i = 0; i < KITH_SIM_HOST_ADDRS_MAX; i++)
-        if (ip_equal(&host->options.addrs[i], addr))
-            return true;
-    return false;
 }
 
 /* ---- Packets ---- */
@@ -95,6 +55,7 @@ static struct sim_packet *packet_new(struct kith_sim *sim, const uint8_t *bytes,
     memcpy(packet->bytes, bytes, size);
     packet->size = size;
     packet->receiver = NULL;
+    packet->is_inside = false;
     return packet;
 }
 
@@ -204,6 +165,14 @@ static void schedule(struct kith_sim *sim, const struct kith_sim_link *link, str
     kith__sim_event_set(sim, &packet->event, at);
 }
 
+static bool is_silent(const struct kith_sim_link *link, uint64_t now_ns)
+{
+    for (size_t i = 0; i < KITH_SIM_BLACKOUTS_MAX; i++)
+        if (now_ns >= link->blackouts[i].from_ns && now_ns < link->blackouts[i].until_ns)
+            return true;
+    return link->is_cut;
+}
+
 /** Sends a packet over a link; it goes on at `hop` when it comes out. */
 static void pass(struct kith_sim *sim, const struct kith_sim_link *link, struct sim_link_state *state,
                  struct sim_packet *packet, enum sim_hop hop)
@@ -212,11 +181,10 @@ static void pass(struct kith_sim *sim, const struct kith_sim_link *link, struct 
     uint64_t departs_ns;
 
     packet->hop = (uint8_t)hop;
-    for (size_t i = 0; i < KITH_SIM_BLACKOUTS_MAX; i++)
-        if (sim->now_ns >= link->blackouts[i].from_ns && sim->now_ns < link->blackouts[i].until_ns) {
-            DROP(sim, packet, blackout);
-            return;
-        }
+    if (is_silent(link, sim->now_ns)) {
+        DROP(sim, packet, blackout);
+        return;
+    }
     if (link->mtu != 0 && wire_size(packet) > link->mtu) {
         DROP(sim, packet, mtu);
         return;
@@ -266,11 +234,17 @@ static struct sim_udp *find_socket(struct kith_sim_host *host, const struct kith
 
 static void arrive_at_host(struct kith_sim *sim, struct sim_packet *packet)
 {
-    struct kith_sim_host *host = packet->receiver;
+    struct kith_sim_host *host = packet->receiver->host;
     struct sim_udp *udp;
 
-    if (host->is_down) {
+    /* An address may have gone while the datagram was on its way. What a host sends to itself needs no interface. */
+    if (host->is_down ||
+        (!packet->is_inside && (!packet->receiver->is_up || !kith__sim_interface_has(packet->receiver, &packet->to)))) {
         DROP(sim, packet, down);
+        return;
+    }
+    if (!packet->is_inside && !kith__sim_firewall_in(packet->receiver, packet)) {
+        DROP(sim, packet, firewall);
         return;
     }
     if ((udp = find_socket(host, &packet->to)) == NULL) {
@@ -294,13 +268,26 @@ static bool is_partitioned(const struct kith_sim *sim, const struct kith_sim_hos
     return false;
 }
 
-static void go_down(struct kith_sim *sim, struct sim_packet *packet, struct kith_sim_host *host)
+static bool matches(const struct kith_sockaddr *rule, const struct kith_sockaddr *addr)
 {
-    packet->receiver = host;
-    if (is_partitioned(sim, packet->sender, host))
+    return rule->family == KITH_FAMILY_NONE || (ip_equal(rule, addr) && (rule->port == 0 || rule->port == addr->port));
+}
+
+static bool is_swallowed(const struct kith_sim *sim, const struct sim_packet *packet)
+{
+    for (size_t i = 0; i < sim->blackhole_count; i++)
+        if (matches(&sim->blackholes[i].from, &packet->from) && matches(&sim->blackholes[i].to, &packet->to))
+            return true;
+    return false;
+}
+
+static void go_down(struct kith_sim *sim, struct sim_packet *packet, struct sim_interface *interface)
+{
+    packet->receiver = interface;
+    if (is_partitioned(sim, packet->sender->host, interface->host))
         DROP(sim, packet, partition);
     else
-        pass(sim, &host->options.down, &host->down, packet, SIM_HOP_ARRIVED);
+        pass(sim, &interface->options.down, &interface->down, packet, SIM_HOP_ARRIVED);
 }
 
 static void cross_core(struct kith_sim *sim, struct sim_packet *packet)
@@ -308,15 +295,17 @@ static void cross_core(struct kith_sim *sim, struct sim_packet *packet)
     struct sim_owner *owner = kith__sim_address_find(sim, 0, &packet->to);
     struct sim_owner *inner;
 
-    if (owner == NULL) {
+    if (is_swallowed(sim, packet)) {
+        DROP(sim, packet, blackhole);
+    } else if (owner == NULL) {
         DROP(sim, packet, no_route);
-    } else if (owner->host != NULL) {
-        go_down(sim, packet, owner->host);
+    } else if (owner->interface != NULL) {
+        go_down(sim, packet, owner->interface);
     } else if (!kith__sim_nat_in(owner->nat, packet) ||
                (inner = kith__sim_address_find(sim, owner->nat->scope, &packet->to)) == NULL) {
         DROP(sim, packet, nat);
     } else {
-        packet->receiver = inner->host;
+        packet->receiver = inner->interface;
         pass(sim, &owner->nat->options.down, &owner->nat->down, packet, SIM_HOP_NAT_INSIDE);
     }
 }
@@ -324,10 +313,10 @@ static void cross_core(struct kith_sim *sim, struct sim_packet *packet)
 static void leave_host(struct kith_sim *sim, struct sim_packet *packet)
 {
     struct kith_sim_nat *nat = packet->to.family == KITH_FAMILY_V4 ? packet->sender->options.nat : NULL;
-    struct sim_owner *neighbour = nat != NULL ? kith__sim_address_find(sim, nat->scope, &packet->to) : NULL;
+    struct sim_owner *neighbour = kith__sim_neighbour(packet->sender, &packet->to);
 
     if (neighbour != NULL)
-        go_down(sim, packet, neighbour->host);
+        go_down(sim, packet, neighbour->interface);
     else if (nat == NULL)
         cross_core(sim, packet);
     else if (!kith__sim_nat_out(nat, packet))
@@ -358,31 +347,37 @@ static void packet_arrive(struct kith_sim *sim, struct sim_event *event)
 
 /* ---- Sockets: sending ---- */
 
-/** Where a datagram says it comes from. False: the host has no such address. */
-static bool choose_source(const struct sim_udp *udp, const struct kith_quic_transmit *transmit,
-                          struct kith_sockaddr *from)
+/** Where a datagram says it comes from, and by which interface it leaves. NULL: by none. */
+static struct sim_interface *choose_source(const struct sim_udp *udp, const struct kith_quic_transmit *transmit,
+                                           struct kith_sockaddr *from)
 {
-    const struct kith_sim_host *host = kith__sim_host_of(udp->head.rt);
+    struct kith_sim_host *host = kith__sim_host_of(udp->head.rt);
+    struct sim_interface *interface;
 
     *from = udp->head.local;
     if (transmit->local.family != KITH_FAMILY_NONE && !ip_is_zero(&transmit->local))
         memcpy(from->ip, transmit->local.ip, sizeof from->ip);
     if (ip_is_loopback(&transmit->remote)) {
         memcpy(from->ip, transmit->remote.ip, sizeof from->ip);
-        return true;
+        return &host->interfaces[0];
     }
+    if (!ip_is_zero(from))
+        return kith__sim_interface_of(host, from);
+    if ((interface = kith__sim_route(host, &transmit->remote)) == NULL)
+        return NULL;
     for (size_t i = 0; ip_is_zero(from) && i < KITH_SIM_HOST_ADDRS_MAX; i++)
-        if (host->options.addrs[i].family == from->family)
-            memcpy(from->ip, host->options.addrs[i].ip, sizeof from->ip);
-    return host_has(host, from);
+        if (interface->options.addrs[i].family == from->family)
+            memcpy(from->ip, interface->options.addrs[i].ip, sizeof from->ip);
+    return interface;
 }
 
 static void send_datagram(struct sim_udp *udp, const struct kith_quic_transmit *transmit,
-                          const struct kith_sockaddr *from, const uint8_t *bytes, size_t size)
+                          const struct kith_sockaddr *from, struct sim_interface *interface, const uint8_t *bytes,
+                          size_t size)
 {
-    struct kith_sim_host *host = kith__sim_host_of(udp->head.rt);
+    struct kith_sim_host *host = interface->host;
     struct kith_sim *sim = host->sim;
-    size_t mtu = host->options.interface_mtu != 0 ? host->options.interface_mtu : 65535;
+    size_t mtu = interface->options.mtu != 0 ? interface->options.mtu : 65535;
     struct sim_packet *packet;
 
     if (size + (from->family == KITH_FAMILY_V4 ? HEADERS_V4 : HEADERS_V6) > mtu) {
@@ -398,17 +393,19 @@ static void send_datagram(struct sim_udp *udp, const struct kith_quic_transmit *
     }
     packet->from = *from;
     packet->to = transmit->remote;
-    packet->sender = host;
+    packet->sender = interface;
     packet->ecn = transmit->ecn & 3;
     trace_packet(sim, packet);
     if (host->is_down) {
         DROP(sim, packet, down);
-    } else if (ip_is_loopback(&packet->to) || host_has(host, &packet->to)) {
-        packet->receiver = host;
+    } else if (ip_is_loopback(&packet->to) || kith__sim_interface_of(host, &packet->to) != NULL) {
+        packet->receiver = interface;
+        packet->is_inside = true;
         packet->hop = SIM_HOP_ARRIVED;
         kith__sim_event_set(sim, &packet->event, sim->now_ns);
     } else {
-        pass(sim, &host->options.up, &host->up, packet, SIM_HOP_LEFT_HOST);
+        kith__sim_firewall_out(interface, packet);
+        pass(sim, &interface->options.up, &interface->up, packet, SIM_HOP_LEFT_HOST);
     }
 }
 
@@ -417,15 +414,16 @@ void kith__sim_udp_send(struct kith_rt_udp *head, const struct kith_quic_transmi
     struct sim_udp *udp = (struct sim_udp *)head;
     struct kith_sim_host *host = kith__sim_host_of(head->rt);
     size_t segment = transmit->segment_size != 0 ? transmit->segment_size : transmit->size;
+    struct sim_interface *interface;
     struct kith_sockaddr from;
 
     head->stats.sent_calls++;
-    if (!choose_source(udp, transmit, &from)) {
+    if ((interface = choose_source(udp, transmit, &from)) == NULL) {
         head->stats.drop_unreachable += kith__rt_segments(transmit->size, segment);
         return;
     }
     for (size_t at = 0; at < transmit->size; at += segment)
-        send_datagram(udp, transmit, &from, bytes + at, KITH_MIN(segment, transmit->size - at));
+        send_datagram(udp, transmit, &from, interface, bytes + at, KITH_MIN(segment, transmit->size - at));
     if (kith__sim_chance(host->sim, host->options.block_ppm)) {
         head->is_blocked = true;
         head->stats.blocked++;
@@ -574,7 +572,7 @@ int kith__sim_udp_open(struct kith_rt *rt, const struct kith_rt_udp_options *opt
     struct sim_udp *udp;
     int err;
 
-    if (!ip_is_zero(&local) && !ip_is_loopback(&local) && !host_has(host, &local))
+    if (!ip_is_zero(&local) && !ip_is_loopback(&local) && kith__sim_interface_of(host, &local) == NULL)
         return KITH_ERR_UNREACHABLE;
     if ((err = choose_port(host, &local)) != 0)
         return err;

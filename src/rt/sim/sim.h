@@ -9,6 +9,10 @@
  * receiver's NAT and of the receiver. Hosts behind the same NAT reach each other without it. TCP streams take the delay of
  * these links and nothing else of them. Files live in memory, one file system a host.
  *
+ * A host has one interface or several, each with links, addresses and a NAT of its own (a phone: Wi-Fi and cellular). A
+ * datagram leaves by the interface that has its source address; without one, by the first that is up and has an address of
+ * the family, except that a neighbour behind the same NAT is reached there. NATs are for IPv4; IPv6 has firewalls.
+ *
  * Order of events: by time, then by creation. All datagrams that reach a socket at one instant arrive as one batch, merged
  * as GRO does it.
  */
@@ -24,8 +28,10 @@ struct kith_sim_nat;  /* owned by the world */
 enum {
     KITH_SIM_HOSTS_MAX = 4096,
     KITH_SIM_NATS_MAX = 4096,
-    KITH_SIM_HOST_ADDRS_MAX = 4,
+    KITH_SIM_HOST_ADDRS_MAX = 4, /* of an interface */
+    KITH_SIM_INTERFACES_MAX = 8, /* of a host */
     KITH_SIM_BLACKOUTS_MAX = 4,
+    KITH_SIM_BLACKHOLES_MAX = 64,
     KITH_SIM_NAT_MAPPINGS_MAX = 4096, /* per NAT; the oldest goes when full */
     KITH_SIM_PARTITIONS_MAX = 256
 };
@@ -45,8 +51,9 @@ struct kith_sim_link {
     uint32_t mark_ppm; /* ECN: this share is marked anyway */
     bool bleaches_ecn; /* ECN bits are cleared */
     size_t mtu;        /* IP packets above this vanish (IPv4 + 28, IPv6 + 48 bytes); 0 = unlimited */
+    bool is_cut;       /* nothing passes, and nobody is told */
     struct {
-        uint64_t from_ns, until_ns; /* nothing passes in [from, until) */
+        uint64_t from_ns, until_ns; /* the same in [from, until) */
     } blackouts[KITH_SIM_BLACKOUTS_MAX];
 };
 
@@ -60,15 +67,35 @@ enum kith_sim_nat_kind {
 struct kith_sim_nat_options {
     struct kith_sockaddr outer; /* public address; port: the first outer port is above it (0: 20000) */
     uint8_t mapping, filtering; /* enum kith_sim_nat_kind */
-    bool hairpins;              /* inner hosts may use the outer address */
+    bool hairpins;              /* inner hosts may use the outer address; they see outer sources (RFC 4787, 6) */
+    bool preserves_ports;       /* the outer port is the inner one if no other mapping has it (RFC 4787, 4.2.1) */
+    bool inbound_refreshes;     /* incoming datagrams keep a mapping alive too; outgoing ones do always */
     uint64_t mapping_ns;        /* a mapping unused for so long goes; 0 = never */
     struct kith_sim_link up, down;
 };
 
+/** A stateful packet filter of an interface: only those may send who were written to. */
+struct kith_sim_firewall {
+    bool is_on;
+    uint8_t filtering; /* enum kith_sim_nat_kind: who else may answer */
+    uint64_t hold_ns;  /* how long a datagram opens the way for; 0 = for ever */
+};
+
+struct kith_sim_interface_options {
+    const char *name;                                    /* at most 15 bytes; copied; NULL: sim0, sim1, ... */
+    struct kith_sockaddr addrs[KITH_SIM_HOST_ADDRS_MAX]; /* port 0; unused: family NONE */
+    struct kith_sim_nat *nat;                            /* for its IPv4 addresses; NULL: none */
+    struct kith_sim_firewall firewall;
+    struct kith_sim_link up, down;
+    size_t mtu; /* above it a send counts as too_large; 0 = 65,535 */
+};
+
+/** With the options of the first interface (sim0); kith__sim_interface_add makes more. */
 struct kith_sim_host_options {
     const char *name;                                    /* for traces; at most 31 bytes; copied */
     struct kith_sockaddr addrs[KITH_SIM_HOST_ADDRS_MAX]; /* port 0; unused: family NONE */
     struct kith_sim_nat *nat;                            /* for its IPv4 addresses; NULL: none */
+    struct kith_sim_firewall firewall;
     struct kith_sim_link up, down;
     size_t interface_mtu; /* above it a send counts as too_large; 0 = 65,535 */
     uint32_t block_ppm;   /* this share of sends leaves the socket blocked for block_ns */
@@ -82,12 +109,14 @@ struct kith_sim_host_options {
     X(loss)      /* the link's loss_ppm */                                                                             \
     X(queue)     /* queue_size */                                                                                      \
     X(mtu)       /* link mtu */                                                                                        \
-    X(blackout)  /* a blackout window */                                                                               \
+    X(blackout)  /* is_cut or a blackout window */                                                                     \
     X(partition) /* kith__sim_set_partition */                                                                         \
+    X(blackhole) /* kith__sim_set_blackhole */                                                                         \
     X(no_route)  /* nobody has the address */                                                                          \
     X(no_socket) /* no socket on the port */                                                                           \
     X(nat)       /* filtered, or no mapping */                                                                         \
-    X(down)      /* the host is down */                                                                                \
+    X(firewall)  /* nobody wrote to that address before */                                                             \
+    X(down)      /* the host or the interface is down */                                                               \
     X(no_memory) /* the allocator of the world or the host said no */
 
 struct kith_sim_stats {
@@ -122,20 +151,49 @@ KITH_MUST_USE int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim
 struct kith_rt *kith__sim_rt(struct kith_sim_host *host);
 struct kith_sim *kith__sim_of(struct kith_rt *rt);
 
+/** Adds an interface, up. It gets the next index from 1 on. Errors: LIMIT, INVALID (a taken address), NOMEM. */
+KITH_MUST_USE int kith__sim_interface_add(struct kith_sim_host *host, const struct kith_sim_interface_options *options,
+                                          unsigned *index);
+/**
+ * Takes an interface down or up. Down: its addresses are not listed, nothing leaves or arrives by it, the firewall forgets.
+ * The addresses stay its own. Watches are told in the same instant.
+ */
+void kith__sim_interface_set_up(struct kith_sim_host *host, unsigned index, bool is_up);
+/** Gives an interface other addresses in place of all it has. Watches are told. Errors: INVALID (taken), LIMIT, NOMEM. */
+KITH_MUST_USE int kith__sim_interface_set_addrs(struct kith_sim_host *host, unsigned index,
+                                                const struct kith_sockaddr *addrs, size_t count);
+struct kith_sockaddr kith__sim_interface_addr(const struct kith_sim_host *host, unsigned index, size_t which);
+
 /** The links, to change them at any time: what is under way keeps its old fate. */
+struct kith_sim_link *kith__sim_interface_uplink(struct kith_sim_host *host, unsigned index);
+struct kith_sim_link *kith__sim_interface_downlink(struct kith_sim_host *host, unsigned index);
+/** Those of the first interface. */
 struct kith_sim_link *kith__sim_host_up(struct kith_sim_host *host);
 struct kith_sim_link *kith__sim_host_down(struct kith_sim_host *host);
 struct kith_sim_link *kith__sim_nat_up(struct kith_sim_nat *nat);
 struct kith_sim_link *kith__sim_nat_down(struct kith_sim_nat *nat);
-/** Forgets all mappings, as a reboot does: the next datagram gets another outer port. */
+/** Forgets all mappings but forwarded ports, as a reboot does: the next datagram gets another outer port. */
 void kith__sim_nat_rebind(struct kith_sim_nat *nat);
 /** Gives the NAT another outer address, and forgets all mappings. Errors: INVALID (taken). */
 KITH_MUST_USE int kith__sim_nat_move(struct kith_sim_nat *nat, const struct kith_sockaddr *outer);
+/**
+ * Forwards an outer port to an inner address for good: anyone may send there, and what that address sends leaves with this
+ * port. Errors: INVALID (the port is taken), NOMEM.
+ */
+KITH_MUST_USE int kith__sim_nat_forward(struct kith_sim_nat *nat, uint16_t outer_port,
+                                        const struct kith_sockaddr *inner);
 /** Switches a host off (nothing arrives, nothing leaves, it gets no turns) and on. */
 void kith__sim_host_set_down(struct kith_sim_host *host, bool is_down);
 /** Cuts or restores the way between two hosts, both directions. Errors: LIMIT. */
 KITH_MUST_USE int kith__sim_set_partition(struct kith_sim *sim, struct kith_sim_host *a, struct kith_sim_host *b,
                                           bool is_cut);
+
+/**
+ * Makes datagrams from one address to another vanish in this direction only, or pass again. Addresses as the core sees them
+ * (outside of NATs); port 0: any port; family NONE: any address. Errors: LIMIT.
+ */
+KITH_MUST_USE int kith__sim_set_blackhole(struct kith_sim *sim, const struct kith_sockaddr *from,
+                                          const struct kith_sockaddr *to, bool is_on);
 
 /* ---- Time ---- */
 

@@ -179,32 +179,36 @@ static struct sim_listener *find_listener(struct kith_sim_host *host, const stru
     return NULL;
 }
 
-/** The host that a stream leads to: itself for unix and loopback, else by address, in the core or behind its own NAT. */
-static struct kith_sim_host *find_host(struct kith_sim_host *host, const struct kith_rt_stream_addr *to)
+/** Where a stream leads to: to ourselves for unix and loopback, else by address, in the core or behind our own NAT. */
+static struct sim_interface *find_interface(struct kith_sim_host *host, const struct kith_rt_stream_addr *to)
 {
     static const uint8_t v6_loopback[16] = { [15] = 1 };
+    struct sim_interface *route;
     struct sim_owner *owner;
 
     if (to->unix_path != NULL || (to->ip.family == KITH_FAMILY_V4 && to->ip.ip[0] == 127) ||
         (to->ip.family == KITH_FAMILY_V6 && memcmp(to->ip.ip, v6_loopback, sizeof v6_loopback) == 0))
-        return host;
-    owner = kith__sim_address_find(host->sim, kith__sim_scope(host, &to->ip), &to->ip);
+        return &host->interfaces[0];
+    route = kith__sim_route(host, &to->ip);
+    owner = route != NULL ? kith__sim_neighbour(route, &to->ip) : NULL;
     if (owner == NULL)
         owner = kith__sim_address_find(host->sim, 0, &to->ip);
-    return owner != NULL ? owner->host : NULL;
+    return owner != NULL ? owner->interface : NULL;
 }
 
 /** A connection attempt comes to its end, at once for both sides. */
 static int meet(struct sim_stream *stream)
 {
-    struct kith_sim_host *to = find_host(host_of(stream), &stream->to);
+    struct sim_interface *interface = find_interface(host_of(stream), &stream->to);
+    struct kith_sim_host *to;
     struct sim_listener *listener;
     struct sim_stream *other;
     int err;
 
-    if (to == NULL)
+    if (interface == NULL)
         return KITH_ERR_UNREACHABLE;
-    if (to->is_down)
+    to = interface->host;
+    if (to->is_down || (to != host_of(stream) && !interface->is_up))
         return KITH_ERR_TIMEOUT;
     if ((listener = find_listener(to, &stream->to)) == NULL)
         return stream->to.unix_path != NULL ? KITH_ERR_NOT_FOUND : KITH_ERR_REFUSED;
@@ -238,7 +242,8 @@ static void on_open(struct kith_sim *sim, struct sim_event *event)
 static int sim_stream_connect(struct kith_rt *rt, const struct kith_rt_stream_addr *to,
                               const struct kith_rt_stream_events *events, struct kith_rt_stream **out)
 {
-    struct kith_sim_host *host = kith__sim_host_of(rt), *there = find_host(host, to);
+    struct kith_sim_host *host = kith__sim_host_of(rt);
+    struct sim_interface *there = find_interface(host, to), *here = kith__sim_route(host, &to->ip);
     struct sim_stream *stream;
     int err = stream_new(rt, events, &stream);
 
@@ -249,8 +254,8 @@ static int sim_stream_connect(struct kith_rt *rt, const struct kith_rt_stream_ad
         snprintf(stream->unix_path, sizeof stream->unix_path, "%s", to->unix_path);
         stream->to.unix_path = stream->unix_path;
     }
-    if (there != NULL && there != host)
-        stream->delay_ns = host->options.up.delay_ns + there->options.down.delay_ns;
+    if (there != NULL && here != NULL && there->host != host)
+        stream->delay_ns = here->options.up.delay_ns + there->options.down.delay_ns;
     kith__sim_event_set(host->sim, &stream->open, host->sim->now_ns + 2 * stream->delay_ns); /* one round trip */
     *out = &stream->head;
     return 0;

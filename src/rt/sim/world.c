@@ -50,6 +50,7 @@ static void host_turn(struct kith_sim_host *host)
     host->is_in_turn = true;
     host->turns++;
     kith__rt_fire_timers(&host->rt, host->sim->now_ns);
+    kith__sim_watches_tell(host);
     kith__sim_udp_deliver(host);
     if (host->was_woken) {
         host->was_woken = false;
@@ -64,7 +65,7 @@ static void sim_rt_free(struct kith_rt *rt)
     struct kith_sim_host *host = kith__sim_host_of(rt);
 
     KITH_ASSERT(kith__list_is_empty(&host->sockets) && kith__list_is_empty(&host->listeners));
-    KITH_ASSERT(rt->timer_count == 0 && !host->is_in_turn);
+    KITH_ASSERT(kith__list_is_empty(&host->watches) && rt->timer_count == 0 && !host->is_in_turn);
     rt->hooks = (struct kith_rt_hooks) { 0 };
 }
 
@@ -139,18 +140,6 @@ static void sim_rt_wake(struct kith_rt *rt)
     kith__sim_host_ready(host);
 }
 
-static int sim_rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count)
-{
-    struct kith_sim_host *host = kith__sim_host_of(rt);
-    size_t kept = 0;
-
-    for (size_t i = 0; i < KITH_SIM_HOST_ADDRS_MAX && kept < cap; i++)
-        if (host->options.addrs[i].family != KITH_FAMILY_NONE)
-            out[kept++] = (struct kith_rt_interface) { .addr = host->options.addrs[i], .name = "sim0" };
-    *count = kept;
-    return 0;
-}
-
 /* ---- Names: numbers, and the names of hosts ---- */
 
 struct sim_resolve {
@@ -176,6 +165,17 @@ static void on_resolved(struct kith_sim *sim, struct sim_event *event)
     kith__sim_host_ready(kith__sim_host_of(copy.head.rt));
 }
 
+static void resolve_take(struct kith_sim_host *host, struct sim_resolve *resolve)
+{
+    struct kith_rt_interface listed[KITH_SIM_HOST_ADDRS_MAX];
+    size_t count = 0;
+    int err = kith__sim_rt_interfaces(&host->rt, listed, KITH_SIM_HOST_ADDRS_MAX - resolve->count, &count);
+
+    KITH_ASSERT(err == 0);
+    for (size_t i = 0; i < count; i++)
+        resolve->addrs[resolve->count++] = listed[i].addr;
+}
+
 static void resolve_find(struct kith_sim *sim, const char *name, struct sim_resolve *resolve)
 {
     char text[KITH_SOCKADDR_TEXT_SIZE + 256];
@@ -188,9 +188,8 @@ static void resolve_find(struct kith_sim *sim, const char *name, struct sim_reso
         {
             struct kith_sim_host *host = KITH_CONTAINER(node, struct kith_sim_host, node);
 
-            for (size_t i = 0; strcmp(host->name, name) == 0 && i < KITH_SIM_HOST_ADDRS_MAX; i++)
-                if (host->options.addrs[i].family != KITH_FAMILY_NONE && resolve->count < KITH_SIM_HOST_ADDRS_MAX)
-                    resolve->addrs[resolve->count++] = host->options.addrs[i];
+            if (strcmp(host->name, name) == 0)
+                resolve_take(host, resolve);
         }
     }
     for (size_t i = 0; i < resolve->count; i++)
@@ -236,7 +235,9 @@ static const struct kith_rt_ops *ops_table(void)
         .udp_open = kith__sim_udp_open,
         .udp_close = kith__sim_udp_close,
         .udp_send = kith__sim_udp_send,
-        .interfaces = sim_rt_interfaces,
+        .interfaces = kith__sim_rt_interfaces,
+        .watch_open = kith__sim_watch_open,
+        .watch_close = kith__sim_watch_close,
         .resolve = sim_rt_resolve,
         .resolve_cancel = sim_rt_resolve_cancel,
     };
@@ -282,13 +283,7 @@ int kith__sim_new(const struct kith_mem *mem, const struct kith_log *log, uint64
 static void host_free(struct kith_sim_host *host)
 {
     sim_rt_free(&host->rt);
-    for (size_t i = 0; i < KITH_SIM_HOST_ADDRS_MAX; i++) {
-        const struct kith_sockaddr *addr = &host->options.addrs[i];
-
-        if (addr->family != KITH_FAMILY_NONE &&
-            kith__sim_address_find(host->sim, kith__sim_scope(host, addr), addr) == &host->owner)
-            kith__sim_address_remove(host->sim, kith__sim_scope(host, addr), addr);
-    }
+    kith__sim_interfaces_dispose(host);
     kith__list_remove(&host->ready);
     kith__list_remove(&host->node);
     kith__sim_event_remove(host->sim, &host->timer);
@@ -325,8 +320,14 @@ static void on_timer(struct kith_sim *sim, struct sim_event *event)
 int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim_host_options *options, struct kith_sim_host **out)
 {
     const struct kith_mem *mem = options->mem != NULL ? options->mem : sim->mem;
+    struct kith_sim_interface_options first = { .nat = options->nat,
+                                                .firewall = options->firewall,
+                                                .up = options->up,
+                                                .down = options->down,
+                                                .mtu = options->interface_mtu };
     struct kith_sim_host *host;
     struct kith_random random;
+    unsigned index;
     int err;
 
     if (sim->host_count == KITH_SIM_HOSTS_MAX)
@@ -337,7 +338,6 @@ int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim_host_options 
     host->options = *options;
     snprintf(host->name, sizeof host->name, "%s", options->name != NULL ? options->name : "");
     host->options.name = host->name;
-    host->owner.host = host;
     host->next_port = 40000;
     /* A generator of its own: what one host draws does not depend on how often another one does. */
     kith__prng_init(&host->prng, kith__prng_next(&sim->prng));
@@ -346,18 +346,13 @@ int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim_host_options 
     kith__list_init(&host->ready);
     kith__list_init(&host->sockets);
     kith__list_init(&host->listeners);
+    kith__list_init(&host->watches);
     kith__list_push_back(&sim->hosts, &host->node);
     kith__heap_node_init(&host->timer.node);
-    if ((err = kith__sim_event_add(sim, &host->timer, on_timer)) != 0 || (err = kith__sim_fs_init(host)) != 0)
+    memcpy(first.addrs, options->addrs, sizeof first.addrs);
+    if ((err = kith__sim_event_add(sim, &host->timer, on_timer)) != 0 || (err = kith__sim_fs_init(host)) != 0 ||
+        (err = kith__sim_interface_add(host, &first, &index)) != 0)
         goto fail;
-    for (size_t i = 0; i < KITH_SIM_HOST_ADDRS_MAX; i++) {
-        const struct kith_sockaddr *addr = &host->options.addrs[i];
-
-        if (addr->family == KITH_FAMILY_NONE)
-            continue;
-        if ((err = kith__sim_address_add(sim, kith__sim_scope(host, addr), addr, &host->owner)) != 0)
-            goto fail;
-    }
     sim->host_count++;
     *out = host;
     return 0;
@@ -378,12 +373,12 @@ struct kith_sim *kith__sim_of(struct kith_rt *rt)
 
 struct kith_sim_link *kith__sim_host_up(struct kith_sim_host *host)
 {
-    return &host->options.up;
+    return kith__sim_interface_uplink(host, 0);
 }
 
 struct kith_sim_link *kith__sim_host_down(struct kith_sim_host *host)
 {
-    return &host->options.down;
+    return kith__sim_interface_downlink(host, 0);
 }
 
 void kith__sim_host_set_down(struct kith_sim_host *host, bool is_down)
@@ -415,6 +410,31 @@ int kith__sim_set_partition(struct kith_sim *sim, struct kith_sim_host *a, struc
         return KITH_ERR_LIMIT;
     sim->partitions[sim->partition_count].a = a;
     sim->partitions[sim->partition_count++].b = b;
+    return 0;
+}
+
+static bool is_blackhole(const struct kith_sim *sim, size_t i, const struct kith_sockaddr *from,
+                         const struct kith_sockaddr *to)
+{
+    return kith_sockaddr_equal(&sim->blackholes[i].from, from) && kith_sockaddr_equal(&sim->blackholes[i].to, to);
+}
+
+int kith__sim_set_blackhole(struct kith_sim *sim, const struct kith_sockaddr *from, const struct kith_sockaddr *to,
+                            bool is_on)
+{
+    for (size_t i = 0; i < sim->blackhole_count; i++) {
+        if (!is_blackhole(sim, i, from, to))
+            continue;
+        if (!is_on)
+            sim->blackholes[i] = sim->blackholes[--sim->blackhole_count];
+        return 0;
+    }
+    if (!is_on)
+        return 0;
+    if (sim->blackhole_count == KITH_SIM_BLACKHOLES_MAX)
+        return KITH_ERR_LIMIT;
+    sim->blackholes[sim->blackhole_count].from = *from;
+    sim->blackholes[sim->blackhole_count++].to = *to;
     return 0;
 }
 

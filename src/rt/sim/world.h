@@ -8,6 +8,7 @@
 #include "rt/sim/sim.h"
 
 enum {
+    SIM_CONTACTS_MAX = 32,       /* of a mapping or a firewall; when full the one unused for longest goes */
     SIM_PACKET_INSIDE = 2048,    /* larger datagrams get memory of their own */
     SIM_SCRATCH_SIZE = 512 << 10 /* where datagrams of one batch are merged */
 };
@@ -28,17 +29,39 @@ struct sim_packet {
     struct sim_event event;
     struct kith_list node; /* in a socket's queue or the pool */
     struct kith_sockaddr from, to;
-    struct kith_sim_host *sender, *receiver; /* receiver: once known */
+    struct sim_interface *sender, *receiver; /* receiver: once known */
     uint8_t hop, ecn;                        /* hop: enum sim_hop, what the arrival event does */
+    bool is_inside;                          /* to the host itself: it passes no link */
     uint8_t *bytes;                          /* inside, or of its own */
     size_t size;
     uint8_t inside[SIM_PACKET_INSIDE];
 };
 
-/** Who has an address. */
+/** Who has an address: one of the two. */
 struct sim_owner {
-    struct kith_sim_host *host;
+    struct sim_interface *interface;
     struct kith_sim_nat *nat;
+};
+
+/** Someone who was written to. */
+struct sim_contact {
+    struct kith_sockaddr remote;
+    uint64_t used_ns;
+};
+
+struct sim_contacts {
+    struct sim_contact at[SIM_CONTACTS_MAX];
+    uint32_t count;
+};
+
+struct sim_interface {
+    struct kith_sim_host *host;
+    struct sim_owner owner;
+    struct kith_sim_interface_options options;
+    char name[KITH_RT_INTERFACE_NAME_SIZE];
+    struct sim_link_state up, down;
+    struct sim_contacts contacts; /* of the firewall */
+    bool is_up;
 };
 
 struct sim_udp {
@@ -53,9 +76,9 @@ struct sim_udp {
 struct sim_nat_mapping {
     struct kith_sockaddr inner, remote; /* remote: as far as the mapping kind looks at it */
     uint16_t outer_port;
+    bool is_fixed; /* a forwarded port: anyone may use it, and it stays */
     uint64_t used_ns;
-    struct kith_sockaddr contacts[16]; /* who was written to; a ring */
-    uint32_t contact_count;
+    struct sim_contacts contacts;
 };
 
 struct kith_sim_nat {
@@ -76,12 +99,12 @@ struct kith_sim_host {
     struct kith_rt rt; /* first: kith__sim_of and the table cast */
     struct kith_sim *sim;
     struct kith_list node, ready; /* ready: in sim->ready while a turn is due */
-    struct sim_owner owner;
     struct sim_event timer;
-    struct kith_sim_host_options options;
+    struct kith_sim_host_options options; /* those of the first interface are in there only at the start */
     char name[32];
-    struct sim_link_state up, down;
-    struct kith_list sockets;
+    struct sim_interface interfaces[KITH_SIM_INTERFACES_MAX];
+    size_t interface_count;
+    struct kith_list sockets, watches;
     uint16_t next_port;
     bool is_down, was_woken, is_in_turn;
     uint64_t turns;
@@ -107,6 +130,10 @@ struct kith_sim {
         struct kith_sim_host *a, *b;
     } partitions[KITH_SIM_PARTITIONS_MAX];
     size_t partition_count;
+    struct {
+        struct kith_sockaddr from, to;
+    } blackholes[KITH_SIM_BLACKHOLES_MAX];
+    size_t blackhole_count;
     struct kith_sim_stats stats;
     uint64_t hash;
     char why[256];
@@ -139,10 +166,33 @@ int kith__sim_address_add(struct kith_sim *sim, uint32_t scope, const struct kit
                           struct sim_owner *owner);
 struct sim_owner *kith__sim_address_find(struct kith_sim *sim, uint32_t scope, const struct kith_sockaddr *addr);
 void kith__sim_address_remove(struct kith_sim *sim, uint32_t scope, const struct kith_sockaddr *addr);
-static inline uint32_t kith__sim_scope(const struct kith_sim_host *host, const struct kith_sockaddr *addr)
-{
-    return host->options.nat != NULL && addr->family == KITH_FAMILY_V4 ? host->options.nat->scope : 0;
-}
+
+/** Gives up all addresses of a host's interfaces. */
+void kith__sim_interfaces_dispose(struct kith_sim_host *host);
+bool kith__sim_interface_has(const struct sim_interface *interface, const struct kith_sockaddr *addr);
+/** The interface that is up and has this address; NULL. */
+struct sim_interface *kith__sim_interface_of(struct kith_sim_host *host, const struct kith_sockaddr *addr);
+/** Who has the address behind the interface's NAT; NULL: nobody, or there is no NAT. */
+struct sim_owner *kith__sim_neighbour(const struct sim_interface *interface, const struct kith_sockaddr *addr);
+/** By which interface a datagram without a source address leaves; NULL: by none. */
+struct sim_interface *kith__sim_route(struct kith_sim_host *host, const struct kith_sockaddr *to);
+int kith__sim_rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
+int kith__sim_watch_open(struct kith_rt *rt, const struct kith_rt_watch *head, struct kith_rt_watch **out);
+void kith__sim_watch_close(struct kith_rt_watch *head);
+/** Watches are due. */
+void kith__sim_interfaces_changed(struct kith_sim_host *host);
+/** Calls the watches that are due. */
+void kith__sim_watches_tell(struct kith_sim_host *host);
+
+/** As much of a remote address as the kind (enum kith_sim_nat_kind) looks at. */
+struct kith_sockaddr kith__sim_part_of(const struct kith_sockaddr *remote, uint8_t kind);
+/** Someone is written to; may one who writes enter; hold_ns 0: for ever. */
+void kith__sim_contacts_note(struct sim_contacts *contacts, const struct kith_sockaddr *remote, uint64_t now_ns);
+bool kith__sim_contacts_allow(const struct sim_contacts *contacts, const struct kith_sockaddr *from, uint8_t filtering,
+                              uint64_t now_ns, uint64_t hold_ns);
+/** The firewall sees a datagram leave; true if this one may enter. */
+void kith__sim_firewall_out(struct sim_interface *interface, const struct sim_packet *packet);
+bool kith__sim_firewall_in(struct sim_interface *interface, const struct sim_packet *packet);
 
 /** NAT: true if the packet goes on, with from or to changed. */
 bool kith__sim_nat_out(struct kith_sim_nat *nat, struct sim_packet *packet);

@@ -140,6 +140,8 @@ static const struct kith_rt_ops *ops_table(void)
         .udp_close = kith__uv_udp_close,
         .udp_send = kith__uv_udp_send,
         .interfaces = kith__uv_interfaces,
+        .watch_open = kith__uv_watch_open,
+        .watch_close = kith__uv_watch_close,
         .resolve = kith__uv_resolve,
         .resolve_cancel = kith__uv_resolve_cancel,
     };

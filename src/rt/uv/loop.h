@@ -45,6 +45,8 @@ void kith__uv_udp_send(struct kith_rt_udp *udp, const struct kith_quic_transmit 
 /** Frees the shared buffers; no socket is open. */
 void kith__uv_receive_free(struct kith_uv *uv);
 int kith__uv_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
+int kith__uv_watch_open(struct kith_rt *rt, const struct kith_rt_watch *head, struct kith_rt_watch **out);
+void kith__uv_watch_close(struct kith_rt_watch *watch);
 int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out);
 void kith__uv_resolve_cancel(struct kith_rt_resolve *resolve);
 /** Fills in the stream and the file part of the table. */

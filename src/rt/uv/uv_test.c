@@ -1,13 +1,18 @@
-#define _GNU_SOURCE 1 /* mkdtemp */
+#define _GNU_SOURCE 1 /* mkdtemp, unshare */
 #include "base/test.h"
 #include "rt/uv/uv.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { LIMIT_S = 20 }; /* a hang guard, not a measure: nothing asserts how long anything took */
@@ -462,4 +467,48 @@ KITH_TEST(uv_numeric_names_resolve_and_a_cancelled_lookup_stays_silent)
     KITH_CHECK_EQ(kith__rt_resolve(rt, "", 80, on_answer, &answer, &resolve), KITH_ERR_INVALID);
     kith__rt_free(rt);
     KITH_CHECK(!silent.is_done);
+}
+
+/* ---- Changes of addresses ---- */
+
+static void on_change(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/** Takes the loopback interface of this network namespace up. */
+static void loopback_up(void)
+{
+    struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    KITH_CHECK(fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &request) == 0);
+    close(fd);
+}
+
+KITH_TEST(uv_watch_tells_of_an_interface_that_comes_up)
+{
+    struct kith_rt_watch *watch = NULL;
+    struct kith_rt *rt = rt_new(NULL);
+    bool has_changed = false;
+    int status = 0;
+    pid_t child;
+
+    KITH_CHECK_EQ(kith__rt_watch_open(rt, on_change, &has_changed, &watch), 0);
+    kith__rt_watch_close(watch);
+    kith__rt_free(rt);
+    if ((child = fork()) == 0) { /* an empty network of its own, where that is allowed */
+        if (unshare(CLONE_NEWNET) != 0)
+            _exit(0);
+        rt = rt_new(NULL);
+        KITH_CHECK_EQ(kith__rt_watch_open(rt, on_change, &has_changed, &watch), 0);
+        KITH_CHECK_EQ(kith__rt_run(rt, &has_changed, kith__rt_now(rt) + KITH_NS_PER_MS), KITH_ERR_TIMEOUT);
+        loopback_up();
+        run_until(rt, &has_changed);
+        kith__rt_watch_close(watch);
+        kith__rt_free(rt);
+        _exit(0);
+    }
+    KITH_CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    KITH_CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
