@@ -20,6 +20,9 @@
  * endpoint, or wait. The log function is the one exception: it may be called from the context's own thread, and must not
  * call back into kith.
  *
+ * After fork, only the parent may go on with what was made before; the child may not even give it back: it would speak for the
+ * parent, with its keys. (exec is fine: no descriptor is passed on.)
+ *
  * Handles that the caller has are given back with their free function (an incoming: with one of its answers), in any
  * order, also after the endpoint was closed or the context freed: they are then empty shells whose calls fail with
  * KITH_ERR_CLOSED. Calls on a closed endpoint or a freed context themselves are not allowed.

@@ -47,7 +47,7 @@ struct kith_quic_transport {
     uint64_t idle_timeout_ns; /* 30 s; 0 = none. The smaller of both sides' counts */
     uint64_t keep_alive_ns;   /* 5 s; 0 = none. A PING after this long without sending anything ack-eliciting */
     uint64_t data_max;        /* connection receive window, bytes. 2^62-1: MAX_DATA is never needed */
-    uint64_t stream_data_max; /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_max_auto */
+    uint64_t stream_data_max; /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_auto_max */
     uint64_t stream_data_auto_max; /* the receive window grows up to this as the round trip asks for it; 0 = never */
     /**
      * How much the windows of all streams of a connection may grow together: 32 MiB. What unread stream data a peer can

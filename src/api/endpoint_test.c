@@ -79,6 +79,10 @@ KITH_TEST(endpoint_checks_transport_settings)
     transport.udp_size_max = 9000;
     PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
     kith_quic_transport_defaults(&transport);
+    transport.max_ack_delay_ns = 1500000; /* goes out as 1 ms */
+    transport.min_ack_delay_ns = 1400000;
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_INVALID);
+    kith_quic_transport_defaults(&transport);
     transport.data_max = transport.stream_data_max = transport.idle_timeout_ns = transport.keep_alive_ns = UINT64_MAX;
     transport.send_buffer_max = transport.stream_data_auto_max = UINT64_MAX;
     transport.datagram_send_max = transport.datagram_receive_max = UINT64_MAX;

@@ -52,7 +52,8 @@ int kith__conn_check_transport(const struct kith_quic_transport *config)
         config->congestion > KITH_QUIC_NEWRENO || config->initial_rtt_ns == 0 ||
         config->streams_bidi_max > UINT64_C(1) << 60 || config->streams_uni_max > UINT64_C(1) << 60 ||
         config->max_ack_delay_ns >= (UINT64_C(1) << 14) * KITH_NS_PER_MS ||
-        config->min_ack_delay_ns > config->max_ack_delay_ns)
+        /* As they go out, in whole units: the other side refuses a minimum above the maximum. */
+        config->min_ack_delay_ns / KITH_NS_PER_US > config->max_ack_delay_ns / KITH_NS_PER_MS * 1000)
         return KITH_ERR_INVALID;
     return 0;
 }
