@@ -45,7 +45,10 @@ PAIR_TEST(conn_close_tells_code_and_reason_on_both_sides)
     PAIR_CHECK(kith_conn_closed(pair.at_client, 0), KITH_ERR_AGAIN);
     PAIR_CHECK(kith_conn_closed_start(pair.at_server, &closed), 0);
     PAIR_CHECK(kith_accept_stream_start(pair.at_server, true, &accepting), 0);
-    kith_conn_close(pair.at_client, 77, "that is\x1b[1m all", 15);
+    kith_conn_close(pair.at_client, 77,
+                    "that is\x1b[1m all\xc2\x9b"
+                    "2J",
+                    19);
     kith_conn_close(pair.at_client, 78, "again", 5);
     PAIR_CHECK(kith_conn_close_info(pair.at_client, &info), 0);
     KITH_CHECK_EQ(info.code, 77);
@@ -55,11 +58,11 @@ PAIR_TEST(conn_close_tells_code_and_reason_on_both_sides)
     PAIR_CHECK(kith_conn_close_info(pair.at_server, &info), 0);
     KITH_CHECK(info.by_peer && info.is_application);
     KITH_CHECK_EQ(info.code, 77);
-    KITH_CHECK_EQ(info.reason.size, 15);
+    KITH_CHECK_EQ(info.reason.size, 19);
     KITH_CHECK_EQ(info.err, KITH_ERR_CLOSED_BY_PEER);
     PAIR_CHECK(kith_op_wait(accepting, PAIR_LIMIT), KITH_ERR_CLOSED_BY_PEER);
     KITH_CHECK_EQ(kith_error_last()->cause, 77);
-    KITH_CHECK(strstr(kith_error_last()->text, "that is\\x1b[1m all") != NULL);
+    KITH_CHECK(strstr(kith_error_last()->text, "that is\\x1b[1m all\\xc2\\x9b2J") != NULL);
     KITH_CHECK_STR(kith_op_error(accepting)->text, kith_error_last()->text);
     PAIR_CHECK(kith_open_uni(pair.at_server, PAIR_LIMIT, &stream), KITH_ERR_CLOSED_BY_PEER);
     PAIR_CHECK(kith_datagram_send(pair.at_server, "x", 1), KITH_ERR_CLOSED_BY_PEER);

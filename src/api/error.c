@@ -15,10 +15,12 @@ static void escape(const char *from, char *to, size_t to_size)
     bool is_utf8 = kith__utf8_is_valid((const uint8_t *)from, strlen(from));
     size_t used = 0;
 
-    for (; *from != 0 && used + 5 < to_size; from++) {
+    for (; *from != 0 && used + 9 < to_size; from++) {
         uint8_t byte = (uint8_t)*from;
 
-        if ((byte >= 0x20 && byte < 0x7f) || (byte >= 0x80 && is_utf8))
+        if (is_utf8 && byte == 0xc2 && (from[1] & 0xe0) == 0x80) /* U+0080 to U+009F: U+009B is as good as ESC [ */
+            used += (size_t)snprintf(to + used, to_size - used, "\\xc2\\x%02x", (uint8_t) * ++from);
+        else if ((byte >= 0x20 && byte < 0x7f) || (byte >= 0x80 && is_utf8))
             to[used++] = (char)byte;
         else
             used += (size_t)snprintf(to + used, to_size - used, "\\x%02x", byte);

@@ -8,9 +8,14 @@ enum { TEXT_SIZE = 1024 };
 /* Lines carry words of peers: what moves a terminal's cursor, or begins another line, does not get through. */
 static void defuse(char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
+    for (; *text != '\0'; text++) {
+        bool is_c1 = (unsigned char)text[0] == 0xc2 && ((unsigned char)text[1] & 0xe0) == 0x80; /* U+0080 to U+009F */
+
+        if ((unsigned char)*text < ' ' || *text == 0x7f || is_c1)
             *text = '?';
+        if (is_c1)
+            *++text = '?';
+    }
 }
 
 void kith__log(const struct kith_log *log, enum kith_log_level level, const char *part, const char *format, ...)

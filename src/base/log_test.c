@@ -43,4 +43,8 @@ KITH_TEST(log_lines_carry_no_control_characters)
 
     kith__log(&log, KITH_LOG_WARN, "quic", "reason %.*s", 7, "a\n\033[2J\x7f");
     KITH_CHECK_STR(sink.text, "reason a??[2J?");
+    kith__log(&log, KITH_LOG_WARN, "quic", "%s",
+              "\xc2\x9b"
+              "2J gr\xc3\xbc\xc3\x9f \xc2\xa7 \xc2");
+    KITH_CHECK_STR(sink.text, "??2J gr\xc3\xbc\xc3\x9f \xc2\xa7 \xc2");
 }
