@@ -1,10 +1,12 @@
 /*
  * Usage:
  *   plain server ADDRESS:PORT --cert FILE --key FILE [--file FILE] [--mode accept|retry|refuse] [--out DIR] [--key-update N]
+ *         [--instance TEXT]
  *   plain client ADDRESS:PORT --name NAME (--ca FILE | --any) [--path PATH] [--repeat N] [--upload FILE] [--resume]
  *         [--migrate] [--out DIR] [--key-update N]
  *
- * A server answers every request with FILE, until it is killed. A client sends its request N times at once; --resume does it
+ * A server answers every request with FILE, until it is killed; one that is started again with the same --instance resets the
+ * connections of the one before. A client sends its request N times at once; --resume does it
  * all once more over a second connection with the session and the token of the first. --key-update: a new key after N packets.
  * What happens is told on standard output, a line each, with a word in capitals first.
  */
@@ -76,6 +78,8 @@ static bool read_option(const char *word, const char *value, struct plain_option
         options->name = value;
     else if (strcmp(word, "--path") == 0)
         options->path = value;
+    else if (strcmp(word, "--instance") == 0)
+        options->instance = value;
     else if (strcmp(word, "--out") == 0)
         options->out_dir = value;
     else if (strcmp(word, "--repeat") == 0)

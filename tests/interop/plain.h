@@ -35,6 +35,8 @@ extern const uint8_t plain_control[3];
 struct plain_options {
     bool is_server, resume, migrate;
     const char *name, *mode, *out_dir, *path;
+    const char
+        *instance; /* of a server: NULL, or what it shares with the one before it: also its secret follows from it */
     struct kith_sockaddr address;
     struct kith_tls_x509 *x509;
     struct kith_slice file; /* what a server answers, or a client uploads */

@@ -22,7 +22,8 @@ struct plain {
     struct kith_buf session, token;
     struct plain_request *requests; /* all that there were: freed at the end */
     uint64_t opened, done_count, body_size;
-    bool rejoined; /* client: this is the second connection */
+    uint64_t resets_said, negotiations_said; /* of the host's counters */
+    bool rejoined;                           /* client: this is the second connection */
     bool control_is_open, migrated, failed, done;
 };
 
@@ -338,6 +339,19 @@ static void on_event(struct plain *plain, const struct kith_quic_event *event)
     }
 }
 
+static void say_counters(struct plain *plain)
+{
+    struct kith_quic_host_stats stats;
+
+    kith_quic_host_stats(plain->host, &stats);
+    if (stats.stateless_resets_sent != plain->resets_said)
+        printf("RESETS %" PRIu64 "\n", stats.stateless_resets_sent);
+    if (stats.dropped_bad_version_negotiation != plain->negotiations_said)
+        printf("DISBELIEVED %" PRIu64 "\n", stats.dropped_bad_version_negotiation);
+    plain->resets_said = stats.stateless_resets_sent;
+    plain->negotiations_said = stats.dropped_bad_version_negotiation;
+}
+
 static void on_turn_end(void *ctx)
 {
     struct plain *plain = ctx;
@@ -346,6 +360,7 @@ static void on_turn_end(void *ctx)
     while (kith_quic_host_next_event(plain->host, &event))
         on_event(plain, &event);
     flush(plain);
+    say_counters(plain);
     fflush(stdout);
 }
 
@@ -387,7 +402,11 @@ static int make_host(struct plain *plain)
 
     kith_quic_host_defaults(&options);
     options.random = *kith__rt_system_random();
-    options.random.fill(options.random.ctx, options.secret.bytes, sizeof options.secret.bytes);
+    if (plain->options->instance != NULL) /* the secret of zeros: again the same */
+        options.instance = (struct kith_slice) { (const uint8_t *)plain->options->instance,
+                                                 strlen(plain->options->instance) };
+    else
+        options.random.fill(options.random.ctx, options.secret.bytes, sizeof options.secret.bytes);
     options.alpns = &alpn;
     options.alpn_count = plain->options->is_server ? 1 : 0;
     options.transport.key_update_after = plain->options->key_update_after;

@@ -3,16 +3,62 @@
 
 ngtcp2 knows X.509 only and speaks HTTP/3, so kith is the program `plain` here (plain.c): X.509, and requests and responses whose
 header fields never change. What cannot be asked of these programs: raw public keys, datagrams, unidirectional streams with
-content of ours, unknown versions from kith's client (kith has one version), key updates begun by ngtcp2's server, client
-certificates that are optional, priorities, stateless reset.
+content of ours, unknown versions from kith's client (kith has one version: a middle man gives its packet another), key updates begun
+by ngtcp2's server, client certificates that are optional, priorities, a stateless reset from ngtcp2 (its server draws new keys when it
+starts, so a new one cannot reset the connections of the old one).
 """
-import filecmp, os, shutil, signal, socket, subprocess, sys, tempfile, time
+import filecmp, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 from peers import BIN, HERE, Process, Tap
 
 PLAIN = os.path.join(BIN, "plain")
 CERT, KEY, OTHER = (os.path.join(HERE, "x509", name) for name in ("cert.pem", "key.pem", "other.pem"))
 BIG, SMALL = 5000000, 100000
+
+
+RESERVED, VERSION_1 = bytes.fromhex("1a2a3a4a"), bytes.fromhex("00000001")
+
+
+class Middle:
+    """Stands between a client and a server on loopback and gives the client's first datagram a version that nobody speaks; so
+    the server answers with Version Negotiation. from_server, if given, may change what goes back."""
+
+    def __init__(self, server_port, from_server=lambda datagram: datagram):
+        self.server, self.from_server = ("127.0.0.1", server_port), from_server
+        self.outside, self.inside = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.outside.bind(("127.0.0.1", 0))
+        self.inside.connect(self.server)
+        self.port, self.client, self.answers = self.outside.getsockname()[1], None, []
+        for work in (self._to_server, self._to_client):
+            threading.Thread(target=work, daemon=True).start()
+
+    def _to_server(self):
+        while True:
+            datagram, client = self.outside.recvfrom(65536)
+            if self.client is None:
+                datagram = datagram[:1] + RESERVED + datagram[5:]
+            self.client = client
+            self.inside.send(datagram)
+
+    def _to_client(self):
+        while True:
+            try:
+                datagram = self.from_server(self.inside.recv(65536))
+            except OSError: # nobody listens there any more
+                continue
+            if datagram[1:5] == bytes(4):
+                self.answers.append(datagram)
+            self.outside.sendto(datagram, self.client)
+
+
+def without_version_1(datagram):
+    """A Version Negotiation packet with another version in the place of version 1; anything else as it is."""
+    if not datagram[0] & 0x80 or datagram[1:5] != bytes(4):
+        return datagram
+    at = 6 + datagram[5]
+    at += 1 + datagram[at]
+    listed = [datagram[i:i + 4] for i in range(at, len(datagram), 4)]
+    return datagram[:at] + b"".join(RESERVED if version == VERSION_1 else version for version in listed)
 
 
 def find(name):
@@ -169,6 +215,7 @@ def kith_serves(case):
     kith_serves_many(case)
     kith_resumes(case)
     kith_refuses(case)
+    kith_restarts(case)
 
 
 def kith_serves_many(case):
@@ -195,6 +242,27 @@ def kith_resumes(case):
     # The client of Debian 12 (0.12.1) writes a token file that it cannot read again: then only the frame is seen.
     proved = "INCOMING validated" in said or ("Could not read token in" in output and "NEW_TOKEN" in output)
     case.tap.report(proved, "ngtcp2 -> kith: a token of an earlier connection proves the address", said + output[-1500:])
+
+
+def kith_restarts(case):
+    """A kith that was killed and started again tells the client of the one before, which would wait for its idle timeout else."""
+    first = case.serve("--instance", "same")
+    port, client = case.port, Process([find("gtlsclient"), "--no-http-dump", "--exit-on-all-streams-close", "--timeout=60s",
+                                       "--download", case.fresh("down"), "--delay-stream=3s", "127.0.0.1", case.port,
+                                       "https://localhost/body"])
+    connected = first.wait_line(lambda text: text.startswith("CONNECTED "), 10)
+    first.end(signal.SIGKILL)
+    second = Process([PLAIN, "server", "127.0.0.1:" + port, "--cert", CERT, "--key", KEY, "--instance", "same"])
+    ready = second.wait_line(lambda text: text.startswith("READY "), 10)
+    try:
+        client.process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        pass
+    ended = client.process.poll() is not None
+    client.end(signal.SIGKILL)
+    second.end(signal.SIGTERM)
+    case.tap.report(connected and ready and ended and "RESETS 1" in second.output(), "ngtcp2 -> kith: a stateless reset after a restart",
+                    "%s %s ended %s\n" % (connected, ready, ended) + second.output() + "\n" + client.output()[-1500:])
 
 
 def kith_refuses(case):
@@ -226,6 +294,7 @@ def ngtcp2_serves(case):
     case.server_case("handshake with loss of 30 % each way", ["-t", "0.3", "-r", "0.3", "--handshake-timeout=30s"], file="small")
     case.server_case("the client migrates", [], ["--migrate"], says=["MIGRATE ok", "migrations 1"])
     case.server_case("resumption with 0-RTT and a token", [], ["--resume"], file="small", says=["AGAIN", "CONNECTED h3 early"])
+    kith_meets_versions(case)
     server = case.serve_ngtcp2("--verify-client") # demands one, and kith's clients have none with X.509
     _, output = case.run_plain()
     server.end(signal.SIGTERM)
@@ -236,6 +305,21 @@ def ngtcp2_serves(case):
         _, output = case.run_plain(**others)
         server.end(signal.SIGTERM)
         case.tap.report("CLOSED KITH_ERR_" + code in output, "kith -> ngtcp2: %s is refused" % name, output)
+
+
+def kith_meets_versions(case):
+    """kith offers version 1 only; on the way its first packet gets another version, which ngtcp2 answers with Version Negotiation."""
+    server = case.serve_ngtcp2()
+    middle = Middle(int(case.port))
+    case.port = str(middle.port)
+    code, output = case.run_plain(file="small")
+    case.tap.report(code == 0 and len(middle.answers) == 1 and "DISBELIEVED 1" in output and case.same(case.path("down", "0"), "small"),
+                    "kith -> ngtcp2: a version negotiation that lists our own version is not believed", output)
+    middle = Middle(middle.server[1], without_version_1)
+    case.port = str(middle.port)
+    _, output = case.run_plain(file="small")
+    case.tap.report(len(middle.answers) == 1 and "CLOSED KITH_ERR_VERSION" in output, "kith -> ngtcp2: no version in common", output)
+    server.end(signal.SIGTERM)
 
 
 def main():
