@@ -34,7 +34,7 @@ static uint64_t uv_rt_wall_us(const struct kith_rt *rt)
     return clock_ns(CLOCK_REALTIME) / KITH_NS_PER_US;
 }
 
-static void random_fill(void *ctx, uint8_t *out, size_t size)
+static void system_random_fill(void *ctx, uint8_t *out, size_t size)
 {
     (void)ctx;
     randombytes_buf(out, size);
@@ -42,7 +42,7 @@ static void random_fill(void *ctx, uint8_t *out, size_t size)
 
 const struct kith_random *kith__rt_system_random(void)
 {
-    static const struct kith_random random = { random_fill, NULL };
+    static const struct kith_random random = { system_random_fill, NULL };
 
     return &random;
 }
@@ -120,6 +120,7 @@ static void uv_rt_free(struct kith_rt *rt)
     KITH_ASSERT(result == 0); /* else a socket, stream or listener was left open */
     kith__uv_receive_free(uv);
     kith__free(mem, uv->read_buffer);
+    kith__uv_random_dispose(&uv->random);
     kith__rt_dispose(rt);
     kith__free(mem, uv);
 }
@@ -160,7 +161,7 @@ static void table_fill(void)
 
 int kith__rt_uv_new(const struct kith_mem *mem, const struct kith_log *log, struct kith_rt **out)
 {
-    const struct kith_random random = { random_fill, NULL };
+    struct kith_random random = { kith__uv_random_fill, NULL };
     struct kith_uv *uv;
     int result;
 
@@ -175,6 +176,8 @@ int kith__rt_uv_new(const struct kith_mem *mem, const struct kith_log *log, stru
         kith__free(mem, uv);
         return kith__uv_error(result);
     }
+    kith__uv_random_init(&uv->random);
+    random.ctx = &uv->random;
     kith__rt_init(&uv->rt, ops_table(), mem, log, &random);
     if ((result = uv_async_init(&uv->loop, &uv->async, on_async)) != 0) {
         uv_loop_close(&uv->loop);

@@ -3,6 +3,7 @@
 #define KITH_RT_UV_LOOP_H
 
 #include "rt/ops.h"
+#include "rt/uv/random.h"
 
 #include <sys/socket.h>
 #include <uv.h>
@@ -13,6 +14,7 @@ struct kith_uv {
     struct kith_rt rt;
     uv_loop_t loop;
     uv_async_t async;
+    struct kith_uv_random random;
     struct kith_uv_receive *receive; /* made with the first UDP socket */
     ssize_t (*send_message)(int fd, const struct msghdr *header,
                             int flags); /* sendmsg; tests put a kernel's refusals here */
