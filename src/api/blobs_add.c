@@ -360,7 +360,8 @@ static int add_start(struct kith_blobs *blobs, const char *path, int flags, stru
     int err;
 
     if (op == NULL || add == NULL) {
-        kith__free(context->mem, op);
+        if (op != NULL)
+            kith__op_free_locked(op);
         kith__free(context->mem, add);
         return kith__fail(KITH_ERR_NOMEM, 0, NULL);
     }

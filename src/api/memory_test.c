@@ -1,7 +1,9 @@
 /* Every n-th allocation fails while two endpoints connect, move bytes both ways and close. */
 #include "api/pair.h"
+#include <kith/blobs.h>
+#include <stdlib.h>
 
-enum { TEXT_SIZE = 20000 };
+enum { TEXT_SIZE = 20000, FILE_SIZE = 200000 };
 
 struct scene {
     struct kith_context *context;
@@ -104,4 +106,104 @@ KITH_TEST(memory_every_allocation_may_fail)
             KITH_CHECK_EQ(err, 0);
     }
     KITH_CHECK(failed > 10 && at > 100); /* some failures are made good by sending again */
+}
+
+/* ---- Blobs ---- */
+
+struct library {
+    struct scene scene;
+    struct kith_blobs *blobs;
+    struct kith_op *adding, *getting, *event;
+    char file[64], target[64];
+};
+
+static int connect_blobs(struct library *library, const struct kith_mem *mem)
+{
+    struct kith_context_options options = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER, .mem = mem };
+    const char *alpns[] = { KITH_BLOBS_ALPN, NULL };
+    struct kith_addr addr;
+
+    PAIR_CHECK(kith_context_new(&options, &library->scene.context), 0);
+    PAIR_CHECK(bind_one(&library->scene, alpns, &library->scene.server), 0);
+    PAIR_CHECK(bind_one(&library->scene, NULL, &library->scene.client), 0);
+    kith_endpoint_addr(library->scene.server, &addr);
+    PAIR_CHECK(kith_accept_start(library->scene.server, &library->scene.accepting), 0);
+    PAIR_CHECK(kith_connect(library->scene.client, &addr, KITH_BLOBS_ALPN, PAIR_LIMIT, &library->scene.here), 0);
+    PAIR_CHECK(kith_op_wait(library->scene.accepting, PAIR_LIMIT), 0);
+    return 0;
+}
+
+/* Adds a file as a collection, serves it, fetches it. */
+static int play_blobs(struct library *library)
+{
+    struct kith_blobs_options blobs = { KITH_BLOBS_OPTIONS_INIT };
+    struct kith_blobs_get_options get = { KITH_BLOBS_GET_OPTIONS_INIT, .target = library->target, .replace = true };
+    struct kith_blobs_added added;
+    uint64_t limit = KITH_NS_PER_S / 2;
+    struct kith_hash hash;
+    int err;
+
+    if ((err = kith_blobs_new(library->scene.server, &blobs, &library->blobs)) != 0 ||
+        (err = kith_blobs_add_bytes(library->blobs, "bytes", 5, &hash)) != 0 ||
+        (err = kith_blobs_event_start(library->blobs, &library->event)) != 0 ||
+        (err = kith_blobs_add_start(library->blobs, library->file, KITH_BLOBS_ADD_COLLECTION, &library->adding)) != 0 ||
+        (err = kith_op_wait(library->adding, limit)) != 0 || (err = kith_blobs_added(library->adding, &added)) != 0 ||
+        (err = kith_blobs_serve(library->blobs, kith_op_take_conn(library->scene.accepting))) != 0)
+        return err;
+    get.hash = added.hash;
+    get.format = added.format;
+    if ((err = kith_blobs_get_start(library->scene.here, &get, &library->getting)) != 0)
+        return err;
+    err = kith_op_wait(library->getting, limit);
+    KITH_CHECK(err != 0 || kith_blobs_get_name(library->getting, 1) == NULL);
+    return err;
+}
+
+static int end_blobs(struct library *library)
+{
+    kith_op_free(library->adding);
+    kith_op_free(library->event);
+    kith_blobs_free(library->blobs);
+    kith_op_free(library->getting);
+    return end(&library->scene);
+}
+
+KITH_TEST(memory_every_allocation_of_blobs_may_fail)
+{
+    char directory[] = "/tmp/kith-memory-XXXXXX", command[64];
+    static uint8_t bytes[FILE_SIZE];
+    uint64_t failed = 0, at = 1;
+    FILE *file;
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(command, sizeof command, "%s/file", directory);
+    assert_non_null(file = fopen(command, "w"));
+    KITH_CHECK_EQ(fwrite(bytes, 1, sizeof bytes, file), sizeof bytes);
+    KITH_CHECK_EQ(fclose(file), 0);
+    for (bool was_reached = true; was_reached; at++) {
+        struct library library = { .blobs = NULL };
+        struct kith_test_mem mem;
+        int err;
+
+        snprintf(library.file, sizeof library.file, "%s/file", directory);
+        snprintf(library.target, sizeof library.target, "%s/out", directory);
+        kith__test_mem_init(&mem, UINT64_MAX);
+        connect_blobs(&library, &mem.mem);
+        mem.fail_at = mem.calls + at;
+        err = play_blobs(&library);
+        if (!is_clean(err))
+            fprintf(stderr, "allocation %llu: %d, %s\n", (unsigned long long)at, err, kith_error_last()->text);
+        KITH_CHECK(is_clean(err));
+        failed += err != 0;
+        was_reached = mem.calls >= mem.fail_at;
+        if (!was_reached)
+            KITH_CHECK_EQ(err, 0);
+        KITH_CHECK_EQ(end_blobs(&library), 0);
+        if (mem.live != 0)
+            fprintf(stderr, "allocation %llu leaks %lld blocks\n", (unsigned long long)at, (long long)mem.live);
+        KITH_CHECK_EQ(mem.live, 0);
+    }
+    KITH_CHECK(failed > 10 && at > 30);
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    KITH_CHECK_EQ(system(command), 0);
 }

@@ -7,7 +7,12 @@
 
 #include <stdio.h>
 
-enum { WINDOW_PAIRS = 64, CACHE_NAME_SIZE = 2 * KITH_HASH_SIZE + 8, INDEX_SIZE = KITH_HASH_SIZE + 8 };
+enum {
+    WINDOW_PAIRS = 64,
+    CACHE_NAME_SIZE = 2 * KITH_HASH_SIZE + 8,
+    INDEX_SIZE = KITH_HASH_SIZE + 8,
+    CACHED_SIZE_MIN = 128 << 10 /* smaller files are hashed faster than their hashes are written to a disk */
+};
 
 /* One blob. Views hold on to it, so that it may be replaced while it is being served. */
 struct entry {
@@ -303,6 +308,12 @@ static bool tree_is_cached(struct kith_catalog *catalog, const struct kith_hash 
            stat.size == kith__outboard_size(size);
 }
 
+/* A directory of many small files would wait for two or more fsyncs for each. */
+static bool is_worth_keeping(const struct kith_catalog_add *add)
+{
+    return add->catalog->cache != NULL && add->stat.size >= CACHED_SIZE_MIN;
+}
+
 /* True if this very state of the file was hashed before. */
 static bool find_in_cache(struct kith_catalog_add *add)
 {
@@ -311,7 +322,7 @@ static bool find_in_cache(struct kith_catalog_add *add)
     char name[CACHE_NAME_SIZE];
     uint64_t size = 0;
 
-    if (catalog->cache == NULL)
+    if (!is_worth_keeping(add))
         return false;
     index_name(add, name);
     if (read_small(catalog, name, record, sizeof record) != 0)
@@ -428,7 +439,7 @@ static int add_end(struct kith_catalog_add *add)
     if (now.size != add->stat.size || now.modified_ns != add->stat.modified_ns)
         return KITH_ERR_STATE;
     kith__tree_builder_final(&add->builder, &add->hash);
-    if (catalog->cache != NULL) {
+    if (is_worth_keeping(add)) {
         if ((err = store_in_cache(add)) == 0) {
             kith__free(catalog->mem, add->outboard);
             add->outboard = NULL;

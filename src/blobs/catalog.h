@@ -4,7 +4,7 @@
  *
  * Cache directory: `<hash>.obao4` holds the pairs in pre-order, nothing else; `<key>.idx` names hash and size for a file by
  * path, size, time of change and inode, where key is the BLAKE3 of these. Both only save work: what is served is checked
- * against the hash in any case.
+ * against the hash in any case. Small files are hashed anew each time, with their outboards in memory.
  */
 #ifndef KITH_BLOBS_CATALOG_H
 #define KITH_BLOBS_CATALOG_H

@@ -181,6 +181,31 @@ KITH_TEST(a_file_is_hashed_once_and_found_in_the_cache)
     free(bytes);
 }
 
+KITH_TEST(small_files_leave_nothing_in_the_cache)
+{
+    struct world world;
+    struct kith_catalog catalog;
+    struct kith_hash hash;
+    uint8_t *bytes = pattern(200000);
+    bool hashed;
+
+    world_open(&world);
+    file_put(&world, "small", bytes, 100000);
+    KITH_CHECK_EQ(kith__catalog_init(&catalog, kith_mem_default(), world.rt, "cache", 1), 0);
+    hash = add_file(&catalog, "small", &hashed);
+    KITH_CHECK_EQ(entries_in(&world, "cache"), 0);
+    KITH_CHECK_EQ(get(&world, &catalog, &(struct kith_target_options) { .target = "out" },
+                      &(struct kith_getter_options) { .hash = hash }, UINT64_MAX),
+                  0);
+    KITH_CHECK(file_is(&world, "out", bytes, 100000));
+    file_put(&world, "larger", bytes, 200000);
+    (void)add_file(&catalog, "larger", &hashed);
+    KITH_CHECK_EQ(entries_in(&world, "cache"), 2);
+    kith__catalog_dispose(&catalog);
+    kith__sim_free(world.sim);
+    free(bytes);
+}
+
 KITH_TEST(a_full_disk_leaves_nothing_under_the_name_and_is_resumed)
 {
     struct world world;
