@@ -109,6 +109,32 @@ KITH_TEST(path_window_does_not_grow_when_it_is_not_used)
     kith__path_dispose(&path);
 }
 
+KITH_TEST(path_small_window_grows_though_no_packet_has_the_full_size)
+{
+    struct kith_path path;
+    uint64_t first, before;
+
+    start(&path, false, kith_mem_default());
+    path.now.cc.window = path.now.cc.threshold = 2400; /* two packets, out of slow start */
+    before = path.now.cc.window;
+    for (uint64_t i = 1; i < 40; i++) { /* never more than two thirds of it: the second packet is smaller */
+        first = send(&path, 800, DATA, MS(100 * i));
+        send(&path, 800, DATA, MS(100 * i));
+        KITH_CHECK(i != 1 || !kith__path_may_send(&path, 1200, MS(100 * i)));
+        ack(&path, first, first + 1, NULL, MS(100 * i + 50));
+    }
+    KITH_CHECK(path.now.cc.window > before);
+    kith__path_dispose(&path);
+    start(&path, false, kith_mem_default());
+    path.now.cc.window = path.now.cc.threshold = 2400;
+    for (uint64_t i = 1; i < 40; i++) { /* a full packet would have had room: it is not the window that limits */
+        first = send(&path, 1100, DATA, MS(100 * i));
+        ack(&path, first, first, NULL, MS(100 * i + 50));
+    }
+    KITH_CHECK_EQ(path.now.cc.window, before);
+    kith__path_dispose(&path);
+}
+
 KITH_TEST(path_loss_and_its_undoing)
 {
     struct kith_path path;

@@ -382,6 +382,28 @@ static void read_fast(struct kith_stream_set *set, uint64_t id, uint64_t *at, ui
     }
 }
 
+KITH_TEST(stream_set_end_of_sending_reaches_its_user_though_the_stream_goes_with_it)
+{
+    struct kith_stream_set set;
+    struct kith_stream_chunk chunk;
+    struct kith_stream_event event;
+    size_t written;
+    uint64_t id;
+    int user;
+
+    client_up(&set);
+    KITH_CHECK_EQ(kith__stream_set_open(&set, false, &id), 0);
+    kith__stream_set_find(&set, id)->user = &user;
+    KITH_CHECK_EQ(kith__stream_set_write(&set, id, "x", 1, true, &written), 0);
+    KITH_CHECK(kith__stream_set_next_stream(&set, 1000, &chunk));
+    KITH_CHECK_EQ(kith__stream_set_on_stream_acked(&set, id, 0, 1, true), 0);
+    KITH_CHECK(kith__stream_set_next_event(&set, &event));
+    KITH_CHECK_EQ(event.kind, KITH_QUIC_STREAM_SENT);
+    KITH_CHECK(kith__stream_set_find(&set, id) == NULL);
+    KITH_CHECK(event.user == &user);
+    kith__stream_set_dispose(&set);
+}
+
 KITH_TEST(stream_set_unread_data_is_bounded_however_many_windows_grow)
 {
     struct kith_stream_set set;
