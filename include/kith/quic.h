@@ -39,6 +39,12 @@ enum {
     KITH_QUIC_PATHS_MAX = 8
 };
 
+/** Which path carries what belongs to no path, when several could: see kith_quic_conn_path_open. */
+enum kith_quic_schedule {
+    KITH_QUIC_SCHEDULE_FIRST, /* the lowest path id, the next one only while the lower ones are blocked */
+    KITH_QUIC_SCHEDULE_SPREAD /* the one where a packet would arrive first: equal paths share evenly */
+};
+
 /** Congestion controllers behind one interface. */
 enum kith_quic_congestion { KITH_QUIC_CUBIC, KITH_QUIC_NEWRENO };
 
@@ -66,12 +72,16 @@ struct kith_quic_transport {
     uint16_t udp_size_max;     /* upper bound of path MTU discovery: 1452; 1200 switches it off */
     uint16_t initial_udp_size; /* 1200 */
     uint8_t congestion;        /* enum kith_quic_congestion */
-    uint8_t cid_size;          /* 8 */
-    bool ecn;                  /* true */
-    bool pacing;               /* true */
-    bool mtu_discovery;        /* true */
-    bool grease;               /* true: one reserved transport parameter, skipped packet numbers */
-    bool spin_bit;             /* true */
+    uint8_t paths_max;         /* path ids that may be in use at once, 1..12; 0: no multipath */
+    uint8_t schedule;          /* enum kith_quic_schedule: FIRST */
+    uint64_t
+        path_idle_timeout_ns; /* 15 s: a path that hears nothing for so long is abandoned, if it is not the last; 0 = never */
+    uint8_t cid_size;         /* 8 */
+    bool ecn;                 /* true */
+    bool pacing;              /* true */
+    bool mtu_discovery;       /* true */
+    bool grease;              /* true: one reserved transport parameter, skipped packet numbers */
+    bool spin_bit;            /* true */
     uint64_t
         key_update_after; /* packets sent with one key before we update; 0 = random 10..999 for the first, then near the AEAD limit */
     bool allow_early_data; /* server: accept 0-RTT. true */
@@ -174,6 +184,7 @@ KITH_API void kith_quic_host_on_deadline(struct kith_quic_host *host, uint64_t n
     X(duplicate)                                                                                                       \
     X(wrong_remote) /* another address than the path allows now */                                                     \
     X(after_close)                                                                                                     \
+    X(unused_path) /* for a path id that no path uses, and none can begin with it now */                               \
     X(bad_token)                                                                                                       \
     X(bad_version_negotiation)                                                                                         \
     X(bad_retry)                                                                                                       \
@@ -208,15 +219,20 @@ enum kith_quic_event_kind {
     KITH_QUIC_DATAGRAM_WRITABLE, /* the send buffer has room again after an AGAIN */
     KITH_QUIC_SESSION,           /* client: a ticket for resumption arrived: take it with kith_quic_conn_take_session */
     KITH_QUIC_TOKEN,             /* client: an address token arrived: take it with kith_quic_conn_take_token */
-    KITH_QUIC_PATH_CHANGED,      /* the address, state or MTU of path `path` changed: see kith_quic_conn_paths */
-    KITH_QUIC_CLOSED,            /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
-    KITH_QUIC_DRAINED            /* nothing will be sent any more: the last event of a connection */
+    KITH_QUIC_PATH_OPENED,       /* path `path` exists now and waits for its validation: we or the peer opened it */
+    KITH_QUIC_PATH_VALIDATED,    /* path `path` was validated: it may carry data */
+    KITH_QUIC_PATH_CHANGED,      /* the address, status or MTU of path `path` changed: see kith_quic_conn_paths */
+    KITH_QUIC_PATH_ABANDONED, /* path `path` was given up with `code`, by us or by_peer; was_validated tells if it ever worked */
+    KITH_QUIC_PATHS_AVAILABLE, /* kith_quic_conn_path_open said AGAIN before: it can go on */
+    KITH_QUIC_CLOSED,          /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
+    KITH_QUIC_DRAINED          /* nothing will be sent any more: the last event of a connection */
 };
 
 struct kith_quic_event {
     uint8_t kind; /* enum kith_quic_event_kind */
     bool bidi;
     bool early_accepted;
+    bool by_peer, was_validated;         /* PATH_ABANDONED */
     struct kith_quic_conn *conn;         /* all but INCOMING */
     struct kith_quic_incoming *incoming; /* INCOMING */
     uint64_t stream;
@@ -326,6 +342,9 @@ struct kith_quic_path_info {
     uint32_t id;
     uint8_t state; /* enum kith_quic_path_state */
     bool is_validated, ecn_capable;
+    bool is_backup,
+        is_peer_backup; /* our status of it, which decides what we send where; the peer's, which is advice */
+    bool is_silent;     /* probes went unanswered: others are preferred until it answers */
     struct kith_sockaddr local, remote; /* local: what was asked for, else where the last packet came in; NONE before */
     uint64_t rtt_ns, rtt_min_ns, rtt_var_ns; /* rtt_min_ns: UINT64_MAX before the first sample */
     uint64_t congestion_window, in_flight_size, slow_start_threshold;
@@ -334,6 +353,24 @@ struct kith_quic_path_info {
     uint64_t bytes_sent, bytes_received, packets_sent, packets_received;
     uint64_t packets_lost, bytes_lost, packets_spurious, probe_timeouts, congestion_events, ecn_ce_count;
 };
+/**
+ * Opens a further path from `local` (family NONE: any) to `remote` and starts to validate it; *path is its id. Data go on
+ * validated paths: on available ones before backups, on those that answer before those that fell silent, and within such a
+ * group as the transport's `schedule` says. What was in flight on a path that is abandoned or silent goes out again on the
+ * others.
+ * Errors: STATE (the handshake is not confirmed), CLOSED, UNSUPPORTED (no multipath), PERMISSION (a server opens none),
+ * EXISTS (a path is there already), AGAIN (the peer must allow more paths or issue ids first: PATHS_AVAILABLE follows),
+ * LIMIT (our own: when a path is gone), NOMEM.
+ */
+KITH_API KITH_MUST_USE int kith_quic_conn_path_open(struct kith_quic_conn *conn, const struct kith_sockaddr *local,
+                                                    const struct kith_sockaddr *remote, bool is_backup, uint64_t now_ns,
+                                                    uint32_t *path);
+/** Gives a path up and tells the peer `code` (0x3e: the application's). NOT_FOUND, STATE (it is the last one), CLOSED. */
+KITH_API KITH_MUST_USE int kith_quic_conn_path_close(struct kith_quic_conn *conn, uint32_t path, uint64_t code,
+                                                     uint64_t now_ns);
+/** Makes a path a backup, or available again, and tells the peer. NOT_FOUND, UNSUPPORTED, CLOSED. */
+KITH_API KITH_MUST_USE int kith_quic_conn_path_set_backup(struct kith_quic_conn *conn, uint32_t path, bool is_backup,
+                                                          uint64_t now_ns);
 /** Fills up to `capacity` entries in order of path id; returns how many there are. */
 KITH_API size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_path_info *out,
                                      size_t capacity);

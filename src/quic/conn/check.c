@@ -11,8 +11,15 @@ void kith__conn_check(const struct kith_quic_conn *conn)
     KITH_ASSERT(conn->mem.size >= sizeof *conn);
     for (size_t i = 0; i < conn->path_count; i++) {
         KITH_ASSERT(i == 0 || conn->paths[i - 1]->id < conn->paths[i]->id);
-        KITH_ASSERT(!conn->paths[i]->sent.building && kith__conn_open_space(conn->paths[i])->path == conn->paths[i]->id);
+        KITH_ASSERT(!conn->paths[i]->sent.building &&
+                    kith__conn_open_space(conn->paths[i])->path == conn->paths[i]->id);
         kith__path_check(conn->paths[i]);
+    }
+    kith__multipath_check(&conn->mp);
+    for (size_t i = 0; i < conn->mp.count && kith__phase_is_open(conn->phase); i++) {
+        const struct kith_path *path = kith__conn_path(conn, conn->mp.ids[i].id);
+
+        KITH_ASSERT((conn->mp.ids[i].state == KITH_PATH_ID_LIVE) == (path != NULL && kith__path_is_live(path)));
     }
     KITH_ASSERT(conn->early == NULL || (conn->path_count >= 1 && conn->paths[0]->id == 0));
     kith__stream_set_check(&conn->streams);

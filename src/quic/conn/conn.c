@@ -49,7 +49,8 @@ int kith__conn_check_transport(const struct kith_quic_transport *config)
 {
     if (config->initial_udp_size < 1200 || config->udp_size_max < config->initial_udp_size ||
         config->udp_size_max > KITH_QUIC_UDP_SIZE_MAX || config->cid_size != KITH_CIDGEN_SIZE ||
-        config->congestion > KITH_QUIC_NEWRENO || config->initial_rtt_ns == 0 ||
+        config->congestion > KITH_QUIC_NEWRENO || config->paths_max > KITH_PATHS_MAX ||
+        config->schedule > KITH_QUIC_SCHEDULE_SPREAD || config->initial_rtt_ns == 0 ||
         config->streams_bidi_max > UINT64_C(1) << 60 || config->streams_uni_max > UINT64_C(1) << 60 ||
         config->max_ack_delay_ns >= (UINT64_C(1) << 14) * KITH_NS_PER_MS ||
         /* As they go out, in whole units: the other side refuses a minimum above the maximum. */
@@ -113,8 +114,15 @@ static void init_parts(struct kith_quic_conn *conn)
 
 static int init_path(struct kith_quic_conn *conn, const struct kith_conn_options *options)
 {
+    const struct kith_quic_transport *config = &conn->config;
     struct kith_path *path;
-    int err = kith__conn_add_path(conn, 0, &options->tuple, &path);
+    struct kith_rtt fresh;
+    int err;
+
+    kith__rtt_init(&fresh, config->initial_rtt_ns);
+    kith__multipath_init(&conn->mp, !conn->is_client, config->paths_max != 0 ? config->paths_max - 1u : 0,
+                         KITH_DRAIN_PTOS * kith__rtt_pto_ns(&fresh, conn->peer_delay_max_ns));
+    err = kith__conn_add_path(conn, 0, &options->tuple, &path);
 
     if (err == 0)
         kith__path_start(path, false, conn->now_ns);
@@ -156,13 +164,12 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
 /** Our first id, and at a server the one that the client's Initials carry. */
 static int init_cids(struct kith_quic_conn *conn)
 {
-    struct kith_cid cid = { .size = KITH_CIDGEN_SIZE };
-    uint8_t token[KITH_RESET_TOKEN_SIZE];
-    int err = kith__host_issue_cid(conn->host, conn, cid.bytes, token);
+    struct kith_cid cid;
+    int err = kith__host_issue_cid(conn->host, conn, &cid);
 
     if (err != 0)
         return err;
-    kith__cid_ours_add(&conn->paths[0]->cids_ours, &cid, token, true);
+    kith__cid_ours_add(&conn->paths[0]->cids_ours, &cid, true);
     if (conn->is_client)
         return 0;
     return kith__host_add_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
@@ -330,13 +337,6 @@ static void free_early(struct kith_quic_conn *conn)
     conn->early = NULL;
 }
 
-void kith__conn_unregister(struct kith_quic_conn *conn)
-{
-    for (size_t i = 0; i < conn->path_count; i++)
-        kith__conn_unregister_path(conn, conn->paths[i]);
-    kith__host_remove_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
-}
-
 void kith_quic_conn_free(struct kith_quic_conn *conn)
 {
     struct kith_quic_host *host;
@@ -352,8 +352,7 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
     kith__stream_set_dispose(&conn->streams);
     kith__datagram_queue_dispose(&conn->datagrams_in);
     kith__datagram_queue_dispose(&conn->datagrams_out);
-    while (conn->path_count != 0)
-        kith__conn_free_path(conn, conn->paths[conn->path_count - 1]);
+    kith__conn_free_paths(conn);
     kith__qlog_dispose(&conn->qlog);
     kith__buf_dispose(&conn->alpn);
     if (conn->session.ptr != NULL)

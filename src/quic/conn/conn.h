@@ -20,6 +20,7 @@
 #include "quic/guard/keys.h"
 #include "quic/guard/seal.h"
 #include "quic/path/migrate.h"
+#include "quic/path/multipath.h"
 #include "quic/path/path.h"
 #include "quic/qlog/qlog.h"
 #include "quic/stream/datagram.h"
@@ -30,7 +31,7 @@
 struct kith_quic_host;
 
 enum {
-    KITH_CONN_PATHS_MAX = 16,        /* path ids that exist at once: open ones, and abandoned ones that drain */
+    KITH_CONN_SPARE_CIDS = 2,        /* ids that we issue for a path id before a path uses it: one, and one to move */
     KITH_CONN_REMOTES_MAX = 16,      /* addresses that get a copy of each Initial */
     KITH_CONN_EARLY_PACKETS_MAX = 8, /* packets kept until their keys are there (spec/01, 10, 3) */
     KITH_CONN_TOKEN_SIZE_MAX = 512   /* address tokens that we keep for the user; longer ones are ignored and counted */
@@ -109,8 +110,19 @@ struct kith_quic_conn {
      * that a late copy of an Initial finds this connection and not a place as a new client.
      */
     struct kith_cid initial_dcid;
-    struct kith_path *paths[KITH_CONN_PATHS_MAX]; /* owned; in order of ids, the first `path_count` are set */
-    uint8_t path_count;                           /* before the handshake is over: 1, path 0 */
+    struct kith_path *paths[KITH_PATH_IDS_MAX]; /* owned; in order of ids, the first `path_count` are set */
+    uint8_t path_count;                         /* before the handshake is over: 1, path 0 */
+    struct kith_multipath mp;
+    struct kith_conn_spare *spares; /* path ids without a path, in no order */
+    struct kith_cid rx_cid;         /* what `rx_path` was found by last */
+    struct kith_path *rx_path;      /* NULL: nothing */
+    uint64_t idle_floor_ns;         /* when the last of the paths that are gone heard something */
+    uint64_t peer_cids_max;         /* the peer's active_connection_id_limit */
+    uint64_t peer_udp_max;          /* the peer's max_udp_payload_size; 0: not known yet */
+    bool are_cids_stale;            /* ids should be issued, or tokens be listed: kith__conn_sync_cids */
+    bool has_path_frames;           /* frames about paths and ids may be due; cleared when a search finds none */
+    bool is_path_wanted;            /* path_open had to say AGAIN */
+    bool has_nat_traversal;         /* agreed on */
     struct kith_stream_set streams;
     struct kith_datagram_queue datagrams_out, datagrams_in;
     struct kith_conn_events events;
@@ -180,6 +192,20 @@ void kith__conn_free_kept(struct kith_quic_conn *conn);
 
 /* ---- paths.c ---- */
 
+/** Connection ids of a path id that no path uses yet. */
+struct kith_conn_spare {
+    struct kith_conn_spare *next;
+    uint32_t id;
+    struct kith_cid_ours cids_ours;
+    struct kith_cid_theirs cids_theirs;
+};
+
+/** Both kinds of ids of a path id, wherever they are. */
+struct kith_conn_ids {
+    struct kith_cid_ours *ours; /* NULL: nothing is known of the path id */
+    struct kith_cid_theirs *theirs;
+};
+
 /** A path with what parts below do not know. The table holds pointers to the member `path`. */
 struct kith_conn_path {
     struct kith_path path;
@@ -192,15 +218,63 @@ static inline struct kith_open_space *kith__conn_open_space(struct kith_path *pa
 
 /** The path with this id; NULL if there is none (any more). */
 struct kith_path *kith__conn_path(const struct kith_quic_conn *conn, uint32_t id);
-/** A new path in state UNUSED. The id is not in use (asserted). KITH_ERR_NOMEM; LIMIT: KITH_CONN_PATHS_MAX are there. */
+/**
+ * A new path in state UNUSED, with the ids of the spare if there is one. The id is not in use (asserted). Errors: NOMEM;
+ * LIMIT: the table is full of paths whose end the user was not told yet.
+ */
 KITH_MUST_USE int kith__conn_add_path(struct kith_quic_conn *conn, uint32_t id, const struct kith_tuple *tuple,
                                       struct kith_path **out);
+/** The ids of a path id; `ours` is NULL if there are none. Valid until a path is added or freed. */
+struct kith_conn_ids kith__conn_ids(struct kith_quic_conn *conn, uint32_t id);
+/** The same; makes a spare if there is none. KITH_ERR_NOMEM. */
+KITH_MUST_USE int kith__conn_make_ids(struct kith_quic_conn *conn, uint32_t id, struct kith_conn_ids *out);
+/**
+ * Where a short header with this destination id belongs: returns its path, or NULL and *id, the path id that has none.
+ * Ids that are in no list belong to path 0.
+ */
+struct kith_path *kith__conn_find_path(struct kith_quic_conn *conn, struct kith_slice dcid, uint32_t *id);
+/** An id of ours is not valid any more. */
+void kith__conn_remove_cid(struct kith_quic_conn *conn, const struct kith_cid *cid);
+/** Nothing is left of a path id: frees its path or spare. */
+void kith__conn_free_id(struct kith_quic_conn *conn, uint32_t id);
 /** Every path that lives sends a PING. */
 void kith__conn_ping_all(struct kith_quic_conn *conn);
 /** Takes its ids and its reset token out of the host's tables. Fine twice. */
 void kith__conn_unregister_path(struct kith_quic_conn *conn, struct kith_path *path);
-/** The same, and frees it. */
-void kith__conn_free_path(struct kith_quic_conn *conn, struct kith_path *path);
+/** Frees all paths and spares. */
+void kith__conn_free_paths(struct kith_quic_conn *conn);
+/** Bytes of a DATAGRAM frame's data that fit into a packet on the path. */
+size_t kith__conn_datagram_room(const struct kith_path *path);
+
+/* ---- share.c ---- */
+
+/** May the path carry what belongs to no path? It was validated, lives, and has an id of the peer. */
+bool kith__conn_is_usable(const struct kith_path *path);
+/** Does the path leave probes unanswered now? */
+bool kith__conn_is_silent(const struct kith_path *path);
+/** The path for the next packet with data; NULL: all that may carry data are blocked, or there is none. */
+struct kith_path *kith__conn_pick(struct kith_quic_conn *conn);
+/** The best path for what must get through, blocked or not; one that is not validated if there is no other; NULL: none. */
+struct kith_path *kith__conn_first(const struct kith_quic_conn *conn);
+
+/* ---- path_life.c ---- */
+
+/** A path begins on `tuple`: the id has connection ids of ours. On an address that another path proved it is proved. */
+KITH_MUST_USE int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id, const struct kith_tuple *tuple,
+                                        bool is_backup, struct kith_path **out);
+/** True if another path proved that the peer is there. */
+bool kith__conn_is_proved_by_other(const struct kith_quic_conn *conn, const struct kith_path *path,
+                                   const struct kith_tuple *tuple);
+/** The path was validated: it tells its status, and the user. */
+void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path);
+/** PATH_ABANDON came. */
+void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64_t code);
+/** The path's own idle time is over. */
+void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path);
+/** Time passes for path ids: frees what has drained. Fails the connection when it has had no path for too long. */
+void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn);
+/** Connection ids or a higher limit came: whoever wants a path may try again. */
+void kith__conn_note_paths_available(struct kith_quic_conn *conn);
 
 /* ---- negotiate.c ---- */
 

@@ -4,8 +4,9 @@
 #include "base/assert.h"
 #include "quic/conn/conn.h"
 
-static const uint8_t kinds_first[] = { KITH_QUIC_EARLY_READY,  KITH_QUIC_CONNECTED, KITH_QUIC_CONFIRMED,
-                                       KITH_QUIC_PATH_CHANGED, KITH_QUIC_SESSION,   KITH_QUIC_TOKEN };
+static const uint8_t kinds_first[] = { KITH_QUIC_EARLY_READY,  KITH_QUIC_CONNECTED,       KITH_QUIC_CONFIRMED,
+                                       KITH_QUIC_PATH_CHANGED, KITH_QUIC_PATHS_AVAILABLE, KITH_QUIC_SESSION,
+                                       KITH_QUIC_TOKEN };
 static const uint8_t kinds_data[] = { KITH_QUIC_DATAGRAM_READABLE, KITH_QUIC_DATAGRAM_WRITABLE };
 static const uint8_t kinds_last[] = { KITH_QUIC_CLOSED, KITH_QUIC_DRAINED };
 
@@ -15,36 +16,53 @@ void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind
         conn->events.pending |= 1u << kind;
 }
 
-void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path)
+void kith__conn_note_path_news(struct kith_quic_conn *conn, struct kith_path *path, enum kith_path_news news)
 {
-    path->is_news = true;
-    kith__conn_note(conn, KITH_QUIC_PATH_CHANGED);
+    path->news |= (uint8_t)news;
+    kith__conn_note(conn, KITH_QUIC_PATH_CHANGED); /* stands for all news of paths: see fill_path */
 }
 
-/** The next path with news; they stay pending while others have some. */
-static void fill_path(struct kith_quic_conn *conn, struct kith_quic_event *out)
+void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path)
 {
-    struct kith_path *found = NULL;
-
-    for (size_t i = 0; i < conn->path_count; i++) {
-        struct kith_path *path = conn->paths[i];
-
-        if (!path->is_news)
-            continue;
-        if (found != NULL) {
-            conn->events.pending |= 1u << KITH_QUIC_PATH_CHANGED;
-            break;
-        }
-        found = path;
-    }
-    KITH_ASSERT(found != NULL);
-    found->is_news = false;
-    out->path = found->id;
+    kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_CHANGED);
 }
 
 bool kith__conn_has_event(const struct kith_quic_conn *conn)
 {
     return conn->events.pending != 0 || (!conn->events.closed_reported && kith__stream_set_has_event(&conn->streams));
+}
+
+static struct kith_path *path_with_news(const struct kith_quic_conn *conn)
+{
+    for (size_t i = 0; i < conn->path_count; i++)
+        if (conn->paths[i]->news != 0)
+            return conn->paths[i];
+    return NULL;
+}
+
+/** The oldest news of the path with the lowest id. What has drained goes when its end was told. */
+static void fill_path(struct kith_quic_conn *conn, struct kith_quic_event *out)
+{
+    static const uint8_t kinds[] = { KITH_QUIC_PATH_OPENED, KITH_QUIC_PATH_VALIDATED, KITH_QUIC_PATH_CHANGED,
+                                     KITH_QUIC_PATH_ABANDONED };
+    struct kith_path *path = path_with_news(conn);
+    size_t bit = 0;
+
+    KITH_ASSERT(path != NULL);
+    while ((path->news & 1u << bit) == 0)
+        bit++;
+    path->news &= (uint8_t) ~(1u << bit);
+    out->kind = kinds[bit];
+    out->path = path->id;
+    if (out->kind == KITH_QUIC_PATH_ABANDONED) {
+        out->code = path->close_code;
+        out->by_peer = path->is_closed_by_peer;
+        out->was_validated = path->was_proved;
+    }
+    if (path->state == KITH_PATH_DRAINED && path->news == 0)
+        kith__conn_free_id(conn, path->id);
+    if (path_with_news(conn) != NULL)
+        conn->events.pending |= 1u << KITH_QUIC_PATH_CHANGED;
 }
 
 static void fill(struct kith_quic_conn *conn, uint8_t kind, struct kith_quic_event *out)

@@ -5,7 +5,7 @@
 #ifndef KITH_QUIC_CONN_EVENTS_H
 #define KITH_QUIC_CONN_EVENTS_H
 
-#include <kith/quic.h>
+#include "quic/path/path.h"
 
 struct kith_quic_conn;
 struct kith_path;
@@ -19,6 +19,8 @@ struct kith_conn_events {
 
 /** An event of a kind without a stream waits now. Before CLOSED was taken, or the kind is DRAINED. */
 void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind);
+/** The user is to hear of a path: news in their order, each once. */
+void kith__conn_note_path_news(struct kith_quic_conn *conn, struct kith_path *path, enum kith_path_news news);
 /** A path of the connection changed. */
 void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path);
 /** True if kith__conn_next_event would find one. */

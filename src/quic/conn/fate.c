@@ -25,10 +25,40 @@ static struct kith_stream_control control_of(const struct kith_sent_frame *frame
     return (struct kith_stream_control) { .type = (uint8_t)frame->extra, .id = frame->id, .value = frame->value };
 }
 
+/** The record of a frame about path ids. */
+static struct kith_multipath_frame path_frame_of(const struct kith_sent_frame *frame)
+{
+    return (struct kith_multipath_frame) { .type = frame->extra, .path = (uint32_t)frame->id, .value = frame->value };
+}
+
+static void path_frame_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_multipath_frame sent = path_frame_of(frame);
+
+    kith__multipath_on_acked(&conn->mp, &sent, KITH_ECHO_PTOS * kith__conn_pto_max(conn), conn->now_ns);
+}
+
+static void path_frame_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_multipath_frame sent = path_frame_of(frame);
+
+    kith__multipath_on_lost(&conn->mp, &sent);
+    conn->has_path_frames = true;
+}
+
+/** An acknowledgement for another path than the packet's own. */
+static void path_ack_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_path *path = kith__conn_path(conn, (uint32_t)frame->id);
+
+    if (path != NULL)
+        kith__received_on_ack_acked(&path->received, frame->value);
+}
+
 static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_stream_control control;
-    struct kith_path *path;
+    struct kith_conn_ids ids;
 
     switch (frame->kind) {
     case KITH_KIND_STREAM:
@@ -48,12 +78,22 @@ static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const
         kith__stream_set_on_control_acked(&conn->streams, &control);
         return 0;
     case KITH_KIND_NEW_CONNECTION_ID:
-        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
-            kith__cid_ours_on_acked(&path->cids_ours, frame->value);
+        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
+            kith__cid_ours_on_acked(ids.ours, frame->value);
         return 0;
     case KITH_KIND_RETIRE_CONNECTION_ID:
-        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
-            kith__cid_theirs_on_retire_acked(&path->cids_theirs, frame->value);
+        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
+            kith__cid_theirs_on_retire_acked(ids.theirs, frame->value);
+        return 0;
+    case KITH_KIND_PATH_ACK:
+        path_ack_acked(conn, frame);
+        return 0;
+    case KITH_KIND_PATH_ABANDON:
+    case KITH_KIND_PATH_STATUS:
+    case KITH_KIND_MAX_PATH_ID:
+    case KITH_KIND_PATHS_BLOCKED:
+    case KITH_KIND_PATH_CIDS_BLOCKED:
+        path_frame_acked(conn, frame);
         return 0;
     default:
         return 0;
@@ -63,7 +103,7 @@ static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const
 int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_stream_control control;
-    struct kith_path *path;
+    struct kith_conn_ids ids;
 
     switch (frame->kind) {
     case KITH_KIND_STREAM:
@@ -83,12 +123,21 @@ int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, co
         kith__stream_set_on_control_lost(&conn->streams, &control);
         return 0;
     case KITH_KIND_NEW_CONNECTION_ID:
-        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
-            kith__cid_ours_on_lost(&path->cids_ours, frame->value);
+        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
+            kith__cid_ours_on_lost(ids.ours, frame->value);
+        conn->has_path_frames = true;
         return 0;
     case KITH_KIND_RETIRE_CONNECTION_ID:
-        if ((path = kith__conn_path(conn, (uint32_t)frame->id)) != NULL)
-            kith__cid_theirs_on_retire_lost(&path->cids_theirs, frame->value);
+        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
+            kith__cid_theirs_on_retire_lost(ids.theirs, frame->value);
+        conn->has_path_frames = true;
+        return 0;
+    case KITH_KIND_PATH_ABANDON:
+    case KITH_KIND_PATH_STATUS:
+    case KITH_KIND_MAX_PATH_ID:
+    case KITH_KIND_PATHS_BLOCKED:
+    case KITH_KIND_PATH_CIDS_BLOCKED:
+        path_frame_lost(conn, frame);
         return 0;
     case KITH_KIND_HANDSHAKE_DONE:
         conn->done_due = true;
@@ -178,6 +227,17 @@ void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *
                 return;
             }
     }
+}
+
+void kith__fate_requeue(struct kith_quic_conn *conn, struct kith_path *path)
+{
+    const struct kith_sent *packet;
+
+    while ((packet = kith__path_take_dropped(path, &path->sent)) != NULL)
+        if (packet_lost(conn, KITH_SPACE_DATA, &path->sent, packet) != 0) {
+            (void)kith__conn_fail_with(conn, KITH_ERR_NOMEM, 0, "path");
+            return;
+        }
 }
 
 /* ---- Acknowledgements ---- */

@@ -31,6 +31,8 @@ void kith__fate_bound_sent(struct kith_quic_conn *conn, struct kith_path *path, 
 /** Makes the data of the oldest unacknowledged packets due again, without declaring them lost: for `count` probes. */
 void kith__fate_resend_for_probe(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
                                  unsigned count);
+/** The path is given up: all that is in flight on it goes out again elsewhere, and no ACK of it counts any more. */
+void kith__fate_requeue(struct kith_quic_conn *conn, struct kith_path *path);
 /** A frame that was recorded is not sent after all, or lost. 0 or KITH_ERR_NOMEM. */
 KITH_MUST_USE int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space,
                                         const struct kith_sent_frame *frame);

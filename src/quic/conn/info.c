@@ -131,8 +131,14 @@ int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t 
 
 size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_path_info *out, size_t capacity)
 {
-    for (size_t i = 0; i < KITH_MIN(capacity, (size_t)conn->path_count); i++)
+    for (size_t i = 0; i < KITH_MIN(capacity, (size_t)conn->path_count); i++) {
+        const struct kith_path_id *id = kith__multipath_find(&conn->mp, conn->paths[i]->id);
+
         kith__path_info(conn->paths[i], &out[i]);
+        out[i].is_backup = id != NULL && id->is_backup;
+        out[i].is_peer_backup = id != NULL && id->is_peer_backup;
+        out[i].is_silent = kith__conn_is_silent(conn->paths[i]);
+    }
     return conn->path_count;
 }
 

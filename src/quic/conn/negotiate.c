@@ -14,11 +14,11 @@ enum { TICKETS_SENT = 2 }; /* as the reference does, spec/01, 2.6 */
 
 static void own_ids(const struct kith_quic_conn *conn, struct kith_tparams *out)
 {
-    const struct kith_cid_ours_slot *first = &conn->paths[0]->cids_ours.slots[0];
+    const struct kith_cid *first = &conn->paths[0]->cids_ours.slots[0].cid;
     const struct kith_conn_early *early = conn->early;
 
     out->has_initial_source_cid = true;
-    out->initial_source_cid = first->cid;
+    out->initial_source_cid = *first;
     if (conn->is_client)
         return;
     out->has_original_destination_cid = true;
@@ -26,7 +26,7 @@ static void own_ids(const struct kith_quic_conn *conn, struct kith_tparams *out)
     out->has_retry_source_cid = early->retry_scid.size != 0;
     out->retry_source_cid = early->retry_scid;
     out->has_stateless_reset_token = true;
-    memcpy(out->stateless_reset_token, first->reset_token, sizeof out->stateless_reset_token);
+    kith__host_reset_token(conn->host, first, out->stateless_reset_token);
 }
 
 void kith__conn_own_params(const struct kith_quic_conn *conn, struct kith_tparams *out)
@@ -48,6 +48,8 @@ void kith__conn_own_params(const struct kith_quic_conn *conn, struct kith_tparam
     out->max_datagram_frame_size = config->datagram_receive_max != 0 ? 65535 : 0;
     out->has_min_ack_delay = config->min_ack_delay_ns != 0;
     out->min_ack_delay_us = config->min_ack_delay_ns / KITH_NS_PER_US;
+    out->has_initial_max_path_id = config->paths_max != 0;
+    out->initial_max_path_id = config->paths_max != 0 ? config->paths_max - 1u : 0;
     own_ids(conn, out);
 }
 
@@ -94,8 +96,10 @@ static void apply_params(struct kith_quic_conn *conn, const struct kith_tparams 
     conn->peer_delay_max_ns = params->max_ack_delay_ms * KITH_NS_PER_MS;
     conn->peer_delay_exponent = (uint8_t)params->ack_delay_exponent;
     conn->peer_has_ack_frequency = params->has_min_ack_delay;
+    conn->peer_udp_max = params->max_udp_payload_size;
     kith__mtu_set_peer_max(&conn->paths[0]->now.mtu, params->max_udp_payload_size);
-    kith__cid_ours_set_limit(&conn->paths[0]->cids_ours, params->active_connection_id_limit);
+    conn->peer_cids_max = params->active_connection_id_limit;
+    conn->are_cids_stale = true;
     if (params->has_stateless_reset_token)
         kith__cid_theirs_set_first_token(&conn->paths[0]->cids_theirs, params->stateless_reset_token);
     kith__qlog_parameters(&conn->qlog, false, false, params, conn->now_ns);
@@ -192,6 +196,24 @@ static int finish_server(struct kith_quic_conn *conn)
     return 0;
 }
 
+/** Both sides know of it: from now on frames name path ids, and each path has its own idle time. */
+static int start_multipath(struct kith_quic_conn *conn)
+{
+    const struct kith_tparams *theirs = &conn->early->theirs;
+
+    if (conn->config.paths_max == 0 || !theirs->has_initial_max_path_id)
+        return 0;
+    if (kith__cid_theirs_active(&conn->paths[0]->cids_theirs)->size == 0)
+        return kith__conn_fail(conn, KITH_WIRE_PROTOCOL_VIOLATION, 0, "multipath must not use zero-length CIDs");
+    kith__multipath_start(&conn->mp, theirs->initial_max_path_id);
+    kith__multipath_announce(&conn->mp, 0);
+    conn->paths[0]->options.idle_timeout_ns = conn->config.path_idle_timeout_ns;
+    conn->paths[0]->was_told_proved = true;
+    conn->has_path_frames = true;
+    conn->are_cids_stale = true;
+    return 0;
+}
+
 static int on_done(struct kith_quic_conn *conn, const struct kith_tls_output *out)
 {
     int err;
@@ -204,6 +226,8 @@ static int on_done(struct kith_quic_conn *conn, const struct kith_tls_output *ou
         return err;
     if (conn->is_client)
         apply_params(conn, &conn->early->theirs);
+    if ((err = start_multipath(conn)) != 0)
+        return err;
     conn->early->is_peer_waiting = false;
     kith__path_on_proved(conn->paths[0], conn->now_ns);
     kith__phase_enter(&conn->phase, KITH_PHASE_ESTABLISHED);

@@ -15,7 +15,8 @@
 /** A packet of a datagram, before it is opened. */
 struct arrived {
     const struct kith_tuple *tuple;
-    struct kith_path *path;
+    struct kith_path *path; /* NULL: path id `path_id` has none */
+    uint32_t path_id;
     struct kith_packet packet;
     uint8_t *bytes;
     const uint8_t *end; /* of the datagram */
@@ -150,7 +151,7 @@ static bool is_address_fine(const struct kith_quic_conn *conn, const struct kith
                                           .is_probing_only = true,
                                           .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
 
-    if (kith__tuple_equal(&packet.tuple, &path->tuple) || follows_handshake(conn))
+    if (kith__tuple_equal(&packet.tuple, &path->tuple) || follows_handshake(conn) || !kith__path_is_live(path))
         return true;
     if (type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase))
         return kith_sockaddr_equal(&tuple->remote, &path->tuple.remote);
@@ -192,21 +193,24 @@ static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t rece
                                           .number = rx->number,
                                           .received_end = received_end,
                                           .is_probing_only = rx->is_probing_only,
-                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
+                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED,
+                                          .any_packet_moves = conn->mp.is_on && !conn->has_nat_traversal };
+    bool is_known;
 
-    if (rx->type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase) ||
+    if (rx->type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase) || !kith__path_is_live(rx->path) ||
         kith__tuple_equal(&packet.tuple, &rx->path->tuple) ||
         kith__migrate_judge(rx->path, &packet) != KITH_MIGRATE_FOLLOW)
         return;
-    if (kith__migrate_follow(rx->path, &packet.tuple, datagram_size, false, conn->peer_delay_max_ns, conn->now_ns) !=
+    is_known = kith__conn_is_proved_by_other(conn, rx->path, &packet.tuple);
+    if (kith__migrate_follow(rx->path, &packet.tuple, datagram_size, is_known, conn->peer_delay_max_ns, conn->now_ns) !=
         0) {
         drop(conn, KITH_DROP_no_memory); /* the next packet moves it */
         return;
     }
     rx->path->spin = false;
     conn->stats.migrations++;
-    if (kith__cid_theirs_switch(&rx->path->cids_theirs))
-        kith__conn_sync_cids(conn);
+    conn->has_path_frames |= kith__cid_theirs_switch(&rx->path->cids_theirs);
+    conn->are_cids_stale = true;
     kith__conn_note_path(conn, rx->path);
     kith__qlog_tuple_assigned(&conn->qlog, rx->path->id, &rx->path->tuple.local, &rx->path->tuple.remote, conn->now_ns);
 }
@@ -265,6 +269,7 @@ static void learn_remote_cid(struct kith_quic_conn *conn, const struct kith_pack
     early->first_remote_cid = kith__cid(packet->scid.ptr, packet->scid.size);
     early->has_remote_cid = true;
     kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &early->first_remote_cid);
+    conn->are_cids_stale = true;
 }
 
 /** The peer uses new keys: it began, or it followed us (then our own keys changed before). */
@@ -346,7 +351,37 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
     conn->stats.bytes_received += arrived->packet.size;
 }
 
-static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived, size_t datagram_size)
+/** A packet for a path id without a path: at a server it begins one, once it is known to be authentic. */
+static void on_first_packet(struct kith_quic_conn *conn, struct arrived *arrived, size_t datagram_size)
+{
+    uint32_t write_generation = conn->keys.write_generation;
+    struct kith_open_space space;
+    struct kith_opened opened;
+    int result;
+
+    if (conn->phase != KITH_PHASE_CONFIRMED || !kith__multipath_may_begin(&conn->mp, arrived->path_id)) {
+        on_not_opened(conn, arrived, KITH_DROP_unused_path);
+        return;
+    }
+    kith__open_space_init(&space, arrived->path_id);
+    result = kith__packet_open(&conn->keys, &space, arrived->bytes, arrived->packet.pn_offset, arrived->packet.size,
+                               &opened);
+    if (result == 0 && opened.followed)
+        on_key_update(conn, write_generation);
+    if (result > 0)
+        (void)kith__conn_fail(conn, (uint64_t)result, 0, opened.reason);
+    else if (result != 0)
+        on_not_opened(conn, arrived, result == KITH_ERR_NOMEM ? KITH_DROP_no_memory : KITH_DROP_decrypt);
+    else if (kith__conn_begin_path(conn, arrived->path_id, arrived->tuple, false, &arrived->path) != 0)
+        drop(conn, KITH_DROP_no_memory); /* the peer's next packet begins it */
+    if (result != 0 || arrived->path == NULL)
+        return;
+    *kith__conn_open_space(arrived->path) = space;
+    kith__path_on_datagram(arrived->path, datagram_size);
+    on_opened(conn, arrived, &opened, datagram_size);
+}
+
+static void on_packet(struct kith_quic_conn *conn, struct arrived *arrived, size_t datagram_size)
 {
     const struct kith_packet *packet = &arrived->packet;
     struct kith_keys *keys = keys_of(conn, packet->type);
@@ -354,6 +389,10 @@ static void on_packet(struct kith_quic_conn *conn, const struct arrived *arrived
     struct kith_opened opened;
     int result;
 
+    if (arrived->path == NULL) {
+        on_first_packet(conn, arrived, datagram_size);
+        return;
+    }
     if (!is_address_fine(conn, arrived->path, arrived->tuple, packet->type)) {
         drop_arrived(conn, arrived, KITH_DROP_wrong_remote);
         return;
@@ -436,19 +475,26 @@ static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *ar
         kith__conn_on_version_negotiation(conn, &arrived->packet);
 }
 
+/** All packets of a datagram have the destination id of the first. Only 1-RTT packets are on other paths than path 0. */
+static void find_path(struct kith_quic_conn *conn, struct arrived *arrived, size_t datagram_size)
+{
+    if (arrived->packet.type == KITH_PACKET_ONE_RTT)
+        arrived->path = kith__conn_find_path(conn, arrived->packet.dcid, &arrived->path_id);
+    else
+        arrived->path = kith__conn_path(conn, 0);
+    if (arrived->path != NULL && kith_sockaddr_equal(&arrived->tuple->remote, &arrived->path->tuple.remote))
+        kith__path_on_datagram(arrived->path, datagram_size);
+}
+
 void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tuple, uint8_t *bytes, size_t size,
                         uint8_t ecn, uint64_t now_ns)
 {
-    struct arrived arrived = {
-        .tuple = tuple, .path = conn->paths[0], .bytes = bytes, .end = bytes + size, .ecn = ecn
-    };
+    struct arrived arrived = { .tuple = tuple, .bytes = bytes, .end = bytes + size, .ecn = ecn };
     struct kith_cid first = { 0 };
     size_t datagram_size = size;
     bool was_closed = !kith__phase_is_open(conn->phase);
 
     conn->now_ns = now_ns;
-    if (kith_sockaddr_equal(&tuple->remote, &arrived.path->tuple.remote))
-        kith__path_on_datagram(arrived.path, size);
     for (; size != 0 && conn->phase != KITH_PHASE_DRAINED;
          arrived.bytes += arrived.packet.size, size -= arrived.packet.size) {
         const struct kith_packet *packet = &arrived.packet;
@@ -458,8 +504,10 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
             drop_packet(conn, KITH_QLOG_UNKNOWN, size, KITH_DROP_malformed_header);
             break;
         }
-        if (arrived.bytes == bytes)
+        if (arrived.bytes == bytes) {
             first = kith__cid(packet->dcid.ptr, packet->dcid.size);
+            find_path(conn, &arrived, datagram_size);
+        }
         if (packet->type == KITH_PACKET_RETRY || packet->type == KITH_PACKET_VERSION_NEGOTIATION)
             on_unprotected(conn, &arrived);
         else if (packet->type == KITH_PACKET_OTHER_VERSION)
@@ -477,5 +525,6 @@ void kith__conn_receive(struct kith_quic_conn *conn, const struct kith_tuple *tu
         kith__conn_on_packet_after_close(conn);
     else
         open_kept(conn);
-    kith__conn_sync_cids(conn);
+    if (conn->are_cids_stale)
+        kith__conn_sync_cids(conn);
 }

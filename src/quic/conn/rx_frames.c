@@ -35,7 +35,26 @@ static int on_ignored(struct kith_rx *rx, const struct kith_frame *frame)
 
 static int on_ack(struct kith_rx *rx, const struct kith_frame *frame)
 {
-    return kith__fate_on_ack(rx->conn, rx->path, (enum kith_space)rx->space, &frame->ack);
+    struct kith_path *path = rx->space == KITH_SPACE_DATA ? kith__conn_path(rx->conn, 0) : rx->path;
+
+    if (path == NULL) /* path 0 is gone: nothing to learn */
+        return on_ignored(rx, frame);
+    return kith__fate_on_ack(rx->conn, path, (enum kith_space)rx->space, &frame->ack);
+}
+
+static int on_path_ack(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    enum kith_path_use use;
+    const char *reason;
+    struct kith_path *path;
+    int result = kith__multipath_check_ack(&rx->conn->mp, frame->ack.path, &use, &reason);
+
+    if (result != 0)
+        return fail(rx, result, frame, reason);
+    path = kith__conn_path(rx->conn, frame->ack.path);
+    if (use == KITH_PATH_IGNORE || path == NULL)
+        return on_ignored(rx, frame);
+    return kith__fate_on_ack(rx->conn, path, KITH_SPACE_DATA, &frame->ack);
 }
 
 static int on_crypto(struct kith_rx *rx, const struct kith_frame *frame)
@@ -112,36 +131,112 @@ static int on_streams_blocked(struct kith_rx *rx, const struct kith_frame *frame
                 frame, "STREAMS_BLOCKED");
 }
 
+/** May a frame about connection ids name this path id? Without multipath there is path 0 only. */
+static int check_cids_path(struct kith_rx *rx, const struct kith_frame *frame, uint32_t id, bool is_new,
+                           enum kith_path_use *use)
+{
+    struct kith_multipath *mp = &rx->conn->mp;
+    const char *reason = "";
+    int result = is_new ? kith__multipath_check_new_cid(mp, id, use, &reason)
+                        : kith__multipath_check_retire_cid(mp, id, use, &reason);
+
+    return done(rx, result, frame, reason);
+}
+
 static int on_new_cid(struct kith_rx *rx, const struct kith_frame *frame)
 {
+    struct kith_quic_conn *conn = rx->conn;
     struct kith_cid_issue issue = { .sequence = frame->new_cid.sequence,
                                     .retire_prior_to = frame->new_cid.retire_prior_to,
                                     .cid = frame->new_cid.cid };
+    struct kith_conn_ids ids;
+    enum kith_path_use use;
     bool active_changed = false;
     int result;
 
+    if (check_cids_path(rx, frame, frame->new_cid.path, true, &use) != 0)
+        return KITH_ERR_CLOSED;
+    if (use == KITH_PATH_IGNORE)
+        return on_ignored(rx, frame);
     memcpy(issue.reset_token, frame->new_cid.reset_token, sizeof issue.reset_token);
-    result = kith__cid_theirs_on_issue(&rx->path->cids_theirs, &issue, &active_changed);
+    result = kith__conn_make_ids(conn, frame->new_cid.path, &ids);
+    if (result == 0)
+        result = kith__cid_theirs_on_issue(ids.theirs, &issue, &active_changed);
     if (result != 0)
         return fail(rx, result, frame, "NEW_CONNECTION_ID");
-    if (active_changed)
-        kith__conn_sync_cids(rx->conn);
+    conn->has_path_frames = true; /* it may ask us to retire others */
+    conn->are_cids_stale = true;
+    kith__multipath_on_cids(&conn->mp, frame->new_cid.path);
+    kith__conn_note_paths_available(conn);
     return 0;
 }
 
 static int on_retire_cid(struct kith_rx *rx, const struct kith_frame *frame)
 {
+    struct kith_quic_conn *conn = rx->conn;
     struct kith_cid removed = { 0 };
-    struct kith_cid_ours *ours = &rx->path->cids_ours;
-    int result = kith__cid_ours_on_retire(ours, frame->retire_cid.sequence, kith__cid_ours_find(ours, &rx->dcid),
-                                          &removed);
+    struct kith_conn_ids ids = kith__conn_ids(conn, frame->retire_cid.path);
+    uint64_t used = UINT64_MAX;
+    enum kith_path_use use;
+    int result;
 
+    if (check_cids_path(rx, frame, frame->retire_cid.path, false, &use) != 0)
+        return KITH_ERR_CLOSED;
+    if (use == KITH_PATH_IGNORE)
+        return on_ignored(rx, frame);
+    if (rx->path->id == frame->retire_cid.path)
+        used = kith__cid_ours_find(&rx->path->cids_ours, &rx->dcid);
+    result = ids.ours == NULL ? KITH_WIRE_PROTOCOL_VIOLATION
+                              : kith__cid_ours_on_retire(ids.ours, frame->retire_cid.sequence, used, &removed);
     if (result != 0)
         return fail(rx, result, frame, "RETIRE_CONNECTION_ID for unissued sequence number");
     if (removed.size != 0)
-        kith__host_remove_cid(rx->conn->host, rx->conn, kith__cid_slice(&removed));
-    kith__conn_sync_cids(rx->conn);
+        kith__conn_remove_cid(conn, &removed);
+    conn->are_cids_stale = true;
     return 0;
+}
+
+static int on_path_abandon(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    kith__conn_on_path_abandon(rx->conn, frame->path_abandon.path, frame->path_abandon.code);
+    return kith__phase_is_open(rx->conn->phase) ? 0 : KITH_ERR_CLOSED;
+}
+
+static int on_path_status(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    struct kith_quic_conn *conn = rx->conn;
+    struct kith_path *path = kith__conn_path(conn, frame->path_status.path);
+    bool is_news = kith__multipath_on_status(&conn->mp, frame->path_status.path, frame->path_status.sequence,
+                                             !frame->path_status.available);
+
+    if (is_news && path != NULL)
+        kith__conn_note_path(conn, path);
+    return 0;
+}
+
+static int on_max_path_id(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    if (kith__multipath_on_max_path_id(&rx->conn->mp, frame->max_path_id.max))
+        kith__conn_note_paths_available(rx->conn);
+    return 0;
+}
+
+static int on_paths_blocked(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    const char *reason = "";
+
+    return done(rx, kith__multipath_on_paths_blocked(&rx->conn->mp, frame->paths_blocked.max, &reason), frame, reason);
+}
+
+static int on_path_cids_blocked(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    struct kith_conn_ids ids = kith__conn_ids(rx->conn, frame->path_cids_blocked.path);
+    const char *reason = "";
+    int result = kith__multipath_on_cids_blocked(&rx->conn->mp, frame->path_cids_blocked.path,
+                                                 frame->path_cids_blocked.next_sequence,
+                                                 ids.ours != NULL ? ids.ours->next_sequence : 0, &reason);
+
+    return done(rx, result, frame, reason);
 }
 
 static int on_path_challenge(struct kith_rx *rx, const struct kith_frame *frame)
@@ -162,7 +257,7 @@ static int on_path_response(struct kith_rx *rx, const struct kith_frame *frame)
 
     switch (kith__migrate_on_response(rx->path, rx->tuple, frame->path_response.data, conn->now_ns)) {
     case KITH_MIGRATE_PROVED:
-        kith__conn_note_path(conn, rx->path);
+        kith__conn_on_path_proved(conn, rx->path);
         break;
     case KITH_MIGRATE_NOTHING:
         conn->stats.frames_ignored++;
@@ -260,6 +355,14 @@ static handler *const handlers[KITH_KINDS] = {
     [KITH_KIND_IMMEDIATE_ACK] = on_immediate_ack,
     [KITH_KIND_DATAGRAM] = on_datagram,
     [KITH_KIND_ACK_FREQUENCY] = on_ack_frequency,
+    [KITH_KIND_PATH_ACK] = on_path_ack,
+    [KITH_KIND_PATH_ABANDON] = on_path_abandon,
+    [KITH_KIND_PATH_STATUS] = on_path_status,
+    [KITH_KIND_PATH_NEW_CONNECTION_ID] = on_new_cid,
+    [KITH_KIND_PATH_RETIRE_CONNECTION_ID] = on_retire_cid,
+    [KITH_KIND_MAX_PATH_ID] = on_max_path_id,
+    [KITH_KIND_PATHS_BLOCKED] = on_paths_blocked,
+    [KITH_KIND_PATH_CIDS_BLOCKED] = on_path_cids_blocked,
 };
 
 /** Was the extension that a frame belongs to agreed on? NULL: yes. */
@@ -273,7 +376,7 @@ static const char *why_not_negotiated(const struct kith_quic_conn *conn, const s
     case KITH_EXTENSION_ACK_FREQUENCY:
         return conn->config.min_ack_delay_ns != 0 ? NULL : "ACK frequency was not negotiated";
     case KITH_EXTENSION_MULTIPATH:
-        return "multipath was not negotiated";
+        return conn->mp.is_on ? NULL : "multipath was not negotiated";
     case KITH_EXTENSION_NAT_TRAVERSAL:
         return "NAT traversal was not negotiated";
     case KITH_EXTENSION_OBSERVED_ADDRESS:

@@ -31,12 +31,11 @@ static uint64_t send_time(const struct kith_quic_conn *conn, uint64_t at_ns)
 
 static uint64_t idle_deadline(const struct kith_quic_conn *conn)
 {
-    const struct kith_path *newest = conn->paths[0];
+    uint64_t from_ns = conn->idle_floor_ns;
 
-    for (size_t i = 1; i < conn->path_count; i++)
-        if (conn->paths[i]->idle_from_ns > newest->idle_from_ns)
-            newest = conn->paths[i];
-    return kith__path_idle_deadline(newest, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
+    for (size_t i = 0; i < conn->path_count; i++)
+        from_ns = KITH_MAX(from_ns, conn->paths[i]->idle_from_ns);
+    return kith__path_idle_deadline(from_ns, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
 }
 
 static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const struct kith_path *path)
@@ -44,7 +43,9 @@ static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const 
     const struct kith_conn_early *early = path->id == 0 ? conn->early : NULL;
     struct kith_loss_view view = { .rtt = &path->now.rtt,
                                    .delay_max_ns = conn->peer_delay_max_ns,
-                                   .idle_timeout_ns = kith__conn_idle_timeout(conn),
+                                   .idle_timeout_ns = path->options.idle_timeout_ns != 0
+                                                          ? path->options.idle_timeout_ns
+                                                          : kith__conn_idle_timeout(conn),
                                    .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
 
     view.logs[KITH_SPACE_DATA] = &path->sent;
@@ -110,11 +111,23 @@ static uint64_t loss_deadline(const struct kith_quic_conn *conn, const struct ki
                                                                    : timer.deadline_ns;
 }
 
+/** The path's own idle timeout: with multipath only. The last path has none: the connection's counts. */
+static uint64_t path_idle_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    if (path->options.idle_timeout_ns == 0 || kith__multipath_live(&conn->mp) < 2)
+        return KITH_NEVER;
+    return kith__path_idle_deadline(path->idle_from_ns, path->options.idle_timeout_ns,
+                                    kith__path_pto_ns(path, conn->peer_delay_max_ns));
+}
+
 static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
-    uint64_t at = loss_deadline(conn, path);
+    uint64_t at = send_time(conn, ack_deadline(conn, path));
 
-    at = earlier(at, send_time(conn, ack_deadline(conn, path)));
+    if (!kith__path_is_live(path))
+        return at;
+    at = earlier(at, loss_deadline(conn, path));
+    at = earlier(at, path_idle_deadline(conn, path));
     at = earlier(at, send_time(conn, pacing_deadline(path)));
     if (kith__phase_is_established(conn->phase)) {
         at = earlier(at, kith__path_keep_alive_deadline(path));
@@ -134,6 +147,7 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
     if (!kith__phase_is_open(conn->phase))
         return conn->close.deadline_ns;
     at = earlier(idle_deadline(conn), conn->keys_drop_ns);
+    at = earlier(at, kith__multipath_deadline(&conn->mp));
     for (size_t i = 0; i < conn->path_count; i++)
         at = earlier(at, path_deadline(conn, conn->paths[i]));
     return at;
@@ -211,6 +225,12 @@ static void on_migrate_timer(struct kith_quic_conn *conn, struct kith_path *path
 
 static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
 {
+    if (!kith__path_is_live(path))
+        return;
+    if (path_idle_deadline(conn, path) <= conn->now_ns) {
+        kith__conn_on_path_idle(conn, path);
+        return;
+    }
     if (kith__phase_is_established(conn->phase))
         on_migrate_timer(conn, path); /* first: going back to an old address brings its round trip back */
     on_loss_timer(conn, path);
@@ -239,6 +259,8 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
     }
     for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
         on_path_timers(conn, conn->paths[i]);
+    if (kith__phase_is_open(conn->phase) && kith__multipath_deadline(&conn->mp) <= now_ns)
+        kith__conn_on_path_ids_deadline(conn);
     if (conn->keys_drop_ns <= now_ns) {
         kith__keys_drop_previous(&conn->keys);
         conn->keys_drop_ns = KITH_NEVER;

@@ -26,6 +26,7 @@ struct datagram {
     struct kith_packet_out packets[LEVELS_MAX];
     size_t count, used; /* used: bytes of all packets but for padding that the last may get */
     size_t room;
+    bool shares; /* it may carry what belongs to no path */
     bool has_initial, is_eliciting_initial, wants_min;
 };
 
@@ -58,22 +59,29 @@ static bool level_has_keys(const struct kith_quic_conn *conn, enum kith_level le
     return kith__keys_can_write(&conn->keys);
 }
 
-static bool level_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
+static bool level_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level,
+                           bool shares)
 {
     if (level <= KITH_LEVEL_HANDSHAKE)
         return kith__handshake_has_data(&conn->handshake,
                                         level == KITH_LEVEL_INITIAL ? KITH_TLS_INITIAL : KITH_TLS_HANDSHAKE);
-    return kith__tx_has_data(conn, path, level);
+    return (level == KITH_LEVEL_DATA && kith__tx_has_own(conn, path)) || (shares && kith__tx_has_data(conn, level));
 }
 
-static bool level_owes_ack(struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
+static bool level_owes_ack(struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level,
+                           bool shares)
 {
     const struct kith_received *received;
 
     if (level == KITH_LEVEL_EARLY)
         return false;
     received = level <= KITH_LEVEL_HANDSHAKE ? &conn->early->spaces[level].received : &path->received;
-    return kith__received_is_due(received, conn->now_ns);
+    if (kith__received_is_due(received, conn->now_ns))
+        return true;
+    for (size_t i = 0; shares && level == KITH_LEVEL_DATA && conn->path_count > 1 && i < conn->path_count; i++)
+        if (kith__tx_owes_ack_for(conn, path, conn->paths[i]))
+            return true;
+    return false;
 }
 
 /** Handshake packets go on path 0 only. */
@@ -94,18 +102,22 @@ static bool wants_ack_of_acks(const struct kith_packet_out *out)
 }
 
 /** Fills the packet just begun. may_send: window and pacer let data go. */
-static void write_frames(struct kith_packet_out *out, bool may_send, bool has_data)
+static void write_frames(struct kith_packet_out *out, bool may_send, bool has_data, bool shares)
 {
     struct kith_quic_conn *conn = out->conn;
     uint8_t *probes = probes_of(conn, out->path, (enum kith_level)out->level);
     bool is_probe = *probes != 0;
 
     kith__tx_ack(out, true);
+    if (shares && conn->path_count > 1 && out->level == KITH_LEVEL_DATA)
+        kith__tx_acks_for_others(out);
     if ((may_send || is_probe) && has_data) {
         if (out->level <= KITH_LEVEL_HANDSHAKE)
             kith__tx_crypto(out);
-        else
+        else if (shares)
             kith__tx_data(out);
+        else
+            kith__tx_own(out);
     }
     if ((out->flags & KITH_SENT_ELICITING) == 0 && (is_probe || wants_ack_of_acks(out)))
         kith__tx_ping(out);
@@ -145,16 +157,16 @@ static bool add_packet(struct datagram *dg, struct kith_quic_conn *conn, struct 
                        uint8_t *buffer, bool may_send)
 {
     struct kith_packet_out *out = &dg->packets[dg->count];
-    bool has_data = level_has_data(conn, path, level);
+    bool has_data = level_has_data(conn, path, level, dg->shares);
 
     may_send = level_may_send(conn, level, may_send);
-    if (!(has_data && may_send) && !level_owes_ack(conn, path, level) && *probes_of(conn, path, level) == 0)
+    if (!(has_data && may_send) && !level_owes_ack(conn, path, level, dg->shares) && *probes_of(conn, path, level) == 0)
         return true;
     if (kith__packet_out_begin(out, conn, path, level, buffer + dg->used, dg->room - dg->used) != 0)
         return false;
     end_record(dg, conn);
     begin_record(conn, out);
-    write_frames(out, may_send, has_data);
+    write_frames(out, may_send, has_data, dg->shares);
     if (kith__packet_out_is_empty(out) || !kith__phase_is_open(conn->phase)) {
         kith__packet_out_abandon(out);
         return true;
@@ -208,13 +220,21 @@ static bool finish(struct datagram *dg, struct kith_quic_conn *conn)
     return ok;
 }
 
-/**
- * Builds one datagram for the path in `room` bytes; segment: the size of the others in the batch, or 0. Returns its size;
- * 0: nothing to send now.
- */
-static size_t build(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t room, size_t segment)
+/** The pacer of the path holds back what it has to send, or what it may be asked to carry. */
+static bool is_paced(struct kith_quic_conn *conn, const struct kith_path *path, bool shares)
 {
-    struct datagram dg = { .room = room };
+    return !kith__path_is_window_full(path, path->now.mtu.size) && level_has_keys(conn, KITH_LEVEL_DATA) &&
+           level_has_data(conn, path, KITH_LEVEL_DATA, shares || kith__conn_is_usable(path));
+}
+
+/**
+ * Builds one datagram for the path in `room` bytes; segment: the size of the others in the batch, or 0; shares: with what
+ * belongs to no path. Returns its size; 0: nothing to send now.
+ */
+static size_t build(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t room, size_t segment,
+                    bool shares)
+{
+    struct datagram dg = { .room = room, .shares = shares };
     bool may_send = kith__path_may_send(path, path->now.mtu.size, conn->now_ns);
 
     for (int level = first_level(conn, path); level <= KITH_LEVEL_DATA; level++) {
@@ -223,13 +243,13 @@ static size_t build(struct kith_quic_conn *conn, struct kith_path *path, uint8_t
         if (dg.count == LEVELS_MAX || !add_packet(&dg, conn, path, (enum kith_level)level, buffer, may_send))
             break;
     }
-    path->is_paced_now = !may_send && !kith__path_is_window_full(path, path->now.mtu.size) &&
-                         level_has_keys(conn, KITH_LEVEL_DATA) && kith__tx_has_data(conn, path, KITH_LEVEL_DATA);
+    path->is_paced_now = !may_send && is_paced(conn, path, shares);
     if (dg.count == 0)
         return 0;
     if ((dg.has_initial && (conn->is_client || dg.is_eliciting_initial)) || dg.wants_min)
         pad(&dg, DATAGRAM_SIZE_MIN);
-    if (segment != 0 && dg.used < segment && segment - dg.used <= FILL_MAX && kith__stream_set_has_data(&conn->streams))
+    if (segment != 0 && dg.used < segment && segment - dg.used <= FILL_MAX && shares &&
+        kith__stream_set_has_data(&conn->streams))
         pad(&dg, segment);
     if (!finish(&dg, conn))
         return 0;
@@ -258,14 +278,14 @@ static size_t datagram_size_max(const struct kith_path *path)
 }
 
 /** Datagrams of one size for the path, until something says stop. */
-static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
-                           struct kith_quic_transmit *out)
+static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, bool shares, uint8_t *buffer,
+                           size_t capacity, struct kith_quic_transmit *out)
 {
     uint8_t mark = kith__ecn_mark(&path->now.ecn);
     size_t total, segment, size;
 
     size = KITH_MIN(KITH_MIN(capacity, datagram_size_max(path)), kith__path_allowance(path));
-    segment = total = build(conn, path, buffer, size, 0);
+    segment = total = build(conn, path, buffer, size, 0, shares);
     if (total == 0)
         return false;
     if (conn->early != NULL && conn->early->copy != NULL && !conn->early->has_remote_cid) {
@@ -275,7 +295,7 @@ static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, 
     } else if (segment == path->now.mtu.size) {
         kith__mtu_on_full(&path->now.mtu);
         for (int i = 1; i < SEGMENTS_MAX && capacity - total >= segment; i++) {
-            size = build(conn, path, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment);
+            size = build(conn, path, buffer + total, KITH_MIN(segment, kith__path_allowance(path)), segment, shares);
             total += size;
             if (size < segment)
                 break;
@@ -405,17 +425,23 @@ static void clear_sent(struct kith_quic_conn *conn)
             kith__path_clear_sent(conn->paths[0], &conn->early->spaces[i].sent);
 }
 
+static bool may_send_on(const struct kith_path *path)
+{
+    return kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
+}
+
 /** The close frame in every space that still has keys, one datagram. */
 static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
-    struct kith_path *path = conn->paths[0];
-    struct datagram dg = { .room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path)) };
+    struct kith_path *path = kith__conn_first(conn);
+    struct datagram dg = { 0 };
     bool is_late = false;
     int err;
 
-    if (!conn->close.due || kith__cid_theirs_active(&path->cids_theirs) == NULL)
+    if (!conn->close.due || path == NULL || !may_send_on(path))
         return false;
     clear_sent(conn);
+    dg.room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path));
     for (int level = first_level(conn, path); level <= KITH_LEVEL_DATA; level++) {
         struct kith_packet_out *packet = &dg.packets[dg.count];
 
@@ -467,12 +493,34 @@ static void maybe_update_keys(struct kith_quic_conn *conn)
         conn->key_update_at = KITH_MIN(conn->key_update_at, conn->config.key_update_after);
 }
 
-/** What one path has to send now. */
-static bool transmit_on(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
-                        struct kith_quic_transmit *out)
+/** With several paths: answers to where they belong, data on the path that is picked, then what each path needs itself. */
+static bool transmit_on_many(struct kith_quic_conn *conn, uint8_t *buffer, size_t capacity,
+                             struct kith_quic_transmit *out)
 {
-    return kith__cid_theirs_active(&path->cids_theirs) != NULL &&
-           (transmit_off_path(conn, path, buffer, out) || transmit_batch(conn, path, buffer, capacity, out) ||
+    struct kith_path *carrier;
+
+    for (size_t i = 0; i < conn->path_count; i++)
+        if (may_send_on(conn->paths[i]) && transmit_off_path(conn, conn->paths[i], buffer, out))
+            return true;
+    carrier = kith__conn_pick(conn);
+    if (carrier == NULL) /* blocked: acknowledgements go all the same */
+        carrier = kith__conn_first(conn);
+    if (carrier != NULL && kith__conn_is_usable(carrier) && transmit_batch(conn, carrier, true, buffer, capacity, out))
+        return true;
+    for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
+        if (may_send_on(conn->paths[i]) && (transmit_batch(conn, conn->paths[i], false, buffer, capacity, out) ||
+                                            transmit_mtu_probe(conn, conn->paths[i], buffer, capacity, out)))
+            return true;
+    return false;
+}
+
+static bool transmit_on_one(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t capacity,
+                            struct kith_quic_transmit *out)
+{
+    bool shares = !conn->mp.is_on || kith__conn_is_usable(path);
+
+    return may_send_on(path) &&
+           (transmit_off_path(conn, path, buffer, out) || transmit_batch(conn, path, shares, buffer, capacity, out) ||
             transmit_mtu_probe(conn, path, buffer, capacity, out));
 }
 
@@ -495,9 +543,9 @@ bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t ca
         maybe_update_keys(conn);
         if (transmit_copy(conn, buffer, out))
             return true;
-        for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
-            if (transmit_on(conn, conn->paths[i], buffer, capacity, out))
-                return true;
+        if (conn->path_count == 1 ? transmit_on_one(conn, conn->paths[0], buffer, capacity, out)
+                                  : transmit_on_many(conn, buffer, capacity, out))
+            return true;
     }
     /* Also when building a packet just failed the connection. */
     return !kith__phase_is_open(conn->phase) && transmit_close(conn, buffer, out);

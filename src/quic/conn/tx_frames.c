@@ -16,42 +16,89 @@
 #include <string.h>
 
 /* A CRYPTO frame with less room than this is left for the next packet. */
-enum { CRYPTO_ROOM_MIN = 32, STREAM_ROOM_MIN = 24 };
+enum { CRYPTO_ROOM_MIN = 32, STREAM_ROOM_MIN = 24, ACK_ROOM_MIN = 64 };
 
 static bool is_due(const struct kith_received *received, bool willing, uint64_t now_ns)
 {
     return kith__received_is_due(received, now_ns) || (willing && kith__received_is_useful(received));
 }
 
+static void qlog_ack(struct kith_packet_out *out, const struct kith_ack_plan *plan)
+{
+    struct kith_frame frame = kith__frame(plan->is_path_ack ? KITH_FRAME_PATH_ACK : KITH_FRAME_ACK);
+    const struct kith_range *newest = &plan->ranges[plan->range_count - 1];
+
+    if (!kith__qlog_is_on(&out->conn->qlog))
+        return;
+    frame.ack.path = plan->path;
+    frame.ack.largest = newest->end - 1;
+    frame.ack.first_range = frame.ack.largest - newest->begin;
+    kith__qlog_frame(&out->conn->qlog, &frame);
+}
+
+/** Acknowledges what was received in a space. False: no room. *acks: what to remember for when the ACK is acknowledged. */
+static bool write_ack(struct kith_packet_out *out, struct kith_received *received, struct kith_ack_plan *plan,
+                      uint64_t *acks)
+{
+    struct kith_range newest_first[KITH_ACK_RANGES_MAX], ranges[KITH_ACK_RANGES_MAX];
+    struct kith_frame_ecn ecn = { received->ecn[KITH_ECN_ECT0], received->ecn[KITH_ECN_ECT1],
+                                  received->ecn[KITH_ECN_CE] };
+
+    plan->ranges = ranges;
+    plan->ranges_max = KITH_ACK_RANGES_MAX;
+    plan->ecn = ecn.ect0 + ecn.ect1 + ecn.ce != 0 ? &ecn : NULL;
+    plan->range_count = kith__received_ranges(received, newest_first);
+    if (plan->range_count == 0)
+        return false;
+    for (size_t i = 0; i < plan->range_count; i++)
+        ranges[i] = newest_first[plan->range_count - 1 - i];
+    if (out->space == KITH_SPACE_DATA)
+        plan->delay = kith__received_ack_delay(received, out->conn->now_ns) / KITH_NS_PER_US >> 3;
+    if (kith__ack_write(&out->w, plan) == 0)
+        return false;
+    kith__packet_out_note(out, KITH_FRAME_ACK);
+    qlog_ack(out, plan);
+    *acks = kith__received_on_ack_sent(received);
+    return true;
+}
+
 void kith__tx_ack(struct kith_packet_out *out, bool willing)
 {
     struct kith_quic_conn *conn = out->conn;
     struct kith_received *received = kith__conn_received(conn, out->path, (enum kith_space)out->space);
-    struct kith_range newest_first[KITH_ACK_RANGES_MAX], ranges[KITH_ACK_RANGES_MAX];
-    struct kith_frame_ecn ecn = { received->ecn[KITH_ECN_ECT0], received->ecn[KITH_ECN_ECT1],
-                                  received->ecn[KITH_ECN_CE] };
-    bool has_ecn = ecn.ect0 + ecn.ect1 + ecn.ce != 0;
-    struct kith_ack_plan plan = { .ranges = ranges, .ranges_max = KITH_ACK_RANGES_MAX, .ecn = has_ecn ? &ecn : NULL };
+    struct kith_ack_plan plan = { .is_path_ack = out->space == KITH_SPACE_DATA && conn->mp.is_on,
+                                  .path = out->path->id };
+    uint64_t acks;
 
     if (out->level == KITH_LEVEL_EARLY || out->is_full || !is_due(received, willing, conn->now_ns))
         return;
-    plan.range_count = kith__received_ranges(received, newest_first);
-    if (plan.range_count == 0)
-        return;
-    for (size_t i = 0; i < plan.range_count; i++)
-        ranges[i] = newest_first[plan.range_count - 1 - i];
-    if (out->space == KITH_SPACE_DATA)
-        plan.delay = kith__received_ack_delay(received, conn->now_ns) / KITH_NS_PER_US >> 3;
-    if (kith__ack_write(&out->w, &plan) == 0)
-        return;
-    kith__packet_out_note(out, KITH_FRAME_ACK);
-    kith__sent_building(out->log)->acks = kith__received_on_ack_sent(received);
-    if (kith__qlog_is_on(&conn->qlog)) {
-        struct kith_frame frame = kith__frame(KITH_FRAME_ACK);
+    if (write_ack(out, received, &plan, &acks))
+        kith__sent_building(out->log)->acks = acks;
+}
 
-        frame.ack.largest = ranges[plan.range_count - 1].end - 1;
-        frame.ack.first_range = frame.ack.largest - ranges[plan.range_count - 1].begin;
-        kith__qlog_frame(&conn->qlog, &frame);
+bool kith__tx_owes_ack_for(const struct kith_quic_conn *conn, const struct kith_path *path,
+                           const struct kith_path *other)
+{
+    /* Each path acknowledges its own packets, so that round trips are those of one way, as long as that gets through. */
+    bool is_mute = !kith__path_is_live(other) || kith__cid_theirs_active(&other->cids_theirs) == NULL ||
+                   kith__conn_is_silent(other) || kith__path_allowance(other) == 0;
+
+    return other != path && is_mute && kith__received_is_due(&other->received, conn->now_ns);
+}
+
+void kith__tx_acks_for_others(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+
+    for (size_t i = 0; i < conn->path_count; i++) {
+        struct kith_path *other = conn->paths[i];
+        struct kith_ack_plan plan = { .is_path_ack = true, .path = other->id };
+        struct kith_sent_frame record = { .kind = KITH_KIND_PATH_ACK, .id = other->id };
+
+        if (!kith__tx_owes_ack_for(conn, out->path, other) || !kith__packet_out_has_room(out, ACK_ROOM_MIN))
+            continue;
+        if (write_ack(out, &other->received, &plan, &record.value) && kith__packet_out_record(out, &record) != 0)
+            continue; /* without memory our list of what the peer knows stays longer: no harm */
     }
 }
 
@@ -204,43 +251,81 @@ static void controls(struct kith_packet_out *out)
     }
 }
 
-static void new_cids(struct kith_packet_out *out)
+/** Announces ids of a path id. False: no room. */
+static bool new_cids(struct kith_packet_out *out, uint32_t id, struct kith_cid_ours *ours)
 {
-    struct kith_cid_ours *ours = &out->path->cids_ours;
+    bool is_on = out->conn->mp.is_on;
     struct kith_cid_issue issue;
 
     while (kith__cid_ours_next(ours, &issue)) {
-        struct kith_frame frame = kith__frame(KITH_FRAME_NEW_CONNECTION_ID);
-        struct kith_sent_frame record = { .kind = KITH_KIND_NEW_CONNECTION_ID,
-                                          .id = out->path->id,
-                                          .value = issue.sequence };
+        struct kith_frame frame = kith__frame(is_on ? KITH_FRAME_PATH_NEW_CONNECTION_ID : KITH_FRAME_NEW_CONNECTION_ID);
+        struct kith_sent_frame record = { .kind = KITH_KIND_NEW_CONNECTION_ID, .id = id, .value = issue.sequence };
 
+        frame.new_cid.path = id;
         frame.new_cid.sequence = issue.sequence;
         frame.new_cid.retire_prior_to = issue.retire_prior_to;
         frame.new_cid.cid = issue.cid;
-        memcpy(frame.new_cid.reset_token, issue.reset_token, sizeof frame.new_cid.reset_token);
+        kith__host_reset_token(out->conn->host, &issue.cid, frame.new_cid.reset_token);
         if (!kith__packet_out_frame(out, &frame, &record))
-            return;
+            return false;
         kith__cid_ours_on_sent(ours, issue.sequence);
     }
+    return true;
 }
 
-static void retire_cids(struct kith_packet_out *out)
+static bool retire_cids(struct kith_packet_out *out, uint32_t id, struct kith_cid_theirs *theirs)
 {
-    struct kith_cid_theirs *theirs = &out->path->cids_theirs;
+    bool is_on = out->conn->mp.is_on;
     uint64_t sequence;
 
     while (kith__cid_theirs_next_retire(theirs, &sequence)) {
-        struct kith_frame frame = kith__frame(KITH_FRAME_RETIRE_CONNECTION_ID);
-        struct kith_sent_frame record = { .kind = KITH_KIND_RETIRE_CONNECTION_ID,
-                                          .id = out->path->id,
-                                          .value = sequence };
+        struct kith_frame frame = kith__frame(is_on ? KITH_FRAME_PATH_RETIRE_CONNECTION_ID
+                                                    : KITH_FRAME_RETIRE_CONNECTION_ID);
+        struct kith_sent_frame record = { .kind = KITH_KIND_RETIRE_CONNECTION_ID, .id = id, .value = sequence };
 
+        frame.retire_cid.path = id;
         frame.retire_cid.sequence = sequence;
         if (!kith__packet_out_frame(out, &frame, &record))
-            return;
+            return false;
         kith__cid_theirs_on_retire_sent(theirs, sequence);
     }
+    return true;
+}
+
+/** What is to be said about path ids. False: no room. */
+static bool about_path_ids(struct kith_packet_out *out)
+{
+    struct kith_multipath *mp = &out->conn->mp;
+    struct kith_multipath_frame due;
+
+    while (mp->is_on && kith__multipath_next(mp, &due)) {
+        struct kith_frame frame = kith__multipath_wire(&due);
+        struct kith_sent_frame record = {
+            .kind = frame.info->kind, .extra = (uint16_t)due.type, .id = due.path, .value = due.value
+        };
+
+        if (!kith__packet_out_frame(out, &frame, &record))
+            return false;
+        kith__multipath_on_sent(mp, &due);
+    }
+    return true;
+}
+
+/** All frames about paths and ids, of all path ids: path ids with a path first, the others from the lowest on. */
+static void about_paths(struct kith_packet_out *out)
+{
+    struct kith_quic_conn *conn = out->conn;
+    bool is_done = about_path_ids(out);
+
+    for (size_t i = 0; is_done && i < conn->path_count; i++) {
+        struct kith_path *path = conn->paths[i];
+
+        if (kith__path_is_live(path))
+            is_done = new_cids(out, path->id, &path->cids_ours) && retire_cids(out, path->id, &path->cids_theirs);
+    }
+    for (struct kith_conn_spare *spare = conn->spares; is_done && spare != NULL; spare = spare->next)
+        is_done = new_cids(out, spare->id, &spare->cids_ours) && retire_cids(out, spare->id, &spare->cids_theirs);
+    conn->has_path_frames = !is_done;
 }
 
 static void datagrams(struct kith_packet_out *out)
@@ -250,7 +335,9 @@ static void datagrams(struct kith_packet_out *out)
 
     while (kith__datagram_queue_peek(&conn->datagrams_out, &bytes) == 0) {
         struct kith_sent_frame record = { .kind = KITH_KIND_DATAGRAM };
-        bool fits_never = bytes.size > kith__conn_datagram_size_max(conn); /* the MTU fell */
+        bool fits_never = bytes.size > kith__conn_datagram_size_max(conn) ||
+                          bytes.size >
+                              kith__conn_datagram_room(out->path); /* the MTU fell, or the way is another one */
 
         if (!fits_never) {
             if (!kith__packet_out_has_room(out, kith__datagram_frame_size(bytes.size)) ||
@@ -331,6 +418,15 @@ static void challenges(struct kith_packet_out *out)
     }
 }
 
+void kith__tx_own(struct kith_packet_out *out)
+{
+    if (out->path->ping_wanted)
+        kith__tx_ping(out);
+    if (out->path->immediate_ack_due)
+        kith__tx_immediate_ack(out);
+    challenges(out);
+}
+
 void kith__tx_data(struct kith_packet_out *out)
 {
     struct kith_quic_conn *conn = out->conn;
@@ -338,42 +434,37 @@ void kith__tx_data(struct kith_packet_out *out)
     if (out->level == KITH_LEVEL_DATA) {
         if (conn->done_due)
             handshake_done(out);
-        if (out->path->ping_wanted)
-            kith__tx_ping(out);
-        if (out->path->immediate_ack_due)
-            kith__tx_immediate_ack(out);
-        challenges(out);
+        kith__tx_own(out);
         kith__tx_crypto(out);
     }
     if (kith__stream_set_has_control(&conn->streams))
         controls(out);
-    if (out->level == KITH_LEVEL_DATA) {
-        new_cids(out);
-        retire_cids(out);
-    }
+    if (out->level == KITH_LEVEL_DATA && conn->has_path_frames)
+        about_paths(out);
     datagrams(out);
     if (conn->token_due && out->level == KITH_LEVEL_DATA && !conn->is_client)
         new_token(out);
     streams(out);
 }
 
-bool kith__tx_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level)
+bool kith__tx_has_own(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
     struct kith_migrate_challenge challenge;
-    struct kith_cid_issue issue;
-    uint64_t sequence;
 
+    return path->ping_wanted || path->immediate_ack_due ||
+           kith__responses_has(&path->responses, &path->tuple.remote, true) ||
+           (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && !challenge.is_old);
+}
+
+bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level)
+{
     if (kith__stream_set_has_control(&conn->streams) || kith__stream_set_has_data(&conn->streams) ||
         conn->datagrams_out.count != 0)
         return true;
     if (level == KITH_LEVEL_EARLY)
         return false;
-    return conn->done_due || (conn->token_due && !conn->is_client) || path->ping_wanted || path->immediate_ack_due ||
-           kith__handshake_has_data(&conn->handshake, KITH_TLS_APPLICATION) ||
-           kith__cid_ours_next(&path->cids_ours, &issue) ||
-           kith__cid_theirs_next_retire(&path->cids_theirs, &sequence) ||
-           kith__responses_has(&path->responses, &path->tuple.remote, true) ||
-           (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && !challenge.is_old);
+    return conn->done_due || (conn->token_due && !conn->is_client) || conn->has_path_frames ||
+           kith__handshake_has_data(&conn->handshake, KITH_TLS_APPLICATION);
 }
 
 /* ---- Closing ---- */

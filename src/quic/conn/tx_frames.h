@@ -12,10 +12,19 @@ void kith__tx_crypto(struct kith_packet_out *out);
 void kith__tx_ping(struct kith_packet_out *out);
 /** IMMEDIATE_ACK if the peer knows it; it is not due any more. */
 void kith__tx_immediate_ack(struct kith_packet_out *out);
-/** Everything of a 0-RTT or 1-RTT packet but ACK and CRYPTO. */
+/** What belongs to the packet's path: PING, IMMEDIATE_ACK, challenges and answers to them. */
+void kith__tx_own(struct kith_packet_out *out);
+/** Everything of a 0-RTT or 1-RTT packet but ACK: tx_own, and what may be on any path. */
 void kith__tx_data(struct kith_packet_out *out);
-/** True if tx_data has something that asks for an ACK. */
-bool kith__tx_has_data(const struct kith_quic_conn *conn, const struct kith_path *path, enum kith_level level);
+/** True if tx_own has something. */
+bool kith__tx_has_own(const struct kith_quic_conn *conn, const struct kith_path *path);
+/** True if tx_data has something beside it. */
+bool kith__tx_has_data(const struct kith_quic_conn *conn, enum kith_level level);
+/** True if `path` should acknowledge packets of `other`, which cannot do it itself (now). */
+bool kith__tx_owes_ack_for(const struct kith_quic_conn *conn, const struct kith_path *path,
+                           const struct kith_path *other);
+/** PATH_ACKs for all those. */
+void kith__tx_acks_for_others(struct kith_packet_out *out);
 /** A PATH_CHALLENGE with this value, or PATH_RESPONSE. False: no room. */
 bool kith__tx_challenge(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);
 bool kith__tx_response(struct kith_packet_out *out, const uint8_t value[KITH_CHALLENGE_SIZE]);

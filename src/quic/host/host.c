@@ -31,6 +31,7 @@ void kith_quic_transport_defaults(struct kith_quic_transport *transport)
         .udp_size_max = 1452,
         .initial_udp_size = 1200,
         .congestion = KITH_QUIC_CUBIC,
+        .path_idle_timeout_ns = 15 * KITH_NS_PER_S,
         .cid_size = KITH_CIDGEN_SIZE,
         .ecn = true,
         .pacing = true,
@@ -224,18 +225,24 @@ struct kith_quic_conn *kith__host_find(const struct kith_quic_host *host, struct
     return kith__map_get(&host->cids, cid.ptr, cid.size);
 }
 
-int kith__host_issue_cid(struct kith_quic_host *host, struct kith_quic_conn *conn, uint8_t cid[KITH_CIDGEN_SIZE],
-                         uint8_t token[KITH_RESET_TOKEN_SIZE])
+int kith__host_issue_cid(struct kith_quic_host *host, struct kith_quic_conn *conn, struct kith_cid *cid)
 {
+    struct kith_cid made = { .size = KITH_CIDGEN_SIZE };
     int err;
 
     do
-        kith__cidgen_next(&host->cidgen, &host->random, cid);
-    while (kith__map_get(&host->cids, cid, KITH_CIDGEN_SIZE) != NULL);
-    err = kith__map_put(&host->cids, cid, KITH_CIDGEN_SIZE, conn);
+        kith__cidgen_next(&host->cidgen, &host->random, made.bytes);
+    while (kith__map_get(&host->cids, made.bytes, KITH_CIDGEN_SIZE) != NULL);
+    err = kith__map_put(&host->cids, made.bytes, KITH_CIDGEN_SIZE, conn);
     if (err == 0)
-        kith__reset_token(&host->reset, cid, KITH_CIDGEN_SIZE, token);
+        *cid = made;
     return err;
+}
+
+void kith__host_reset_token(const struct kith_quic_host *host, const struct kith_cid *cid,
+                            uint8_t token[KITH_RESET_TOKEN_SIZE])
+{
+    kith__reset_token(&host->reset, cid->bytes, cid->size, token);
 }
 
 int kith__host_add_cid(struct kith_quic_host *host, struct kith_quic_conn *conn, struct kith_slice cid)

@@ -73,9 +73,11 @@ struct kith_quic_host {
 void kith__host_drop(struct kith_quic_host *host, enum kith_drop reason);
 /** Looks the connection of a destination id up; NULL if there is none. */
 struct kith_quic_conn *kith__host_find(const struct kith_quic_host *host, struct kith_slice cid);
-/** A new id that is not in use, registered for the connection, and its reset token. KITH_ERR_NOMEM. */
-KITH_MUST_USE int kith__host_issue_cid(struct kith_quic_host *host, struct kith_quic_conn *conn,
-                                       uint8_t cid[KITH_CIDGEN_SIZE], uint8_t token[KITH_RESET_TOKEN_SIZE]);
+/** A new id that is not in use, registered for the connection. KITH_ERR_NOMEM. */
+KITH_MUST_USE int kith__host_issue_cid(struct kith_quic_host *host, struct kith_quic_conn *conn, struct kith_cid *cid);
+/** The stateless reset token of an id of ours. */
+void kith__host_reset_token(const struct kith_quic_host *host, const struct kith_cid *cid,
+                            uint8_t token[KITH_RESET_TOKEN_SIZE]);
 /** Registers an id that the peer chose (a client's first destination id). KITH_ERR_NOMEM; EXISTS: taken. */
 KITH_MUST_USE int kith__host_add_cid(struct kith_quic_host *host, struct kith_quic_conn *conn, struct kith_slice cid);
 /** Fine for an id that is not registered, or registered for another connection (then it stays). */

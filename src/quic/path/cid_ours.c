@@ -48,14 +48,12 @@ size_t kith__cid_ours_wanted(const struct kith_cid_ours *ours)
     return live >= ours->limit ? 0 : KITH_MIN((size_t)ours->limit - live, (size_t)KITH_CIDS_OURS_MAX - used);
 }
 
-uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid,
-                            const uint8_t reset_token[KITH_RESET_TOKEN_SIZE], bool announced)
+uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid, bool announced)
 {
     struct kith_cid_ours_slot *slot = find_free(ours);
 
     KITH_ASSERT(slot != NULL);
     slot->cid = *cid;
-    memcpy(slot->reset_token, reset_token, KITH_RESET_TOKEN_SIZE);
     slot->state = announced ? KITH_CID_KNOWN : KITH_CID_QUEUED;
     slot->sequence = ours->next_sequence++;
     return slot->sequence;
@@ -77,7 +75,6 @@ bool kith__cid_ours_next(const struct kith_cid_ours *ours, struct kith_cid_issue
     *out = (struct kith_cid_issue) { .sequence = next->sequence,
                                      .retire_prior_to = KITH_MIN(ours->retire_prior_to, next->sequence),
                                      .cid = next->cid };
-    memcpy(out->reset_token, next->reset_token, KITH_RESET_TOKEN_SIZE);
     return true;
 }
 

@@ -11,7 +11,7 @@
 #include "quic/path/cid.h"
 
 enum {
-    KITH_CIDS_OURS_MAX = 12 /* live at once for a path id; the peer's limit may be lower */
+    KITH_CIDS_OURS_MAX = 8 /* live at once for a path id; the peer's limit may be lower */
 };
 
 enum kith_cid_ours_state {
@@ -23,7 +23,6 @@ enum kith_cid_ours_state {
 
 struct kith_cid_ours_slot {
     struct kith_cid cid;
-    uint8_t reset_token[KITH_RESET_TOKEN_SIZE];
     uint8_t state; /* enum kith_cid_ours_state */
     uint64_t sequence;
 };
@@ -32,7 +31,7 @@ struct kith_cid_ours {
     struct kith_cid_ours_slot slots[KITH_CIDS_OURS_MAX];
     uint64_t next_sequence;   /* of the next id */
     uint64_t retire_prior_to; /* what we ask the peer for */
-    uint8_t limit;            /* live ids wanted: min(peer's active_connection_id_limit, 12) */
+    uint8_t limit;            /* live ids wanted: at most the peer's active_connection_id_limit */
 };
 
 /** Nothing issued; limit 1 until the peer's is known. */
@@ -42,13 +41,15 @@ void kith__cid_ours_set_limit(struct kith_cid_ours *ours, uint64_t limit);
 /** How many more ids should be issued now. */
 size_t kith__cid_ours_wanted(const struct kith_cid_ours *ours);
 /**
- * Takes a fresh id and its reset token.
+ * Takes a fresh id.
  *   announced  true for sequence 0 of path 0, which the handshake carries; no frame is then due
  * Returns its sequence number. There must be room (asserted): wanted() > 0, or nothing was issued yet.
  */
-uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid,
-                            const uint8_t reset_token[KITH_RESET_TOKEN_SIZE], bool announced);
-/** The next id to announce, lowest sequence first; false if none is due. Then call on_sent, or ask again later. */
+uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid, bool announced);
+/**
+ * The next id to announce, lowest sequence first; false if none is due. Then call on_sent, or ask again later. The reset
+ * token is not filled in: the host computes it from the id, so nobody needs to keep it.
+ */
 bool kith__cid_ours_next(const struct kith_cid_ours *ours, struct kith_cid_issue *out);
 /** The frame with this sequence went out, was acknowledged, was lost. Sequences that are retired by now are fine. */
 void kith__cid_ours_on_sent(struct kith_cid_ours *ours, uint64_t sequence);

@@ -1,13 +1,20 @@
 #include "quic/path/cid_theirs.h"
 
 #include "base/assert.h"
+#include "base/mem.h"
 #include "quic/wire/codes.h"
 
 enum { NO_SLOT = KITH_CIDS_THEIRS_MAX, WINDOW_BITS = 128 };
 
-void kith__cid_theirs_init(struct kith_cid_theirs *theirs)
+void kith__cid_theirs_init(struct kith_cid_theirs *theirs, const struct kith_mem *mem)
 {
-    *theirs = (struct kith_cid_theirs) { .active = NO_SLOT };
+    *theirs = (struct kith_cid_theirs) { .active = NO_SLOT, .mem = mem };
+}
+
+void kith__cid_theirs_dispose(struct kith_cid_theirs *theirs)
+{
+    kith__free(theirs->mem, theirs->retired);
+    kith__cid_theirs_init(theirs, theirs->mem);
 }
 
 /** Was this sequence number seen? Numbers older than the window count as new: retiring one twice does no harm. */
@@ -75,8 +82,14 @@ void kith__cid_theirs_set_first_token(struct kith_cid_theirs *theirs, const uint
 
 static int queue_retire(struct kith_cid_theirs *theirs, uint64_t sequence)
 {
+    struct kith_cid_retired *grown;
+
     if (theirs->retired_count == KITH_CIDS_RETIRED_MAX)
         return KITH_WIRE_CONNECTION_ID_LIMIT_ERROR;
+    grown = kith__realloc(theirs->mem, theirs->retired, (theirs->retired_count + 1u) * sizeof *grown);
+    if (grown == NULL)
+        return KITH_ERR_NOMEM;
+    theirs->retired = grown;
     theirs->retired[theirs->retired_count++] = (struct kith_cid_retired) { sequence, KITH_CID_RETIRE_QUEUED };
     return 0;
 }
@@ -251,6 +264,10 @@ void kith__cid_theirs_on_retire_acked(struct kith_cid_theirs *theirs, uint64_t s
     theirs->retired_count--;
     memmove(&theirs->retired[index], &theirs->retired[index + 1],
             (theirs->retired_count - index) * sizeof theirs->retired[0]);
+    if (theirs->retired_count == 0) {
+        kith__free(theirs->mem, theirs->retired);
+        theirs->retired = NULL;
+    }
 }
 
 void kith__cid_theirs_on_retire_lost(struct kith_cid_theirs *theirs, uint64_t sequence)
@@ -285,5 +302,5 @@ const uint8_t *kith__cid_theirs_active_token(const struct kith_cid_theirs *their
 
 void kith__cid_theirs_forget(struct kith_cid_theirs *theirs)
 {
-    kith__cid_theirs_init(theirs);
+    kith__cid_theirs_dispose(theirs);
 }

@@ -1,6 +1,7 @@
 /**
  * The connection ids that the peer issued for one path id: one is active (we address packets to it), others are spares,
- * and retired ones wait until the peer was told. Owner: the path id's state, by value; no memory of its own.
+ * and retired ones wait until the peer was told. Owner: the path id's state, by value; the list of retired ones is
+ * allocated while it is not empty.
  * Source: RFC 9000, 5.1.2 and 19.15; spec/01, 1.3 and 4.5.
  */
 #ifndef KITH_QUIC_PATH_CID_THEIRS_H
@@ -30,7 +31,8 @@ struct kith_cid_retired {
 
 struct kith_cid_theirs {
     struct kith_cid_theirs_slot slots[KITH_CIDS_THEIRS_MAX];
-    struct kith_cid_retired retired[KITH_CIDS_RETIRED_MAX];
+    struct kith_cid_retired *retired; /* retired_count; NULL while empty */
+    const struct kith_mem *mem;
     uint64_t retire_prior_to; /* largest the peer asked for */
     uint64_t largest;         /* largest sequence number seen + 1; 0: none */
     uint64_t window[2];       /* bit n: sequence largest - 1 - n was seen (to know repeats of retired ones) */
@@ -39,7 +41,9 @@ struct kith_cid_theirs {
 };
 
 /** No id at all (a path id other than 0 before the first PATH_NEW_CONNECTION_ID). */
-void kith__cid_theirs_init(struct kith_cid_theirs *theirs);
+void kith__cid_theirs_init(struct kith_cid_theirs *theirs, const struct kith_mem *mem);
+/** Frees what it holds; as after init then. */
+void kith__cid_theirs_dispose(struct kith_cid_theirs *theirs);
 /**
  * Sequence 0 of path 0, from the handshake: becomes active. Called again when a Retry or the first Initial changes
  * it.
@@ -55,6 +59,7 @@ void kith__cid_theirs_set_first_token(struct kith_cid_theirs *theirs, const uint
  *   PROTOCOL_VIOLATION         retire_prior_to > sequence; a known sequence with other content; a known id with another
  *                              sequence; we send to a zero-length id
  *   CONNECTION_ID_LIMIT_ERROR  more than KITH_CIDS_THEIRS_MAX live ids; too many retirements open
+ * or KITH_ERR_NOMEM.
  * A path id may have no active id after this if the peer retires all: kith__cid_theirs_active is NULL until more come.
  */
 KITH_MUST_USE int kith__cid_theirs_on_issue(struct kith_cid_theirs *theirs, const struct kith_cid_issue *issue,
@@ -64,7 +69,7 @@ const struct kith_cid *kith__cid_theirs_active(const struct kith_cid_theirs *the
 uint64_t kith__cid_theirs_active_sequence(const struct kith_cid_theirs *theirs);
 /** Live ids that were never used. */
 size_t kith__cid_theirs_spares(const struct kith_cid_theirs *theirs);
-/** Takes a fresh id into use and retires the active one. False: there is no spare, nothing changed. */
+/** Takes a fresh id into use and retires the active one. False: there is no spare, or no memory; nothing changed. */
 bool kith__cid_theirs_switch(struct kith_cid_theirs *theirs);
 /** The next sequence to put in a (PATH_)RETIRE_CONNECTION_ID frame; false if none is due. */
 bool kith__cid_theirs_next_retire(const struct kith_cid_theirs *theirs, uint64_t *sequence);

@@ -22,7 +22,7 @@ static void start(struct kith_cid_theirs *theirs)
 {
     struct kith_cid first = issue(0, 0).cid;
 
-    kith__cid_theirs_init(theirs);
+    kith__cid_theirs_init(theirs, kith_mem_default());
     kith__cid_theirs_set_first(theirs, &first);
 }
 
@@ -59,6 +59,7 @@ KITH_TEST(cid_theirs_refuses_what_rfc_9000_19_15_forbids)
             one.reset_token[9] = 1;
         if (kith__cid_theirs_on_issue(&theirs, &one, &changed) != cases[i].code)
             fail_msg("%s", cases[i].what);
+        kith__cid_theirs_dispose(&theirs);
     }
 }
 
@@ -77,6 +78,7 @@ KITH_TEST(cid_theirs_holds_five)
         KITH_CHECK_EQ(take(&theirs, n, 0, &changed), 0);
     KITH_CHECK_EQ(take(&theirs, 5, 1, &changed), 0); /* with room made by the same frame */
     KITH_CHECK(changed && kith__cid_theirs_active_sequence(&theirs) == 1);
+    kith__cid_theirs_dispose(&theirs);
 }
 
 KITH_TEST(cid_theirs_zero_length_takes_no_new_ids)
@@ -85,9 +87,10 @@ KITH_TEST(cid_theirs_zero_length_takes_no_new_ids)
     struct kith_cid none = { .size = 0 };
     bool changed;
 
-    kith__cid_theirs_init(&theirs);
+    kith__cid_theirs_init(&theirs, kith_mem_default());
     kith__cid_theirs_set_first(&theirs, &none);
     KITH_CHECK_EQ(take(&theirs, 1, 0, &changed), KITH_WIRE_PROTOCOL_VIOLATION);
+    kith__cid_theirs_dispose(&theirs);
 }
 
 KITH_TEST(cid_theirs_switch_retires_the_active_one)
@@ -111,6 +114,7 @@ KITH_TEST(cid_theirs_switch_retires_the_active_one)
     KITH_CHECK(!kith__cid_theirs_next_retire(&theirs, &sequence));
     kith__cid_theirs_on_retire_lost(&theirs, 0);
     KITH_CHECK_EQ(theirs.retired_count, 0);
+    kith__cid_theirs_dispose(&theirs);
 }
 
 KITH_TEST(cid_theirs_overtaken_frame_is_retired_at_once_and_repeats_are_ignored)
@@ -129,6 +133,7 @@ KITH_TEST(cid_theirs_overtaken_frame_is_retired_at_once_and_repeats_are_ignored)
     kith__cid_theirs_on_retire_acked(&theirs, 0);
     KITH_CHECK(kith__cid_theirs_next_retire(&theirs, &sequence) && sequence == 1);
     KITH_CHECK_EQ(kith__cid_theirs_spares(&theirs), 0);
+    kith__cid_theirs_dispose(&theirs);
 }
 
 KITH_TEST(cid_theirs_open_retirements_are_bounded)
@@ -145,6 +150,7 @@ KITH_TEST(cid_theirs_open_retirements_are_bounded)
     }
     KITH_CHECK_EQ(code, KITH_WIRE_CONNECTION_ID_LIMIT_ERROR);
     KITH_CHECK_EQ(n - 1, KITH_CIDS_RETIRED_MAX + 1);
+    kith__cid_theirs_dispose(&theirs);
 }
 
 KITH_TEST(cid_theirs_knows_reset_tokens_of_used_ids_only)
@@ -170,4 +176,5 @@ KITH_TEST(cid_theirs_knows_reset_tokens_of_used_ids_only)
     KITH_CHECK_EQ(kith__cid_theirs_on_issue(&theirs, &one, &changed),
                   0); /* a fresh path id: the first becomes active */
     KITH_CHECK(changed);
+    kith__cid_theirs_dispose(&theirs);
 }

@@ -16,6 +16,7 @@ void kith__path_enter(struct kith_path *path, enum kith_path_state next, uint64_
     KITH_ASSERT(path_moves[path->state] & 1u << next);
     path->state = (uint8_t)next;
     path->state_since_ns = now_ns;
+    path->was_proved |= next == KITH_PATH_OPEN;
     if (next == KITH_PATH_PROBING)
         path->received_unproved = path->sent_unproved = 0;
 }
@@ -70,7 +71,7 @@ void kith__path_init(struct kith_path *path, uint32_t id, const struct kith_path
     kith__received_init(&path->received, mem);
     kith__sent_init(&path->sent, mem, skip_seed);
     kith__cid_ours_init(&path->cids_ours);
-    kith__cid_theirs_init(&path->cids_theirs);
+    kith__cid_theirs_init(&path->cids_theirs, mem);
     kith__prove_stop(&path->prove);
     kith__responses_init(&path->responses, mem);
 }
@@ -80,6 +81,7 @@ void kith__path_dispose(struct kith_path *path)
     kith__received_dispose(&path->received);
     kith__sent_dispose(&path->sent);
     kith__responses_dispose(&path->responses);
+    kith__cid_theirs_dispose(&path->cids_theirs);
     kith__free(path->mem, path->previous);
     path->previous = NULL;
 }
@@ -188,11 +190,11 @@ bool kith__path_may_send(struct kith_path *path, size_t size, uint64_t now_ns)
     return !kith__path_is_window_full(path, size) && kith__pacer_allowed(&path->now.pacer, now_ns) >= size;
 }
 
-uint64_t kith__path_idle_deadline(const struct kith_path *path, uint64_t timeout_ns, uint64_t pto_ns)
+uint64_t kith__path_idle_deadline(uint64_t from_ns, uint64_t timeout_ns, uint64_t pto_ns)
 {
     uint64_t wait_ns = KITH_MAX(timeout_ns, 3 * pto_ns);
 
-    return timeout_ns == 0 || wait_ns >= KITH_NEVER - path->idle_from_ns ? KITH_NEVER : path->idle_from_ns + wait_ns;
+    return timeout_ns == 0 || wait_ns >= KITH_NEVER - from_ns ? KITH_NEVER : from_ns + wait_ns;
 }
 
 uint64_t kith__path_keep_alive_deadline(const struct kith_path *path)

@@ -27,6 +27,14 @@ enum kith_path_state {
     KITH_PATH_DRAINED  /* late packets are over: may be freed */
 };
 
+/** What the user is to be told of a path; a set, in the order of telling. */
+enum kith_path_news {
+    KITH_PATH_NEWS_OPENED = 1,
+    KITH_PATH_NEWS_VALIDATED = 2,
+    KITH_PATH_NEWS_CHANGED = 4,
+    KITH_PATH_NEWS_ABANDONED = 8
+};
+
 enum { KITH_AMPLIFICATION = 3 /* RFC 9000, 8.1 */ };
 
 /** The two ends as we see them. local may be of family NONE (any). */
@@ -101,7 +109,11 @@ struct kith_path {
     bool sent_since_received; /* only the first ack-eliciting packet after a receive restarts the idle time */
     bool ping_wanted;         /* keep-alive or the user asks for a PING on this path */
     bool immediate_ack_due;   /* ask the peer for an ACK with the next packet: probes */
-    bool is_news;             /* a PATH_CHANGED event waits */
+    uint8_t news;             /* a set of enum kith_path_news: events that wait */
+    bool was_proved;          /* once; also if the peer has moved since */
+    bool was_told_proved;     /* the user knows */
+    bool is_closed_by_peer;   /* valid with close_code */
+    uint64_t close_code;      /* why it was given up */
     bool is_paced_now;        /* there is more to send on it, but the pacer says later */
     bool spin;                /* spin bit of the next packet */
     bool is_token_listed;     /* `token_listed`, the reset token of the active peer id, is in the host's map */
@@ -225,8 +237,8 @@ void kith__path_clear_sent(struct kith_path *path, struct kith_sent_log *log);
 
 /* ---- Idle and keep-alive ---- */
 
-/** When the path is idle for too long: idle_from + max(timeout, 3 PTO); KITH_NEVER without timeout. */
-uint64_t kith__path_idle_deadline(const struct kith_path *path, uint64_t timeout_ns, uint64_t pto_ns);
+/** When silence since from_ns (kith_path.idle_from_ns) is too long: from + max(timeout, 3 PTO); KITH_NEVER without timeout. */
+uint64_t kith__path_idle_deadline(uint64_t from_ns, uint64_t timeout_ns, uint64_t pto_ns);
 /**
  * When a keep-alive PING is due; KITH_NEVER if off or not open. On time set ping_wanted with
  * kith__path_on_keep_alive.

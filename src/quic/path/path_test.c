@@ -190,11 +190,11 @@ KITH_TEST(path_idle_time_restarts_on_receive_and_first_send_after_it)
     start(&path, false, kith_mem_default());
     send(&path, 1200, DATA, MS(100));
     send(&path, 1200, DATA, MS(200));
-    KITH_CHECK_EQ(kith__path_idle_deadline(&path, MS(15000), MS(100)), MS(15100));
+    KITH_CHECK_EQ(kith__path_idle_deadline(path.idle_from_ns, MS(15000), MS(100)), MS(15100));
     kith__path_on_packet(&path, MS(300));
-    KITH_CHECK_EQ(kith__path_idle_deadline(&path, MS(15000), MS(100)), MS(15300));
-    KITH_CHECK_EQ(kith__path_idle_deadline(&path, MS(100), MS(100)), MS(600)); /* at least 3 PTO */
-    KITH_CHECK_EQ(kith__path_idle_deadline(&path, 0, MS(100)), KITH_NEVER);
+    KITH_CHECK_EQ(kith__path_idle_deadline(path.idle_from_ns, MS(15000), MS(100)), MS(15300));
+    KITH_CHECK_EQ(kith__path_idle_deadline(path.idle_from_ns, MS(100), MS(100)), MS(600)); /* at least 3 PTO */
+    KITH_CHECK_EQ(kith__path_idle_deadline(path.idle_from_ns, 0, MS(100)), KITH_NEVER);
     kith__path_dispose(&path);
 }
 
