@@ -348,7 +348,11 @@ static void on_conn_event(struct kith_simapp *app, struct kith_simconn *conn, co
     case KITH_QUIC_TOKEN:
         (void)!kith_quic_conn_take_token(conn->conn, app->token, sizeof app->token, &app->token_size);
         break;
+    case KITH_QUIC_PATH_OPENED:
+    case KITH_QUIC_PATH_VALIDATED:
     case KITH_QUIC_PATH_CHANGED:
+    case KITH_QUIC_PATH_ABANDONED:
+    case KITH_QUIC_PATHS_AVAILABLE:
         conn->path_changes++;
         break;
     case KITH_QUIC_CLOSED:
