@@ -132,7 +132,7 @@ static void row(const char *name, bool sender_plain, bool receiver_plain, uint64
     struct kith_sockaddr remote;
     struct report sent, received;
     int ends[2];
-    pid_t child;
+    pid_t child = -1;
 
     fflush(stdout);
     if (pipe(ends) != 0 || (child = fork()) < 0)

@@ -315,7 +315,8 @@ PAIR_TEST(op_process_ends_though_callbacks_make_more_of_them)
     kith_op_cancel(op);
     kith_op_on_done(op, again, &order);
     KITH_CHECK_EQ(kith_context_process(pair.context), KITH_CALLBACK_ROUNDS_MAX);
-    run_until(pair.context, &order.count, 2 * KITH_CALLBACK_ROUNDS_MAX + 1); /* the descriptor tells that there is more */
+    run_until(pair.context, &order.count,
+              2 * KITH_CALLBACK_ROUNDS_MAX + 1); /* the descriptor tells that there is more */
     kith_op_free(op);
     KITH_CHECK_EQ(kith_context_process(pair.context), 0);
     pair_free(&pair);

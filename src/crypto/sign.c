@@ -23,8 +23,8 @@ void kith__sign(const struct kith_keypair *pair, struct kith_slice message, uint
     crypto_sign_detached(signature, NULL, message.ptr, message.size, pair->secret);
 }
 
-/** All 14 encodings of the points of order 1, 2, 4 and 8: seven y, each with either sign. spec/03, 1.3. */
-static bool is_small_order(const uint8_t point[32])
+/* Seven y coordinates, each with either sign bit. 0 and 1 have a second, non-canonical form (p and p + 1). */
+bool kith__point_is_small_order(const uint8_t point[32])
 {
     static const uint8_t small[][32] = {
         { 0 },
@@ -76,7 +76,7 @@ static bool library_uses_cofactor(void)
 
 int kith__verify(const struct kith_id *id, struct kith_slice message, const uint8_t signature[KITH_SIGNATURE_SIZE])
 {
-    if (is_small_order(id->bytes) || is_small_order(signature))
+    if (kith__point_is_small_order(id->bytes) || kith__point_is_small_order(signature))
         return KITH_ERR_CRYPTO;
     if (crypto_sign_verify_detached(signature, message.ptr, message.size, id->bytes) != 0)
         return KITH_ERR_CRYPTO;

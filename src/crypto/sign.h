@@ -31,6 +31,12 @@ int kith__verify(const struct kith_id *id, struct kith_slice message, const uint
  */
 bool kith__id_is_point(const uint8_t bytes[KITH_ID_SIZE]);
 
+/**
+ * True if the bytes are a point of order 1, 2, 4 or 8, in any of its 14 encodings, canonical or not: for such a key a signature
+ * that verifies for any message can be made without a secret. Source: spec/03, 1.3.
+ */
+bool kith__point_is_small_order(const uint8_t point[KITH_ID_SIZE]);
+
 /** The id of a secret. */
 struct kith_id kith__secret_id(const struct kith_secret *secret);
 /** A new secret from a random source, which must be fit for keys. */

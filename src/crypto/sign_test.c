@@ -177,3 +177,20 @@ KITH_TEST(secret_comes_from_the_random_source)
     kith__secret_random(&random, &b);
     KITH_CHECK_BYTES(&a, &b, sizeof a);
 }
+
+KITH_TEST(keys_of_small_order_are_known)
+{
+    struct kith_id id = { { 1 } };
+
+    KITH_CHECK(kith__point_is_small_order(id.bytes));
+    id.bytes[31] = 0x80;
+    KITH_CHECK(kith__point_is_small_order(id.bytes));
+    id.bytes[0] = 2;
+    KITH_CHECK(!kith__point_is_small_order(id.bytes));
+    memset(id.bytes, 0xff, sizeof id.bytes);
+    KITH_CHECK(!kith__point_is_small_order(id.bytes));
+    for (unsigned low = 0xec; low <= 0xee; low++) {
+        id.bytes[0] = (uint8_t)low;
+        KITH_CHECK(kith__point_is_small_order(id.bytes));
+    }
+}

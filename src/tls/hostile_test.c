@@ -194,23 +194,6 @@ KITH_TEST(a_key_that_is_no_ed25519_key_is_a_bad_certificate)
     duo_dispose(&duo);
 }
 
-KITH_TEST(keys_of_small_order_are_known)
-{
-    struct kith_id id = { { 1 } };
-
-    KITH_CHECK(kith__id_is_small_order(&id));
-    id.bytes[31] = 0x80;
-    KITH_CHECK(kith__id_is_small_order(&id));
-    id.bytes[0] = 2;
-    KITH_CHECK(!kith__id_is_small_order(&id));
-    memset(id.bytes, 0xff, sizeof id.bytes);
-    KITH_CHECK(!kith__id_is_small_order(&id));
-    for (unsigned low = 0xec; low <= 0xee; low++) {
-        id.bytes[0] = (uint8_t)low;
-        KITH_CHECK(kith__id_is_small_order(&id));
-    }
-}
-
 KITH_TEST(a_key_of_small_order_is_refused_although_its_signature_verifies)
 {
     /* With the neutral point as key, R = B and S = 1 sign every message: S * B = R + k * A. */

@@ -13,10 +13,5 @@ enum { KITH_SPKI_SIZE = 44 };
 void kith__spki_write(const struct kith_id *id, uint8_t out[KITH_SPKI_SIZE]);
 /** Takes the key out of untrusted bytes: they must be equal to what kith__spki_write writes. KITH_ERR_PARSE. */
 KITH_MUST_USE int kith__spki_read(struct kith_slice bytes, struct kith_id *out);
-/**
- * True if the key has small order: a signature that verifies for any message can then be made without a secret, and the
- * TLS library's check would let it pass. All 14 encodings, canonical or not. Source: spec/03, 1.3.
- */
-bool kith__id_is_small_order(const struct kith_id *id);
 
 #endif

@@ -84,7 +84,7 @@ static bool connect_both(struct kith_endpoint *client, struct kith_endpoint *ser
 static void check_parts(struct kith_endpoint *client, struct kith_endpoint *server)
 {
     struct kith_conn *here = NULL, *there = NULL;
-    struct kith_stream *stream, *other;
+    struct kith_stream *stream = NULL, *other = NULL;
     double x = 0, y = 0;
     uint64_t code = 0;
     char buffer[16];
