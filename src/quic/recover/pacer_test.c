@@ -95,7 +95,8 @@ KITH_TEST(pacer_that_is_slow_gives_packet_by_packet)
     while (kith__pacer_allowed(&pacer, 0) >= 1200)
         kith__pacer_on_sent(&pacer, 1200);
     KITH_CHECK_EQ(kith__pacer_allowed(&pacer, 23 * KITH_NS_PER_MS), 0);
-    KITH_CHECK(kith__pacer_allowed(&pacer, 25 * KITH_NS_PER_MS) >= 1200); /* an answer of one packet waits for no other */
+    KITH_CHECK(kith__pacer_allowed(&pacer, 25 * KITH_NS_PER_MS) >=
+               1200); /* an answer of one packet waits for no other */
 }
 
 KITH_TEST(pacer_never_loses_time_to_rounding)

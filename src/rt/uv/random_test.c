@@ -1,5 +1,5 @@
-#include "rt/uv/random.h"
 #include "base/test.h"
+#include "rt/uv/random.h"
 
 #include <sodium.h>
 #include <string.h>
