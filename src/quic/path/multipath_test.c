@@ -154,6 +154,19 @@ KITH_TEST(paths_blocked_tells_the_limit_of_the_peer_once)
     KITH_CHECK_EQ(opened(&mp), 3);
     KITH_CHECK_EQ(kith__multipath_next_id(&mp, &id), KITH_ERR_AGAIN);
     (void)sent(&mp, KITH_FRAME_PATHS_BLOCKED, 0, 3);
+    KITH_CHECK(!kith__multipath_on_max_path_id(&mp, 3)); /* a copy changes nothing */
+    KITH_CHECK_EQ(kith__multipath_next_id(&mp, &id), KITH_ERR_AGAIN);
+    check_quiet(&mp);
+}
+
+KITH_TEST(paths_blocked_is_told_when_both_limits_are_the_same)
+{
+    struct kith_multipath mp = started(false, 1, 1);
+    uint32_t id;
+
+    KITH_CHECK_EQ(opened(&mp), 1);
+    KITH_CHECK_EQ(kith__multipath_next_id(&mp, &id), KITH_ERR_AGAIN);
+    (void)sent(&mp, KITH_FRAME_PATHS_BLOCKED, 0, 1);
 }
 
 KITH_TEST(our_own_limit_is_not_complained_about)
@@ -247,6 +260,7 @@ KITH_TEST(connection_ids_above_our_limit_are_refused_and_for_given_up_paths_igno
     KITH_CHECK_EQ(use, KITH_PATH_IGNORE);
     KITH_CHECK_EQ(kith__multipath_check_retire_cid(&mp, id, &use, &reason), 0);
     KITH_CHECK_EQ(use, KITH_PATH_IGNORE);
+    KITH_CHECK_EQ(mp.ignored, 2);
 }
 
 KITH_TEST(blocked_frames_beyond_what_we_granted_are_refused)
@@ -259,9 +273,12 @@ KITH_TEST(blocked_frames_beyond_what_we_granted_are_refused)
     KITH_CHECK_EQ(kith__multipath_on_paths_blocked(&mp, 8, &reason), KITH_WIRE_PROTOCOL_VIOLATION);
     KITH_CHECK_EQ(kith__multipath_on_cids_blocked(&mp, 1, 5, 5, &reason), 0); /* 0 to 4 were issued */
     KITH_CHECK_EQ(kith__multipath_on_cids_blocked(&mp, 1, 6, 5, &reason), KITH_WIRE_PROTOCOL_VIOLATION);
+    KITH_CHECK_EQ(kith__multipath_on_cids_blocked(&mp, 7, 0, 0, &reason), 0);
     KITH_CHECK_EQ(kith__multipath_on_cids_blocked(&mp, 8, 0, 0, &reason), KITH_WIRE_PROTOCOL_VIOLATION);
     KITH_CHECK_EQ(kith__multipath_on_abandon(&mp, 1, 0, DRAIN, 0), KITH_ABANDON_UNUSED);
+    KITH_CHECK_EQ(mp.ignored, 0);
     KITH_CHECK_EQ(kith__multipath_on_cids_blocked(&mp, 1, 9, 0, &reason), 0); /* given up: whatever it says */
+    KITH_CHECK_EQ(mp.ignored, 1);
 }
 
 /* ---- Abandoning ---- */
@@ -414,6 +431,29 @@ KITH_TEST(a_new_path_in_time_saves_the_connection)
     kith__multipath_check(&mp);
 }
 
+KITH_TEST(path_zero_is_given_up_like_any_other)
+{
+    struct kith_multipath mp = started(false, 7, 7);
+    struct kith_multipath_frame frame;
+    enum kith_path_use use;
+    const char *reason;
+
+    kith__multipath_announce(&mp, 0);
+    (void)sent(&mp, KITH_FRAME_PATH_STATUS_AVAILABLE, 0, 1);
+    KITH_CHECK_EQ(opened(&mp), 1);
+    KITH_CHECK_EQ(kith__multipath_abandon(&mp, 0, 0x3e), 0);
+    frame = sent(&mp, KITH_FRAME_PATH_ABANDON, 0, 0x3e);
+    KITH_CHECK_EQ(kith__multipath_on_abandon(&mp, 0, 0x3e, DRAIN, 0), KITH_ABANDON_ECHO);
+    KITH_CHECK_EQ(kith__multipath_deadline(&mp), DRAIN);
+    KITH_CHECK_EQ(kith__multipath_check_ack(&mp, 0, &use, &reason), 0);
+    KITH_CHECK_EQ(use, KITH_PATH_USE);
+    KITH_CHECK_EQ(run(&mp, DRAIN), 1);
+    KITH_CHECK_EQ(kith__multipath_check_ack(&mp, 0, &use, &reason), 0); /* its path is freed, its PATH_ABANDON is out */
+    KITH_CHECK_EQ(use, KITH_PATH_IGNORE);
+    kith__multipath_on_acked(&mp, &frame, ECHO, DRAIN);
+    KITH_CHECK(kith__multipath_find(&mp, 0) == NULL);
+}
+
 /* ---- Generations ---- */
 
 KITH_TEST(a_hundred_generations_of_paths_need_no_more_memory)
@@ -549,6 +589,7 @@ KITH_TEST(path_frames_are_written_as_the_real_peer_writes_them)
         { { KITH_FRAME_PATH_ABANDON, 1, 0x3e76 }, { 0x7e, 0x75, 1, 0x7e, 0x76 }, 5 },
         { { KITH_FRAME_MAX_PATH_ID, 0, 8 }, { 0x7e, 0x7a, 8 }, 3 },
         { { KITH_FRAME_PATH_CIDS_BLOCKED, 1, 0 }, { 0x7e, 0x7c, 1, 0 }, 4 },
+        { { KITH_FRAME_PATH_CIDS_BLOCKED, 2, 5 }, { 0x7e, 0x7c, 2, 5 }, 4 },
         { { KITH_FRAME_PATHS_BLOCKED, 0, 7 }, { 0x7e, 0x7b, 7 }, 3 },
     };
 

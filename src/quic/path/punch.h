@@ -7,8 +7,7 @@
  * with the connection id and packet number space of the lowest validated path, to an address that is not the path's.
  * Each transmission has a value of its own; an answer to any of the round counts if it comes from the probed address.
  *
- * Sent ADD_ADDRESS, REMOVE_ADDRESS and REACH_OUT frames are known by kind, sequence (or round) and index. Owner: the
- * connection, by value; its lists are allocated while they are not empty. Source: spec/01, 5.
+ * Owner: the connection, by value; its lists are allocated while they are not empty. Source: spec/01, 5.
  */
 #ifndef KITH_QUIC_PATH_PUNCH_H
 #define KITH_QUIC_PATH_PUNCH_H
@@ -22,17 +21,22 @@ enum {
     KITH_PUNCH_ADDRESSES_MAX = 32, /* of ours, and of the peer's; what we promise to store (spec/01, 3) */
     KITH_PUNCH_REMOVED_MAX = 32,   /* REMOVE_ADDRESS not acknowledged yet; more: the address cannot be removed now */
     KITH_PUNCH_TRIES = 9,          /* transmissions to an address in a round, spec/01, 5.4 */
+    KITH_PUNCH_VALUES_MAX = 16,    /* of challenges to an address that an answer may carry; the oldest is replaced */
     KITH_PUNCH_SEEN_MAX = 8,       /* addresses that nobody advertised, but that challenge us; the oldest is replaced */
     KITH_PUNCH_READY_MAX = 32,     /* proved addresses that wait for a path; the oldest is replaced */
-    KITH_PUNCH_LINGER_MS = 4000    /* after the last transmission an answer is awaited for so long */
+    KITH_PUNCH_LINGER_MS = 4000,   /* after the last transmission an answer is awaited for so long */
+    KITH_PUNCH_STARTS_MAX = 256,   /* server: addresses that a client can have probed at once, ... */
+    KITH_PUNCH_STARTS_PER_S = 64   /* ... and every second: rounds must not make us flood whom the client names */
 };
 
 /** An address of ours. */
 struct kith_punch_ours {
     struct kith_sockaddr address;
-    uint64_t sequence; /* server; never used twice */
-    uint8_t add;       /* enum kith_intent: ADD_ADDRESS at a server, REACH_OUT of this round at a client */
-    bool is_removed;   /* server: REMOVE_ADDRESS takes its turn with `add` */
+    uint64_t sequence; /* never used twice; goes on the wire at a server */
+    uint8_t
+        intent;    /* enum kith_intent: ADD_ADDRESS or REMOVE_ADDRESS at a server, REACH_OUT of the round at a client */
+    bool was_sent; /* server: the peer may know it */
+    bool is_removed; /* server: intent is about REMOVE_ADDRESS */
 };
 
 /** Client: an address of the server's. */
@@ -41,15 +45,15 @@ struct kith_punch_theirs {
     uint64_t sequence;
 };
 
-/** An address that is probed in the present round. */
+/** An address of the present round. */
 struct kith_punch_probe {
     struct kith_sockaddr address;
-    uint64_t begin_ns; /* of its schedule */
-    uint64_t next_ns;  /* when the next challenge is due; KITH_NEVER: all sent, or only answers carry one */
-    uint8_t tries;     /* challenges that went out, KITH_PUNCH_TRIES at most for scheduled ones */
-    uint8_t values_count;
-    bool is_seen; /* not advertised: a challenge came from there. Only answers to it carry challenges */
-    uint8_t values[KITH_PUNCH_TRIES][KITH_CHALLENGE_SIZE]; /* the newest ones */
+    uint64_t next_ns; /* when the next challenge is due; KITH_NEVER: all are sent, or only answers carry one */
+    uint8_t tries;    /* scheduled challenges that went out */
+    uint8_t value_count;
+    bool is_seen;   /* not advertised: a challenge came from there. Only answers to it carry challenges */
+    bool is_proved; /* kept so that a repetition does not start anew */
+    uint8_t values[KITH_PUNCH_VALUES_MAX][KITH_CHALLENGE_SIZE]; /* oldest first */
 };
 
 /** A proved address that waits for a path. */
@@ -63,16 +67,17 @@ struct kith_punch {
     bool can_v4, can_v6; /* addresses of other families are kept, but not probed */
     uint8_t local_max;   /* addresses of the peer that we store: our parameter; 0: NAT traversal is not offered */
     uint8_t remote_max;  /* the peer's */
-    uint8_t ours_count, theirs_count, probes_count, ready_count;
-    uint8_t reached_count; /* server: addresses that the peer named in this round, probed or not */
+    uint8_t ours_count, theirs_count, probe_count, ready_count;
     struct kith_punch_ours *ours;
     struct kith_punch_theirs *theirs;
     struct kith_punch_probe *probes;
     struct kith_punch_ready *ready;
-    uint64_t next_sequence; /* server: of the next address of ours */
+    uint64_t next_sequence; /* of the next address of ours */
     uint64_t round;         /* 0: none yet */
-    uint64_t expires_ns;    /* when the probes of the round are forgotten; KITH_NEVER: there are none */
-    uint64_t dropped;       /* addresses and values left aside: over a limit, or memory was short */
+    uint64_t expires_ns;    /* when the probes may be forgotten, once all are sent */
+    uint64_t starts;        /* server: what is left of KITH_PUNCH_STARTS_MAX, in thousandths */
+    uint64_t starts_ns;     /* when that was so */
+    uint64_t dropped;       /* addresses left aside: over a limit, of a family that we lack, not usable, no memory */
     uint64_t ignored;       /* frames of earlier rounds, repetitions, unknown addresses */
     const struct kith_mem *mem;
 };
@@ -86,15 +91,15 @@ void kith__punch_dispose(struct kith_punch *punch);
  * Addresses that were added before are advertised now, the first remote_max of them.
  */
 void kith__punch_start(struct kith_punch *punch, uint8_t remote_max);
-/** Which families our sockets have; both at first. */
+/** Which families our sockets have; both at first. For addresses from now on. */
 void kith__punch_set_families(struct kith_punch *punch, bool can_v4, bool can_v6);
 
 /* ---- Our own addresses ---- */
 
 /**
- * An address where the peer may try to reach us; canonical, with a port. Server: ADD_ADDRESS is due. Client: it is
- * named in the next round. Errors: EXISTS (nothing changed), LIMIT (KITH_PUNCH_ADDRESSES_MAX, or the peer takes no
- * more), INVALID (no family or port), NOMEM.
+ * An address where the peer may try to reach us; canonical. Server: ADD_ADDRESS is due, once the peer has room for it.
+ * Client: it is named in the next round; the first ones only, if the peer takes fewer. Errors: EXISTS (nothing
+ * changed), LIMIT (KITH_PUNCH_ADDRESSES_MAX), INVALID (no address of a host, or no port), NOMEM.
  */
 KITH_MUST_USE int kith__punch_add_ours(struct kith_punch *punch, const struct kith_sockaddr *address);
 /** Server: REMOVE_ADDRESS is due, if the peer may know it. Errors: NOT_FOUND, LIMIT (KITH_PUNCH_REMOVED_MAX open). */
@@ -105,7 +110,7 @@ KITH_MUST_USE int kith__punch_remove_ours(struct kith_punch *punch, const struct
 /**
  * Client: a new round: earlier probes and addresses that wait for a path are forgotten, REACH_OUT is due for each of
  * our addresses, a probe for each of the server's. Errors: UNSUPPORTED (off, or we are the server), STATE (no address
- * of ours).
+ * of ours), NOMEM; nothing changed then.
  */
 KITH_MUST_USE int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns);
 /** The next address to send a probe to now; false if none is due. Draw a value, send it, tell on_probe_sent. */
@@ -168,11 +173,11 @@ static inline const struct kith_sockaddr *kith__punch_theirs_at(const struct kit
 
 /* ---- Frames to the peer ---- */
 
-/** A frame that is due. As record of a sent packet: its kind, id = index, value = sequence. */
+/** A frame that is due. As record of a sent packet: its kind, id and value. */
 struct kith_punch_frame {
     uint8_t kind;                 /* KITH_KIND_ADD_ADDRESS, REMOVE_ADDRESS or REACH_OUT */
-    uint8_t index;                /* REACH_OUT: which of the round's addresses */
-    uint64_t sequence;            /* REACH_OUT: the round */
+    uint64_t id;                  /* which of our addresses */
+    uint64_t value;               /* as on the wire: the sequence, or the round */
     struct kith_sockaddr address; /* not for REMOVE_ADDRESS; not needed for on_acked and on_lost */
 };
 /** The next frame to send; false if none is due. Then call on_sent, or ask again later. */
