@@ -422,7 +422,6 @@ struct kith_frame kith__multipath_wire(const struct kith_multipath_frame *frame)
     case KITH_FRAME_PATH_STATUS_BACKUP:
         wire.path_status.path = frame->path;
         wire.path_status.sequence = frame->value;
-        wire.path_status.available = frame->type == KITH_FRAME_PATH_STATUS_AVAILABLE;
         break;
     case KITH_FRAME_PATH_CIDS_BLOCKED:
         wire.path_cids_blocked.path = frame->path;
