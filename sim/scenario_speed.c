@@ -105,7 +105,7 @@ const struct kith_scenario kith__scenarios_speed[] = {
       .play = play_two_flows,
       .net = { .delay_us = { 10000, 10000 } },
       .limit_s = { 20, 20 },
-      .seeds_percent = 10,
+      .seeds_percent = 3,
       .goodput_percent = 80,
       .plan = { .streams = 1, .up_min = 300000000, .up_max = 300000000 } },
     { 0 }
