@@ -370,15 +370,37 @@ static void on_conn_event(struct kith_simapp *app, struct kith_simconn *conn, co
 static void on_event(void *ctx, const struct kith_quic_event *event)
 {
     static const char *const names[] = {
-        "incoming", "early ready", "connected",    "confirmed", "stream opened", "streams available",
-        "readable", "writable",    "sent",         "stopped",   "datagram",      "datagram writable",
-        "session",  "token",       "path changed", "closed",    "drained",
+        [KITH_QUIC_INCOMING] = "incoming",
+        [KITH_QUIC_EARLY_READY] = "early ready",
+        [KITH_QUIC_CONNECTED] = "connected",
+        [KITH_QUIC_CONFIRMED] = "confirmed",
+        [KITH_QUIC_STREAM_OPENED] = "stream opened",
+        [KITH_QUIC_STREAMS_AVAILABLE] = "streams available",
+        [KITH_QUIC_STREAM_READABLE] = "readable",
+        [KITH_QUIC_STREAM_WRITABLE] = "writable",
+        [KITH_QUIC_STREAM_SENT] = "sent",
+        [KITH_QUIC_STREAM_STOPPED] = "stopped",
+        [KITH_QUIC_DATAGRAM_READABLE] = "datagram",
+        [KITH_QUIC_DATAGRAM_WRITABLE] = "datagram writable",
+        [KITH_QUIC_SESSION] = "session",
+        [KITH_QUIC_TOKEN] = "token",
+        [KITH_QUIC_PATH_OPENED] = "path opened",
+        [KITH_QUIC_PATH_VALIDATED] = "path validated",
+        [KITH_QUIC_PATH_CHANGED] = "path changed",
+        [KITH_QUIC_PATH_ABANDONED] = "path abandoned",
+        [KITH_QUIC_PATHS_AVAILABLE] = "paths available",
+        [KITH_QUIC_CLOSED] = "closed",
+        [KITH_QUIC_DRAINED] = "drained",
     };
     struct kith_simapp *app = ctx;
     struct kith_simconn *conn;
 
-    kith__simapp_note(app, "%s stream %llu code %llu", names[event->kind], (unsigned long long)event->stream,
-                      (unsigned long long)event->code);
+    if (event->kind >= KITH_QUIC_PATH_OPENED && event->kind <= KITH_QUIC_PATHS_AVAILABLE)
+        kith__simapp_note(app, "%s: path %u, code 0x%llx%s", names[event->kind], (unsigned)event->path,
+                          (unsigned long long)event->code, event->by_peer ? ", by the peer" : "");
+    else
+        kith__simapp_note(app, "%s stream %llu code %llu", names[event->kind], (unsigned long long)event->stream,
+                          (unsigned long long)event->code);
     if (event->kind == KITH_QUIC_INCOMING) {
         on_incoming(app, event->incoming);
         return;
