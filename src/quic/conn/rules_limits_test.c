@@ -79,6 +79,38 @@ KITH_TEST(rules_answer_to_a_challenge_from_elsewhere_is_limited_by_its_size)
     kith__pair_dispose(&pair_l);
 }
 
+/**
+ * A client with many gaps in its numbers moves with one small packet: three times its size is not enough for all that an
+ * ACK would say. The challenge goes first: until it is answered nothing more may be sent.
+ */
+KITH_TEST(rules_ack_leaves_room_for_the_challenge_under_a_small_allowance)
+{
+    uint8_t datagram[RULES_DATAGRAM_MAX];
+    struct kith_path *path;
+    size_t size;
+
+    rules_connect(&pair_l, &app_l, NULL);
+    path = pair_l.sides[1].conn->paths[0];
+    for (int i = 0; i < 2 * KITH_ACK_RANGES_MAX; i++) { /* every second one is lost */
+        size = rules_seal(pair_l.sides[0].conn, KITH_LEVEL_DATA, 0, ping_frame, sizeof ping_frame, 0, datagram);
+        if (i % 2 == 0)
+            rules_give(&pair_l, 1, datagram, size, pair_l.sides[0].outer.port);
+    }
+    pair_l.config.link.blocked[1] = true;
+    kith__pair_rebind(&pair_l, 0);
+    rules_inject(&pair_l, 0, KITH_LEVEL_DATA, ping_frame, sizeof ping_frame);
+    KITH_CHECK_EQ(path->state, KITH_PATH_PROBING);
+    KITH_CHECK(kith__path_allowance(path) < 120);
+    kith__pair_flush(&pair_l);
+    KITH_CHECK_EQ(path->prove.out_count, 1);
+    pair_l.config.link.blocked[1] = false;
+    kith__pair_run(&pair_l, 2 * KITH_NS_PER_S); /* the challenge or one after it reaches the client */
+    kith__app_send(&pair_l, 0, true, 10);
+    kith__pair_run(&pair_l, 2 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(path->state, KITH_PATH_OPEN);
+    kith__pair_dispose(&pair_l);
+}
+
 KITH_TEST(rules_challenges_from_everywhere_fill_the_queue_of_answers_and_no_more)
 {
     uint8_t datagram[RULES_DATAGRAM_MAX], frame[] = { 0x1a, 1, 2, 3, 4, 5, 6, 7, 8 };

@@ -108,6 +108,10 @@ static void write_frames(struct kith_packet_out *out, bool may_send, bool has_da
     uint8_t *probes = probes_of(conn, out->path, (enum kith_level)out->level);
     bool is_probe = *probes != 0;
 
+    /* Before the ACK: with a small anti-amplification allowance that could take all the room, and without proof of the
+       address there will never be more of it. */
+    if ((may_send || is_probe) && out->level == KITH_LEVEL_DATA)
+        kith__tx_challenges(out);
     kith__tx_ack(out, true);
     if (shares && conn->path_count > 1 && out->level == KITH_LEVEL_DATA)
         kith__tx_acks_for_others(out);

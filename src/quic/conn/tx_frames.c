@@ -397,7 +397,7 @@ static void streams(struct kith_packet_out *out)
     }
 }
 
-static void challenges(struct kith_packet_out *out)
+void kith__tx_challenges(struct kith_packet_out *out)
 {
     struct kith_quic_conn *conn = out->conn;
     struct kith_migrate_challenge challenge;
@@ -424,7 +424,6 @@ void kith__tx_own(struct kith_packet_out *out)
         kith__tx_ping(out);
     if (out->path->immediate_ack_due)
         kith__tx_immediate_ack(out);
-    challenges(out);
 }
 
 void kith__tx_data(struct kith_packet_out *out)

@@ -12,9 +12,11 @@ void kith__tx_crypto(struct kith_packet_out *out);
 void kith__tx_ping(struct kith_packet_out *out);
 /** IMMEDIATE_ACK if the peer knows it; it is not due any more. */
 void kith__tx_immediate_ack(struct kith_packet_out *out);
-/** What belongs to the packet's path: PING, IMMEDIATE_ACK, challenges and answers to them. */
+/** The challenge of the path that is due, and answers to the peer's on this path. 1-RTT only. */
+void kith__tx_challenges(struct kith_packet_out *out);
+/** What belongs to the packet's path beside that: PING, IMMEDIATE_ACK. */
 void kith__tx_own(struct kith_packet_out *out);
-/** Everything of a 0-RTT or 1-RTT packet but ACK: tx_own, and what may be on any path. */
+/** Everything of a 0-RTT or 1-RTT packet but ACK and challenges: tx_own, and what may be on any path. */
 void kith__tx_data(struct kith_packet_out *out);
 /** True if tx_own has something. */
 bool kith__tx_has_own(const struct kith_quic_conn *conn, const struct kith_path *path);
