@@ -230,6 +230,7 @@ static void transmit_all(struct kith_driver *driver)
         /* To the engine a datagram without a way out is one that was lost. */
         if (socket == NULL || kith__rt_udp_send(socket, &transmit, driver->buffer) != 0)
             driver->unroutable++;
+        take_events(driver); /* a stream whose bytes run out asks for more before those behind it get their turn */
     }
 }
 

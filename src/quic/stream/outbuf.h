@@ -68,6 +68,11 @@ static inline bool kith__outbuf_has_new(const struct kith_outbuf *out)
 {
     return out->sent < out->end;
 }
+/** Bytes that were never sent. */
+static inline uint64_t kith__outbuf_unsent(const struct kith_outbuf *out)
+{
+    return out->end - out->sent;
+}
 /** True when all bytes and the end are acknowledged. */
 static inline bool kith__outbuf_is_done(const struct kith_outbuf *out)
 {

@@ -183,16 +183,27 @@ void kith__stream_on_stop(struct kith_stream *stream, uint64_t code)
     reset(stream, code);
 }
 
+static void wake_writer(struct kith_stream *stream)
+{
+    /* A write can also wait for room in the connection's buffer: the set wakes that one. */
+    if (!stream->writable_armed || kith__list_is_linked(&stream->waiting_node) || !is_sending(stream))
+        return;
+    stream->writable_armed = false;
+    stream->flags |= KITH_STREAM_FLAG_WRITABLE;
+}
+
 void kith__stream_on_max_data(struct kith_stream *stream, uint64_t max)
 {
     if (!kith__limit_raise(&stream->send_limit, max))
         return;
     note_blocked(stream);
-    /* A write can also wait for room in the connection's buffer: the set wakes that one. */
-    if (stream->writable_armed && !kith__list_is_linked(&stream->waiting_node) && is_sending(stream)) {
-        stream->writable_armed = false;
-        stream->flags |= KITH_STREAM_FLAG_WRITABLE;
-    }
+    wake_writer(stream);
+}
+
+void kith__stream_on_unsent(struct kith_stream *stream, uint64_t low)
+{
+    if (kith__outbuf_unsent(&stream->out) <= low)
+        wake_writer(stream);
 }
 
 int kith__stream_on_data_acked(struct kith_stream *stream, uint64_t offset, uint64_t size, bool fin, uint64_t *freed)

@@ -158,6 +158,8 @@ KITH_MUST_USE int kith__stream_on_reset(struct kith_stream *stream, uint64_t cod
 void kith__stream_on_stop(struct kith_stream *stream, uint64_t code);
 /** MAX_STREAM_DATA. */
 void kith__stream_on_max_data(struct kith_stream *stream, uint64_t max);
+/** New bytes were taken out to be sent: a write that was cut short has room again once no more than `low` are unsent. */
+void kith__stream_on_unsent(struct kith_stream *stream, uint64_t low);
 
 /* ---- What became of our frames. ---- */
 

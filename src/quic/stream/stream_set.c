@@ -288,7 +288,9 @@ static uint64_t write_room(const struct kith_stream_set *set, const struct kith_
 {
     uint64_t ahead_max = stream->send_limit.max + KITH_STREAM_AHEAD_MAX;
     uint64_t room = set->send_held < set->config.send_buffer_max ? set->config.send_buffer_max - set->send_held : 0;
+    uint64_t unsent = kith__outbuf_unsent(&stream->out);
 
+    room = KITH_MIN(room, unsent < KITH_STREAM_UNSENT_MAX ? KITH_STREAM_UNSENT_MAX - unsent : 0);
     return KITH_MIN(room, ahead_max > stream->out.end ? ahead_max - stream->out.end : 0);
 }
 

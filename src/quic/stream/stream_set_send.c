@@ -180,6 +180,7 @@ bool kith__stream_set_next_stream(struct kith_stream_set *set, size_t room, stru
             kith__limit_take(&set->send_limit, out->size);
             set->bytes_sent += out->size;
         }
+        kith__stream_on_unsent(stream, KITH_STREAM_UNSENT_MAX / 2);
         kith__stream_order_rotate(&set->order, node);
         kith__stream_set_touch(set, stream);
         return true;

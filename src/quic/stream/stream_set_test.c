@@ -275,6 +275,39 @@ KITH_TEST(stream_set_a_full_send_buffer_pushes_back_and_tells_when_there_is_room
     kith__stream_set_dispose(&set);
 }
 
+KITH_TEST(stream_set_bytes_that_wait_to_be_sent_push_back_until_half_of_them_are_out)
+{
+    static const uint8_t bytes[2 * KITH_STREAM_UNSENT_MAX];
+    struct kith_stream_limits theirs = { 1 << 24, 1 << 24, 1 << 24, 1 << 24, 10, 10 };
+    struct kith_stream_set set;
+    struct kith_stream_chunk chunk;
+    uint64_t a, b, sent = 0;
+    size_t written;
+
+    kith__stream_set_init(&set, &(struct kith_stream_set_config) { .mem = kith_mem_default(),
+                                                                   .ours = default_limits,
+                                                                   .send_buffer_max = 1 << 24 });
+    kith__stream_set_on_peer_limits(&set, &theirs);
+    KITH_CHECK_EQ(kith__stream_set_open(&set, true, &a), 0);
+    KITH_CHECK_EQ(kith__stream_set_open(&set, true, &b), 0);
+    KITH_CHECK_EQ(kith__stream_set_write(&set, a, bytes, sizeof bytes, false, &written), 0);
+    KITH_CHECK_EQ(written, KITH_STREAM_UNSENT_MAX);
+    KITH_CHECK_EQ(kith__stream_set_write(&set, a, bytes, 1, false, &written), KITH_ERR_AGAIN);
+    KITH_CHECK_EQ(kith__stream_set_write(&set, b, bytes, 1, false, &written), 0); /* others are not held up */
+    KITH_CHECK_EQ(kith__stream_set_set_priority(&set, a, 1), 0);
+    while (sent < KITH_STREAM_UNSENT_MAX / 2) {
+        expect_no_event(&set);
+        KITH_CHECK(kith__stream_set_next_stream(&set, 1200, &chunk));
+        KITH_CHECK_EQ(chunk.id, a);
+        sent += chunk.size;
+    }
+    expect_event(&set, KITH_QUIC_STREAM_WRITABLE, a); /* though nothing is acknowledged */
+    KITH_CHECK_EQ(kith__stream_set_write(&set, a, bytes, sizeof bytes, true, &written), 0);
+    KITH_CHECK_EQ(written, sent);
+    kith__stream_set_check(&set);
+    kith__stream_set_dispose(&set);
+}
+
 KITH_TEST(stream_set_a_stop_from_the_peer_resets_with_its_code_and_ends_writing)
 {
     static const uint8_t bytes[3000];
