@@ -51,6 +51,7 @@ void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *pa
 {
     kith__multipath_announce(&conn->mp, path->id);
     conn->has_path_frames = true;
+    kith__qlog_path_validated(&conn->qlog, path->id, conn->now_ns);
     kith__conn_note_path_news(conn, path, path->was_told_proved ? KITH_PATH_NEWS_CHANGED : KITH_PATH_NEWS_VALIDATED);
     path->was_told_proved = true;
 }
@@ -66,6 +67,7 @@ static void close_path(struct kith_quic_conn *conn, struct kith_path *path, uint
     kith__fate_requeue(conn, path);
     kith__received_ack_now(&path->received, conn->now_ns);
     conn->are_cids_stale = true; /* its reset token is forgotten: spec/01, 1.5 */
+    kith__qlog_path_abandoned(&conn->qlog, path->id, by_peer, code, conn->now_ns);
     kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_ABANDONED);
 }
 
@@ -121,6 +123,7 @@ void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn)
     while (kith__multipath_take_gone(&conn->mp, &id)) {
         struct kith_path *path = kith__conn_path(conn, id);
 
+        kith__qlog_path_gone(&conn->qlog, id, conn->now_ns);
         if (path != NULL && path->news != 0) { /* freed when the user has heard of its end */
             kith__conn_unregister_path(conn, path);
             kith__path_drain(path, conn->now_ns);

@@ -188,6 +188,38 @@ void kith__qlog_tuple_assigned(struct kith_qlog *qlog, uint64_t path, const stru
         false, now_ns);
 }
 
+static void emit_path_state(struct kith_qlog *qlog, uint64_t path, const char *state, json_t *data, uint64_t now_ns)
+{
+    bool failed = false;
+
+    kith__qlog_set(data, "new", json_string(state), &failed);
+    emit_event(qlog, "connectivity:path_state_updated", &path, data, failed, now_ns);
+}
+
+void kith__qlog_path_validated(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns)
+{
+    if (kith__qlog_is_on(qlog))
+        emit_path_state(qlog, path, "validated", json_object(), now_ns);
+}
+
+void kith__qlog_path_gone(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns)
+{
+    if (kith__qlog_is_on(qlog))
+        emit_path_state(qlog, path, "gone", json_object(), now_ns);
+}
+
+void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, bool by_peer, uint64_t code, uint64_t now_ns)
+{
+    bool failed = false;
+    json_t *data;
+
+    if (!kith__qlog_is_on(qlog))
+        return;
+    data = json_pack("{s:s}", "owner", by_peer ? "remote" : "local");
+    kith__qlog_set_u64(data, "error_code", code, &failed);
+    emit_path_state(qlog, path, "abandoned", failed ? NULL : data, now_ns);
+}
+
 /* ---- Packets ---- */
 
 static const char *const packet_types[] = {

@@ -83,6 +83,12 @@ void kith__qlog_parameters(struct kith_qlog *qlog, bool is_local, bool is_restor
 void kith__qlog_tuple_assigned(struct kith_qlog *qlog, uint64_t path, const struct kith_sockaddr *local,
                                const struct kith_sockaddr *remote, uint64_t now_ns);
 
+/** path_state_updated: the path was validated, or drained (nothing is kept of it). */
+void kith__qlog_path_validated(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns);
+void kith__qlog_path_gone(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns);
+/** path_state_updated: one side gave the path up; code as in PATH_ABANDON. */
+void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, bool by_peer, uint64_t code, uint64_t now_ns);
+
 /** Begins packet_sent or packet_received; then one call for each frame; then end. One packet at a time. size 0: see below. */
 void kith__qlog_packet_begin(struct kith_qlog *qlog, bool is_sent, enum kith_qlog_packet_type type, uint64_t path,
                              uint64_t packet_number, size_t size, uint64_t now_ns);

@@ -111,9 +111,12 @@ static void show_cid_kinds(json_t *json, const struct kith_frame *frame, bool *f
         U64("next_sequence_number", frame->path_cids_blocked.next_sequence);
         break;
     case KITH_KIND_ADD_ADDRESS:
-    case KITH_KIND_REACH_OUT:
     case KITH_KIND_OBSERVED_ADDRESS:
         U64("sequence_number", frame->address.sequence);
+        kith__qlog_set(json, "address", kith__qlog_address(&frame->address.address), failed);
+        break;
+    case KITH_KIND_REACH_OUT:
+        U64("round", frame->address.sequence);
         kith__qlog_set(json, "address", kith__qlog_address(&frame->address.address), failed);
         break;
     case KITH_KIND_REMOVE_ADDRESS:

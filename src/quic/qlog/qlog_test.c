@@ -2,6 +2,7 @@
 
 #include "base/test.h"
 #include "quic/wire/frame.h"
+#include "quic/wire/hex.h"
 #include "quic/wire/tparams.h"
 #include <jansson.h>
 #include <string.h>
@@ -67,6 +68,9 @@ KITH_TEST(qlog_that_is_off_does_nothing)
     kith__qlog_frame(&qlog, &frame);
     kith__qlog_packet_end(&qlog);
     kith__qlog_tuple_assigned(&qlog, 0, &address, &address, 0);
+    kith__qlog_path_validated(&qlog, 0, 0);
+    kith__qlog_path_abandoned(&qlog, 0, false, 0, 0);
+    kith__qlog_path_gone(&qlog, 0, 0);
     kith__qlog_metrics(&qlog, &(struct kith_qlog_metrics) { 0 }, 0);
     kith__qlog_loss_timer(&qlog, &(struct kith_qlog_timer) { .kind = KITH_QLOG_TIMER_ACK }, 0);
     kith__qlog_loss_timer_expired(&qlog, &(struct kith_qlog_timer) { .kind = KITH_QLOG_TIMER_ACK }, 0);
@@ -103,6 +107,68 @@ KITH_TEST(qlog_shows_every_kind_of_frame_by_its_name)
     for (size_t i = 0; i < KITH_COUNT(types); i++)
         KITH_CHECK_STR(json_string_value(json_object_get(json_array_get(frames, i), "frame_type")),
                        kith__frame_info(types[i])->qlog_name);
+    finish(&qlog, &sink);
+}
+
+KITH_TEST(qlog_shows_the_fields_of_path_and_address_frames)
+{
+    /* Frames of spec/01, 4.2, 5.2 and 6, and what must stand in the record. */
+    static const struct {
+        const char *hex, *shown;
+    } cases[] = {
+        { "3e 01 07 4ca5 00 05", "{\"frame_type\":\"path_ack\",\"path_id\":1,\"acked_ranges\":[[2,7]],"
+                                 "\"ack_delay_units\":3237}" },
+        { "7e75 01 7e76", "{\"frame_type\":\"path_abandon\",\"path_id\":1,\"error_code\":15990}" },
+        { "7e76 01 01", "{\"frame_type\":\"path_status_backup\",\"path_id\":1,\"path_status_sequence_number\":1}" },
+        { "7e77 00 02", "{\"frame_type\":\"path_status_available\",\"path_id\":0,\"path_status_sequence_number\":2}" },
+        { "7e78 07 01 00 08 661e0735d8c703bd 2ff888498dc9838c30fac89af9825d89",
+          "{\"frame_type\":\"path_new_connection_id\",\"path_id\":7,\"sequence_number\":1,\"retire_prior_to\":0,"
+          "\"connection_id\":\"661e0735d8c703bd\"}" },
+        { "7e79 02 03", "{\"frame_type\":\"path_retire_connection_id\",\"path_id\":2,\"sequence_number\":3}" },
+        { "7e7a 08", "{\"frame_type\":\"max_path_id\",\"maximum_path_id\":8}" },
+        { "7e7b 07", "{\"frame_type\":\"paths_blocked\",\"maximum_path_id\":7}" },
+        { "7e7c 01 05", "{\"frame_type\":\"path_cids_blocked\",\"path_id\":1,\"next_sequence_number\":5}" },
+        { "803d7f90 04 7f000001 1151",
+          "{\"frame_type\":\"add_address\",\"sequence_number\":4,\"address\":\"127.0.0.1:4433\"}" },
+        { "803d7f93 01 00000000000000000000000000000001 b845",
+          "{\"frame_type\":\"reach_out\",\"round\":1,\"address\":\"[::1]:47173\"}" },
+        { "803d7f94 05", "{\"frame_type\":\"remove_address\",\"sequence_number\":5}" },
+        { "809f81a6 06 c0000201 1151",
+          "{\"frame_type\":\"observed_address\",\"sequence_number\":6,\"address\":\"192.0.2.1:4433\"}" },
+    };
+    static struct sink sink;
+    struct kith_qlog qlog;
+
+    start(&qlog, &sink);
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        uint8_t bytes[64];
+        struct kith_reader r = kith__reader(bytes, kith__test_hex(cases[i].hex, bytes, sizeof bytes));
+        struct kith_frame_error error;
+        struct kith_frame frame;
+
+        KITH_CHECK_EQ(kith__frame_decode(&r, KITH_PACKET_ONE_RTT, &frame, &error), 0);
+        kith__qlog_packet_begin(&qlog, false, KITH_QLOG_ONE_RTT, 0, 1, 40, 1000000000);
+        kith__qlog_frame(&qlog, &frame);
+        kith__qlog_packet_end(&qlog);
+        KITH_CHECK(strstr(sink.text, cases[i].shown) != NULL);
+    }
+    finish(&qlog, &sink);
+}
+
+KITH_TEST(qlog_tells_what_becomes_of_a_path)
+{
+    static struct sink sink;
+    struct kith_qlog qlog;
+
+    start(&qlog, &sink);
+    kith__qlog_path_validated(&qlog, 2, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"name\":\"connectivity:path_state_updated\",\"tuple_id\":\"2\","
+                                 "\"data\":{\"new\":\"validated\"}") != NULL);
+    kith__qlog_path_abandoned(&qlog, 2, true, 0x3e76, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"data\":{\"owner\":\"remote\",\"error_code\":15990,\"new\":\"abandoned\"}") != NULL);
+    kith__qlog_path_gone(&qlog, 2, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"new\":\"gone\"") != NULL);
+    KITH_CHECK_EQ(sink.records, 4);
     finish(&qlog, &sink);
 }
 

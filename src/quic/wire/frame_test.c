@@ -233,6 +233,30 @@ KITH_TEST(table_says_what_elicits_acks_and_probes)
     }
 }
 
+KITH_TEST(table_says_which_extension_frames_belong_to_and_who_sends_them)
+{
+    for (uint64_t type = 0; type < 0x1000000; type++) {
+        const struct kith_frame_info *info = kith__frame_info(type);
+        bool is_punch = type >= KITH_FRAME_ADD_ADDRESS_V4 && type <= KITH_FRAME_REMOVE_ADDRESS;
+        bool is_path = type == KITH_FRAME_PATH_ACK || type == KITH_FRAME_PATH_ACK_ECN ||
+                       (type >= KITH_FRAME_PATH_ABANDON && type <= KITH_FRAME_PATH_CIDS_BLOCKED);
+        bool is_observed = type == KITH_FRAME_OBSERVED_ADDRESS_V4 || type == KITH_FRAME_OBSERVED_ADDRESS_V6;
+
+        if (info == NULL)
+            continue;
+        KITH_CHECK_EQ(info->extension == KITH_EXTENSION_NAT_TRAVERSAL, is_punch);
+        KITH_CHECK_EQ(info->extension == KITH_EXTENSION_MULTIPATH, is_path);
+        KITH_CHECK_EQ(info->extension == KITH_EXTENSION_OBSERVED_ADDRESS, is_observed);
+        KITH_CHECK_EQ(info->sender == KITH_SENDER_CLIENT,
+                      type == KITH_FRAME_REACH_OUT_V4 || type == KITH_FRAME_REACH_OUT_V6);
+        if (!is_punch && !is_path && !is_observed)
+            continue;
+        KITH_CHECK_EQ(info->packets, 1u << KITH_PACKET_ONE_RTT);
+        KITH_CHECK_EQ(info->ack_eliciting, info->kind != KITH_KIND_PATH_ACK);
+        KITH_CHECK_EQ(info->loss == KITH_LOSS_NOTHING, info->kind == KITH_KIND_PATH_ACK);
+    }
+}
+
 KITH_TEST(frames_in_the_wrong_packet_are_violations)
 {
     struct kith_frame_error error = { 0 };
@@ -316,6 +340,10 @@ KITH_TEST(mapped_ipv4_addresses_become_ipv4)
     struct kith_sockaddr want;
 
     KITH_CHECK_EQ(kith_sockaddr_parse("192.0.2.1:4433", &want), 0);
+    KITH_CHECK(kith_sockaddr_equal(&frame.address.address, &want));
+    frame = decode("803d7f91 00 00000000000000000000ffffc0000201 1151");
+    KITH_CHECK(kith_sockaddr_equal(&frame.address.address, &want));
+    frame = decode("803d7f93 00 00000000000000000000ffffc0000201 1151");
     KITH_CHECK(kith_sockaddr_equal(&frame.address.address, &want));
 }
 

@@ -256,6 +256,9 @@ KITH_TEST(tparams_remember_limits_only)
     params.nat_traversal_addresses = 33; /* must be equal */
     KITH_CHECK_EQ(kith__tparams_check_remembered(&kept, &params, &reason), KITH_WIRE_PROTOCOL_VIOLATION);
     params.nat_traversal_addresses = 32;
+    params.observed_address = KITH_OBSERVED_BOTH; /* the same */
+    KITH_CHECK_EQ(kith__tparams_check_remembered(&kept, &params, &reason), KITH_WIRE_PROTOCOL_VIOLATION);
+    params.observed_address = KITH_OBSERVED_OFF;
     params.initial_max_streams_uni = 200; /* more is fine */
     KITH_CHECK_EQ(kith__tparams_check_remembered(&kept, &params, &reason), 0);
     KITH_CHECK(kith__tparams_early_tag(&kept) != kith__tparams_early_tag(&params));
