@@ -102,6 +102,7 @@ static void init_parts(struct kith_quic_conn *conn)
     kith__datagram_queue_init(&conn->datagrams_out, mem, conn->config.datagram_send_max);
     kith__datagram_queue_init(&conn->datagrams_in, mem, conn->config.datagram_receive_max);
     kith__ack_policy_init(&conn->ack_policy, conn->config.max_ack_delay_ns);
+    kith__full_answers_init(&conn->full_answers, conn->now_ns);
     conn->close.deadline_ns = KITH_NEVER;
     conn->keys_drop_ns = KITH_NEVER;
     conn->peer_delay_max_ns = 25 * KITH_NS_PER_MS;

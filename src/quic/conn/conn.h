@@ -113,16 +113,17 @@ struct kith_quic_conn {
     struct kith_path *paths[KITH_PATH_IDS_MAX]; /* owned; in order of ids, the first `path_count` are set */
     uint8_t path_count;                         /* before the handshake is over: 1, path 0 */
     struct kith_multipath mp;
-    struct kith_conn_spare *spares; /* path ids without a path, in no order */
-    struct kith_cid rx_cid;         /* what `rx_path` was found by last */
-    struct kith_path *rx_path;      /* NULL: nothing */
-    uint64_t idle_floor_ns;         /* when the last of the paths that are gone heard something */
-    uint64_t peer_cids_max;         /* the peer's active_connection_id_limit */
-    uint64_t peer_udp_max;          /* the peer's max_udp_payload_size; 0: not known yet */
-    bool are_cids_stale;            /* ids should be issued, or tokens be listed: kith__conn_sync_cids */
-    bool has_path_frames;           /* frames about paths and ids may be due; cleared when a search finds none */
-    bool is_path_wanted;            /* path_open had to say AGAIN */
-    bool has_nat_traversal;         /* agreed on */
+    struct kith_conn_spare *spares;        /* path ids without a path, in no order */
+    struct kith_cid rx_cid;                /* what `rx_path` was found by last */
+    struct kith_path *rx_path;             /* NULL: nothing */
+    uint64_t idle_floor_ns;                /* when the last of the paths that are gone heard something */
+    uint64_t peer_cids_max;                /* the peer's active_connection_id_limit */
+    uint64_t peer_udp_max;                 /* the peer's max_udp_payload_size; 0: not known yet */
+    bool are_cids_stale;                   /* ids should be issued, or tokens be listed: kith__conn_sync_cids */
+    bool has_path_frames;                  /* frames about paths and ids may be due; cleared when a search finds none */
+    bool is_path_wanted;                   /* path_open had to say AGAIN */
+    struct kith_full_answers full_answers; /* with NAT traversal: large answers to small challenges */
+    bool has_nat_traversal;                /* agreed on */
     struct kith_stream_set streams;
     struct kith_datagram_queue datagrams_out, datagrams_in;
     struct kith_conn_events events;

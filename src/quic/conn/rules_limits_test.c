@@ -79,6 +79,23 @@ KITH_TEST(rules_answer_to_a_challenge_from_elsewhere_is_limited_by_its_size)
     kith__pair_dispose(&pair_l);
 }
 
+KITH_TEST(rules_answers_to_small_probes_are_large_with_nat_traversal_but_not_without_end)
+{
+    size_t asked, answered, large = 0;
+
+    rules_connect(&pair_l, &app_l, NULL);
+    pair_l.sides[1].conn->has_nat_traversal = true;
+    for (int i = 0; i < 2 * KITH_FULL_ANSWERS_MAX; i++) {
+        answered = challenge_from((uint16_t)(9000 + i), 0, &asked);
+        KITH_CHECK(asked < 60 && (answered == 1200 || answered <= 3 * asked));
+        KITH_CHECK_EQ(answered == 1200, i < KITH_FULL_ANSWERS_MAX);
+        large += answered == 1200;
+    }
+    KITH_CHECK_EQ(large, KITH_FULL_ANSWERS_MAX);
+    KITH_CHECK_EQ(rules_stats(&pair_l, 1).migrations, 0);
+    kith__pair_dispose(&pair_l);
+}
+
 /**
  * A client with many gaps in its numbers moves with one small packet: three times its size is not enough for all that an
  * ACK would say. The challenge goes first: until it is answered nothing more may be sent.

@@ -388,6 +388,17 @@ static bool write_challenge(struct kith_packet_out *out, const void *arg)
     return kith__tx_challenge(out, arg);
 }
 
+/** Size of the datagram for an answer to an address that is not proved: see struct kith_full_answers. */
+static size_t answer_size(struct kith_quic_conn *conn, const struct kith_response *response)
+{
+    size_t size = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, KITH_AMPLIFICATION * (size_t)response->datagram_size);
+
+    if (size < DATAGRAM_SIZE_MIN && conn->has_nat_traversal &&
+        kith__full_answers_take(&conn->full_answers, conn->now_ns))
+        size = DATAGRAM_SIZE_MIN;
+    return size;
+}
+
 /** Answers to challenges from other addresses, and our challenge to the address before a move. */
 static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer,
                               struct kith_quic_transmit *out)
@@ -403,8 +414,7 @@ static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *pat
     conn->is_off_path_now = true;
     if (kith__responses_take(&path->responses, &path->tuple.remote, false, &response)) {
         tuple = (struct kith_tuple) { response.local, response.remote };
-        size = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, KITH_AMPLIFICATION * (size_t)response.datagram_size);
-        size = build_single(conn, path, buffer, size, write_response, &response, 0); /* RFC 9000, 8.2.2 */
+        size = build_single(conn, path, buffer, answer_size(conn, &response), write_response, &response, 0);
     } else if (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && challenge.is_old) {
         tuple = challenge.tuple;
         kith__random_fill(&conn->host->random, value, sizeof value);

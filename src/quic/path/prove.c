@@ -70,6 +70,18 @@ bool kith__prove_has_failed(struct kith_prove *prove, uint64_t now_ns)
     return true;
 }
 
+bool kith__full_answers_take(struct kith_full_answers *answers, uint64_t now_ns)
+{
+    uint64_t interval_ns = KITH_NS_PER_S / KITH_FULL_ANSWERS_PER_S, more = (now_ns - answers->counted_ns) / interval_ns;
+
+    answers->counted_ns += more * interval_ns;
+    answers->left = (uint32_t)KITH_MIN(answers->left + more, (uint64_t)KITH_FULL_ANSWERS_MAX);
+    if (answers->left == 0)
+        return false;
+    answers->left--;
+    return true;
+}
+
 void kith__responses_init(struct kith_responses *responses, const struct kith_mem *mem)
 {
     *responses = (struct kith_responses) { .mem = mem };

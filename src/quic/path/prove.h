@@ -9,7 +9,9 @@
 
 enum {
     KITH_CHALLENGE_SIZE = 8,
-    KITH_CHALLENGES_OUT_MAX = 8, /* values that a response may still carry; the oldest is replaced */
+    KITH_CHALLENGES_OUT_MAX = 8,  /* values that a response may still carry; the oldest is replaced */
+    KITH_FULL_ANSWERS_MAX = 128,  /* see struct kith_full_answers */
+    KITH_FULL_ANSWERS_PER_S = 16, /* ... and how many more each second allows */
     KITH_RESPONSES_MAX = 32 /* answers that wait to be sent, one for each source address; then the oldest is dropped */
 };
 
@@ -89,5 +91,25 @@ bool kith__responses_take(struct kith_responses *responses, const struct kith_so
                           struct kith_response *out);
 /** The same question without taking. */
 bool kith__responses_has(const struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path);
+
+/**
+ * How many answers may still have 1200 bytes although the challenge was small and came from an address that nobody proved.
+ * Without NAT traversal none may: an answer has at most three times the size of the challenge (RFC 9000, 8.2.2). NAT
+ * traversal needs them (spec/01, 5.5): its probes are as small as they can be, and come from addresses that no one could
+ * announce. A peer that forges source addresses could make us send 34 times what it sends to a victim, so there are a few
+ * rounds' worth of them, and then as many as do not matter; more answers are small again, which proves the address as well.
+ * Owner: the connection, by value.
+ */
+struct kith_full_answers {
+    uint64_t counted_ns; /* when `left` was right */
+    uint32_t left;
+};
+
+static inline void kith__full_answers_init(struct kith_full_answers *answers, uint64_t now_ns)
+{
+    *answers = (struct kith_full_answers) { now_ns, KITH_FULL_ANSWERS_MAX };
+}
+/** True: one more may have full size; it is taken. */
+bool kith__full_answers_take(struct kith_full_answers *answers, uint64_t now_ns);
 
 #endif

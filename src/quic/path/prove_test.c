@@ -4,6 +4,25 @@
 
 #define MS(n) ((uint64_t)(n)*KITH_NS_PER_MS)
 
+KITH_TEST(full_answers_are_few_and_come_back_with_time)
+{
+    struct kith_full_answers answers;
+    uint64_t now_ns = 5 * KITH_NS_PER_S;
+
+    kith__full_answers_init(&answers, now_ns);
+    for (int i = 0; i < KITH_FULL_ANSWERS_MAX; i++)
+        KITH_CHECK(kith__full_answers_take(&answers, now_ns));
+    KITH_CHECK(!kith__full_answers_take(&answers, now_ns));
+    for (int i = 0; i < 10; i++) { /* asking often does not change how many there are */
+        now_ns += KITH_NS_PER_S / KITH_FULL_ANSWERS_PER_S / 10;
+        KITH_CHECK_EQ(kith__full_answers_take(&answers, now_ns), i == 9);
+    }
+    now_ns += 1000 * KITH_NS_PER_S;
+    for (int i = 0; i < KITH_FULL_ANSWERS_MAX; i++)
+        KITH_CHECK(kith__full_answers_take(&answers, now_ns));
+    KITH_CHECK(!kith__full_answers_take(&answers, now_ns));
+}
+
 KITH_TEST(prove_repeats_with_backoff_and_accepts_any_value_that_is_out)
 {
     static const uint64_t expected_ms[] = { 300, 600, 1200, 2200 };
