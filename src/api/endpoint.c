@@ -566,15 +566,20 @@ int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, c
 {
     struct kith_slice alpns = { (const uint8_t *)alpn, alpn != NULL ? strlen(alpn) : 0 };
     struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpns, .alpn_count = 1 };
+    struct kith_context *context = endpoint->context;
     struct kith_op *op;
     int err;
 
-    if ((err = kith_connect_start(endpoint, addr, &options, &op)) != 0)
-        return err;
-    err = kith_op_wait(op, limit_ns);
-    if (err == 0)
-        *out = kith_op_take_conn(op);
-    kith_op_free(op);
+    /* In one go: a limit of 0 always means AGAIN, however fast the other side is. */
+    kith__context_enter(context);
+    if ((err = connect_locked(endpoint, addr, &options, &op)) == 0) {
+        if ((err = kith__op_wait_locked(op, limit_ns, NULL)) == 0) {
+            *out = op->conn;
+            op->conn = NULL;
+        }
+        kith__op_free_locked(op);
+    }
+    kith__context_leave(context);
     return err;
 }
 
