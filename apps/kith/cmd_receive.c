@@ -11,6 +11,8 @@
 
 static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S;
 
+enum { CLOSE_GIVEN_UP = 1 }; /* the code that a connection is closed with; spec/05 has none for it */
+
 /*
  * Where things go. Into a directory, the library places the files itself. Under a new name (-o FILE), it places them in
  * `staging` inside the partial directory, and what lies there is renamed at the end: both are on one file system.
@@ -203,7 +205,8 @@ static int fetch(struct receiver *receiver, struct kith_conn *conn)
     else
         code = cli_fail_op(receiver->cli, op, todo(receiver, err), "cannot receive from %s", receiver->remote.name);
     kith_op_free(op);
-    files_remove_empty(receiver->partial); /* it stays where something is in it to go on with */
+    if (err != KITH_ERR_STATE)                 /* another receiver is at work there */
+        files_remove_empty(receiver->partial); /* it stays where something is in it to go on with */
     return code;
 }
 
@@ -280,6 +283,8 @@ static int receive(struct receiver *receiver)
         code = cli_fail_text(cli, KITH_ERR_NOMEM, NULL, "cannot receive");
     else if ((code = fetch(receiver, conn)) == 0)
         report(receiver, conn);
+    if (code != 0) /* so that the sender does not take us for served */
+        kith_conn_close(conn, CLOSE_GIVEN_UP, "given up", 8);
     json_decref(receiver->paths);
     kith_conn_free(conn);
     cli_close(cli, CLOSE_LIMIT_NS);

@@ -21,14 +21,15 @@ struct client {
     char name[KITH_ID_SHORT_SIZE];
     uint64_t requests_done, bytes_done; /* requests that were sent whole */
     uint64_t bytes_now, total_now;      /* the request that runs */
-    bool was_aborted;
+    bool was_aborted, has_given_up;
 };
 
 struct sender {
     struct cli *cli;
     bool once, qr, is_done;
     const char *name; /* of standard input's bytes */
-    char path[CLI_PATH_SIZE], spool[CLI_PATH_SIZE], cache[CLI_PATH_SIZE];
+    char path[CLI_PATH_SIZE], cache[CLI_PATH_SIZE];
+    int spool; /* standard input's bytes, in a file without a name: gone with the program, however that ends; -1 */
     struct kith_blobs *blobs;
     struct kith_blobs_added added;
     struct kith_op *accept, *event;
@@ -72,33 +73,37 @@ static int copy_stdin(struct sender *sender, int file)
     return problem;
 }
 
+/* A file in `base` that nobody else sees. -1 with errno. */
+static int open_nameless(const char *base)
+{
+    char path[CLI_PATH_SIZE];
+    int file = open(base, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT) || !files_join(base, "stdin-XXXXXX", path))
+        return file;
+    if ((file = mkostemp(path, O_CLOEXEC)) >= 0) /* a file system that makes none without a name */
+        unlink(path);
+    return file;
+}
+
 static int spool_stdin(struct sender *sender)
 {
     struct cli *cli = sender->cli;
     char base[CLI_PATH_SIZE];
-    int file, problem;
+    int problem;
 
     if (sender->name != NULL && (*sender->name == 0 || strchr(sender->name, '/') != NULL || sender->name[0] == '.'))
         return cli_usage(cli, "--name needs the name of a file, without directories");
     if (!cli_cache_path(base))
         snprintf(base, sizeof base, "/tmp");
-    if ((problem = files_make_directory(base)) != 0 || !files_join(base, "stdin-XXXXXX", sender->spool))
-        return cli_fail_file(cli, problem, "XDG_CACHE_HOME can name another one", "cannot use the directory %s", base);
-    if (mkdtemp(sender->spool) == NULL) {
-        problem = errno;
-        sender->spool[0] = 0;
-        return cli_fail_file(cli, problem, "XDG_CACHE_HOME can name another one", "cannot use the directory %s", base);
-    }
-    if (!files_join(sender->spool, sender->name != NULL ? sender->name : "stdin", sender->path))
-        return cli_usage(cli, "--name is too long");
-    if ((file = open(sender->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
-        return cli_fail_file(cli, errno, NULL, "cannot write %s", sender->path);
-    problem = copy_stdin(sender, file);
-    if (close(file) != 0 && problem == 0)
+    if ((problem = files_make_directory(base)) == 0 && (sender->spool = open_nameless(base)) < 0)
         problem = errno;
     if (problem != 0)
+        return cli_fail_file(cli, problem, "XDG_CACHE_HOME can name another one", "cannot use the directory %s", base);
+    if ((problem = copy_stdin(sender, sender->spool)) != 0)
         return cli_fail_file(cli, problem, "make room, or name another directory with XDG_CACHE_HOME",
-                             "cannot keep standard input in %s", sender->path);
+                             "cannot keep standard input in %s", base);
+    snprintf(sender->path, sizeof sender->path, "/proc/self/fd/%d", sender->spool);
     return cli->loop.is_interrupted ? cli_fail_text(cli, KITH_ERR_CANCELLED, NULL, "reading standard input") : 0;
 }
 
@@ -149,7 +154,12 @@ static int add(struct sender *sender)
 
     if ((err = kith_blobs_new(cli->endpoint, &options, &sender->blobs)) != 0)
         return cli_fail(cli, err, "cannot offer files");
-    if ((err = kith_blobs_add_start(sender->blobs, sender->path, KITH_BLOBS_ADD_COLLECTION, &op)) != 0)
+    if (sender->spool >= 0)
+        err = kith_blobs_add_named_start(sender->blobs, sender->path, sender->name != NULL ? sender->name : "stdin",
+                                         KITH_BLOBS_ADD_COLLECTION, &op);
+    else
+        err = kith_blobs_add_start(sender->blobs, sender->path, KITH_BLOBS_ADD_COLLECTION, &op);
+    if (err != 0)
         return cli_fail(cli, err, "cannot offer"); /* the path is in its words */
     if ((err = transfer_wait(cli, op)) == 0)
         err = kith_blobs_added(op, &sender->added);
@@ -184,7 +194,7 @@ static int print_ticket(struct sender *sender)
         output_note("offering %s, %llu file%s, until Ctrl-C; on the other side, run",
                     output_size(sender->added.size, size), (unsigned long long)sender->added.file_count,
                     sender->added.file_count == 1 ? "" : "s");
-    if (!cli->quiet && (others = files_count_others(sender->path)) > 0)
+    if (!cli->quiet && sender->spool < 0 && (others = files_count_others(sender->path)) > 0)
         output_note("left out: %llu link%s or special file%s", (unsigned long long)others, others == 1 ? "" : "s",
                     others == 1 ? "" : "s");
     if (sender->qr && (problem = output_qr(text)) != NULL)
@@ -228,11 +238,11 @@ static void drop_client(struct sender *sender, struct client *client)
 
 /*
  * Whether a client that is gone has everything. Receivers ask twice, first for names and sizes, then for what they lack;
- * once is enough where all was in the first answer.
+ * once is enough where all was in the first answer. One that could not use what it got says so as it closes.
  */
 static bool has_everything(const struct sender *sender, const struct client *client)
 {
-    return !client->was_aborted &&
+    return !client->was_aborted && !client->has_given_up &&
            (client->requests_done >= 2 || (client->requests_done == 1 && client->bytes_done >= sender->added.size));
 }
 
@@ -282,6 +292,7 @@ static void take_event(struct sender *sender, const struct kith_blobs_event *eve
             output_note("%s: a request was not answered to its end: %s", client->name, kith_strerror(event->err));
         break;
     case KITH_BLOBS_DISCONNECTED:
+        client->has_given_up = event->close_code != 0;
         on_disconnected(sender, client);
         break;
     default:
@@ -403,6 +414,7 @@ static int run(struct cli *cli, int argc, char **argv)
     sender->once = once;
     sender->qr = qr;
     sender->name = name;
+    sender->spool = -1;
     if ((code = cli_open(cli, &alpn, 1)) == 0 && (code = choose_path(sender, cli->args.items[0])) == 0 &&
         (code = add(sender)) == 0 && (code = print_ticket(sender)) == 0)
         code = serve(sender);
@@ -410,8 +422,8 @@ static int run(struct cli *cli, int argc, char **argv)
     kith_op_free(sender->event);
     kith_blobs_free(sender->blobs);
     cli_close(cli, CLOSE_LIMIT_NS);
-    if (sender->spool[0] != 0)
-        (void)files_remove_tree(sender->spool);
+    if (sender->spool >= 0)
+        close(sender->spool);
     while (sender->clients != NULL)
         drop_client(sender, sender->clients);
     free(sender);

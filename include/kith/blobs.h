@@ -50,7 +50,8 @@ struct kith_blobs_options {
     uint32_t size; /* sizeof(struct kith_blobs_options) */
     const char
         *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
-    uint32_t requests_max; /* served at once, all connections together; 0: 1024 */
+    uint32_t requests_max; /* served at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
+    uint64_t request_limit_ns; /* a request must have come whole by then, or it is reset the same way; 0: 30 s */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
 
@@ -70,6 +71,12 @@ enum kith_blobs_add_flags {
  */
 KITH_API KITH_MUST_USE int kith_blobs_add_start(struct kith_blobs *blobs, const char *path, int flags,
                                                 struct kith_op **out);
+/**
+ * The same for a file that goes by another name in the collection: one whose path says nothing, such as /proc/self/fd/3 for a
+ * file without a name (it must stay open). INVALID also if it is a directory, or the name has more than one component.
+ */
+KITH_API KITH_MUST_USE int kith_blobs_add_named_start(struct kith_blobs *blobs, const char *path, const char *name,
+                                                      int flags, struct kith_op **out);
 /** Adds bytes, copied. */
 KITH_API KITH_MUST_USE int kith_blobs_add_bytes(struct kith_blobs *blobs, const void *bytes, size_t size,
                                                 struct kith_hash *out);
@@ -89,7 +96,7 @@ enum kith_blobs_event_kind {
     KITH_BLOBS_CONNECTED,
     KITH_BLOBS_REQUEST,   /* a request was understood */
     KITH_BLOBS_PROGRESS,  /* lossy: at most one waits for each request */
-    KITH_BLOBS_COMPLETED, /* every byte was written, and acknowledged or the receiver closed with code 0 after that */
+    KITH_BLOBS_COMPLETED, /* everything that was asked for was sent, and acknowledged by the receiver */
     KITH_BLOBS_ABORTED,   /* see err */
     KITH_BLOBS_DISCONNECTED
 };
@@ -99,6 +106,7 @@ struct kith_blobs_event {
     struct kith_id peer;
     uint64_t connection, request; /* numbers unique in this provider */
     struct kith_hash hash;
+    uint64_t close_code; /* DISCONNECTED: what the receiver closed the connection with; 0: all is well, or it did not say */
     uint64_t bytes_sent, bytes_total; /* payload of this request; total is known once its first blob was found */
 };
 /** Takes the next event. False when there is none. At most 1,024 wait; older progress is dropped first. */

@@ -45,9 +45,13 @@ static void emit(struct request *request, enum kith_blobs_event_kind kind, int e
 
 static void emit_conn(struct served *served, enum kith_blobs_event_kind kind, int err)
 {
+    const struct kith_quic_close_info *info = &served->conn->close_info;
     struct kith_blobs_event event = {
         .kind = (uint8_t)kind, .err = err, .peer = served->conn->remote_id, .connection = served->number
     };
+
+    if (kind == KITH_BLOBS_DISCONNECTED && info->by_peer && info->is_application)
+        event.close_code = info->code;
 
     kith__blobs_emit(served->blobs, &event);
 }
@@ -162,28 +166,16 @@ static void request_read(struct request *request)
         request_run(request);
 }
 
-/*
- * Receivers close the connection as soon as they have all, and the last acknowledgements never come. That is how a good end
- * looks: all was written, and the other side closed with code 0.
- */
-static void on_connection_end(struct request *request)
-{
-    const struct kith_quic_close_info *info = &request->served->conn->close_info;
-
-    if (request->is_finished && info->by_peer && info->is_application && info->code == 0) {
-        emit(request, KITH_BLOBS_COMPLETED, 0);
-        request_free(request);
-        return;
-    }
-    request_abort(request, 0, request->served->conn->error.code);
-}
-
 static void on_stream_event(void *ctx, const struct kith_quic_event *event)
 {
     struct request *request = ctx;
 
     if (event == NULL) {
-        on_connection_end(request);
+        /*
+         * A receiver that has all closes the connection at once; its last acknowledgement comes with that, and then the
+         * stream was SENT before this. Without it nobody knows how much arrived.
+         */
+        request_abort(request, 0, request->served->conn->error.code);
         return;
     }
     switch (event->kind) {
@@ -255,7 +247,7 @@ static void on_stream(void *ctx, struct kith_stream *stream)
         kith__api_stream_give_back(stream);
         return;
     }
-    kith__rt_timer_set(&request->limit, kith__context_now(blobs->context) + KITH_BLOBS_REQUEST_LIMIT_S * KITH_NS_PER_S);
+    kith__rt_timer_set(&request->limit, kith__context_until(blobs->context, blobs->request_limit_ns));
     request_read(request);
 }
 
@@ -334,6 +326,8 @@ int kith_blobs_new(struct kith_endpoint *endpoint, const struct kith_blobs_optio
     blobs->endpoint = endpoint;
     blobs->requests_max = with_defaults.requests_max != 0 ? with_defaults.requests_max
                                                           : (uint32_t)KITH_BLOBS_REQUESTS_MAX;
+    blobs->request_limit_ns = with_defaults.request_limit_ns != 0 ? with_defaults.request_limit_ns
+                                                                  : KITH_BLOBS_REQUEST_LIMIT_S * KITH_NS_PER_S;
     kith__list_init(&blobs->conns);
     kith__list_init(&blobs->adds);
     kith__list_init(&blobs->events);

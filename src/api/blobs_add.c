@@ -19,6 +19,7 @@ struct add {
     struct kith_blobs *blobs;
     struct kith_blobs_progress progress;
     struct kith_blobs_added added;
+    char *name;  /* of a file that goes by another name than its path's last component; NULL */
     char *path;  /* as given, without slashes at its end */
     size_t base; /* where its last component begins: names in the collection start there */
     bool is_collection;
@@ -98,6 +99,8 @@ static int blame(struct add *add, int err, const char *path, const char *problem
 /* The name of a path in the collection. */
 static struct kith_slice name_of(const struct add *add, const char *path)
 {
+    if (add->name != NULL)
+        return (struct kith_slice) { (const uint8_t *)add->name, strlen(add->name) };
     return (struct kith_slice) { (const uint8_t *)path + add->base, strlen(path) - add->base };
 }
 
@@ -302,6 +305,7 @@ void kith__blobs_add_dispose(struct kith_op *op)
     kith__buf_dispose(&add->names);
     kith__buf_dispose(&add->root);
     kith__free(mem, add->path);
+    kith__free(mem, add->name);
     kith__free(mem, add);
 }
 
@@ -333,14 +337,33 @@ static int take_path(struct add *add, const char *path)
     return 0;
 }
 
+/* The other name of a file. */
+static int take_name(struct add *add, const char *name)
+{
+    size_t size = strlen(name) + 1;
+
+    if (strchr(name, '/') != NULL)
+        return kith__fail(KITH_ERR_INVALID, 0, "'%.80s' is not the name of a file", name);
+    if ((add->name = kith__alloc(mem_of(add), size)) == NULL)
+        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+    memcpy(add->name, name, size);
+    return 0;
+}
+
 /* A file, or a directory and all below it. */
-static int begin(struct add *add, const char *path, int flags)
+static int begin(struct add *add, const char *path, const char *name, int flags)
 {
     struct kith_rt_stat stat;
     int err = kith__rt_stat(add->blobs->context->rt, NULL, path, true, &stat);
 
     if (err != 0)
         return kith__fail(err, 0, "%s: %s", path, kith_strerror(err));
+    if (stat.kind != KITH_RT_KIND_DIR && stat.kind != KITH_RT_KIND_FILE)
+        return kith__fail(KITH_ERR_INVALID, 0, "%s: it is neither a file nor a directory", path);
+    if (name != NULL && stat.kind == KITH_RT_KIND_DIR)
+        return kith__fail(KITH_ERR_INVALID, 0, "%s: a directory keeps its name", path);
+    if (name != NULL && (err = take_name(add, name)) != 0)
+        return err;
     add->is_collection = (flags & KITH_BLOBS_ADD_COLLECTION) != 0 || stat.kind == KITH_RT_KIND_DIR;
     if ((err = take_path(add, path)) != 0)
         return err;
@@ -352,7 +375,7 @@ static int begin(struct add *add, const char *path, int flags)
     return err != 0 ? kith__fail(err, 0, NULL) : 0;
 }
 
-static int add_start(struct kith_blobs *blobs, const char *path, int flags, struct kith_op **out)
+static int add_start(struct kith_blobs *blobs, const char *path, const char *name, int flags, struct kith_op **out)
 {
     struct kith_context *context = blobs->context;
     struct kith_op *op = kith__op_new(context, KITH_OP_DRIVER, NULL);
@@ -376,7 +399,7 @@ static int add_start(struct kith_blobs *blobs, const char *path, int flags, stru
     op->state = add;
     op->cancel = add_cancel;
     op->dispose = kith__blobs_add_dispose;
-    if ((err = begin(add, path, flags)) != 0) {
+    if ((err = begin(add, path, name, flags)) != 0) {
         struct kith_error error = *kith_error_last();
 
         kith__op_free_locked(op);
@@ -393,7 +416,18 @@ int kith_blobs_add_start(struct kith_blobs *blobs, const char *path, int flags, 
     int err;
 
     kith__context_enter(blobs->context);
-    err = add_start(blobs, path, flags, out);
+    err = add_start(blobs, path, NULL, flags, out);
+    kith__context_leave(blobs->context);
+    return err;
+}
+
+int kith_blobs_add_named_start(struct kith_blobs *blobs, const char *path, const char *name, int flags,
+                               struct kith_op **out)
+{
+    int err;
+
+    kith__context_enter(blobs->context);
+    err = add_start(blobs, path, name, flags, out);
     kith__context_leave(blobs->context);
     return err;
 }

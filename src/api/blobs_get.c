@@ -41,7 +41,9 @@ static void drop_stream(struct get *get)
 static int describe(struct get *get, struct kith_error *error)
 {
     const struct kith_getter *getter = &get->getter;
-    const char *text = getter->problem != NULL ? getter->problem : kith_strerror(getter->err);
+    const char *text = getter->problem != NULL      ? getter->problem
+                       : get->target.why != NULL ? get->target.why
+                                                 : kith_strerror(getter->err);
     const char *name = getter->failed_name[0] != '\0' ? getter->failed_name : getter->progress.name;
 
     if (getter->has_failed_chunk)
@@ -252,7 +254,8 @@ static int init_parts(struct get *get, struct kith_conn *conn, const struct kith
     int err;
 
     if ((err = kith__target_init(&get->target, context->mem, context->rt, &target, &getter)) != 0)
-        return kith__fail(err, 0, "%s: %s", get->target.problem, kith_strerror(err));
+        return kith__fail(err, 0, "%s: %s", get->target.problem,
+                          get->target.why != NULL ? get->target.why : kith_strerror(err));
     store = kith__target_store(&get->target);
     if ((err = kith__getter_init(&get->getter, context->mem, &getter, &store)) != 0) {
         kith__target_dispose(&get->target);

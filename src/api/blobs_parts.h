@@ -19,6 +19,7 @@ struct kith_blobs {
     struct kith_endpoint *endpoint;
     struct kith_catalog catalog;
     uint32_t request_count, requests_max;
+    uint64_t request_limit_ns;
     uint64_t next_connection, next_request;
     struct kith_list conns; /* serving */
     struct kith_list adds;  /* operations under way */

@@ -76,13 +76,13 @@ static void connect_client(struct scene *scene)
     kith_op_free(accept);
 }
 
-static void scene_open(struct scene *scene)
+static void scene_open_with(struct scene *scene, const struct kith_blobs_options *with)
 {
     struct kith_context_options context = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER };
     static const char *const alpns[] = { KITH_BLOBS_ALPN, NULL };
     struct kith_sockaddr local;
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT };
-    struct kith_blobs_options blobs = { KITH_BLOBS_OPTIONS_INIT };
+    struct kith_blobs_options blobs = *with;
     char cache[96];
 
     memset(scene, 0, sizeof *scene);
@@ -100,6 +100,11 @@ static void scene_open(struct scene *scene)
     blobs.cache_directory = cache;
     KITH_CHECK_EQ(kith_blobs_new(scene->server, &blobs, &scene->blobs), 0);
     connect_client(scene);
+}
+
+static void scene_open(struct scene *scene)
+{
+    scene_open_with(scene, &(struct kith_blobs_options) { KITH_BLOBS_OPTIONS_INIT });
 }
 
 static void scene_close(struct scene *scene)
@@ -373,5 +378,216 @@ KITH_TEST(a_get_hears_of_the_end_of_its_connection)
     KITH_CHECK_NE(kith_op_result(op), 0);
     kith_op_free(op);
     KITH_CHECK(!exists(&scene, "to"));
+    scene_close(&scene);
+}
+
+/* Waits for one event of this kind. */
+static struct kith_blobs_event wait_event(struct scene *scene, uint8_t kind)
+{
+    struct kith_blobs_event event;
+    struct kith_op *op;
+
+    for (;;) {
+        while (kith_blobs_next_event(scene->blobs, &event)) {
+            if (event.kind == kind)
+                return event;
+            KITH_CHECK_NE(event.kind, KITH_BLOBS_DISCONNECTED);
+        }
+        KITH_CHECK_EQ(kith_blobs_event_start(scene->blobs, &op), 0);
+        KITH_CHECK_EQ(kith_op_wait(op, limit), 0);
+        kith_op_free(op);
+    }
+}
+
+KITH_TEST(a_receiver_that_stops_is_not_told_as_served)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { KITH_BLOBS_GET_OPTIONS_INIT };
+    struct kith_blobs_progress progress = { 0 };
+    struct kith_blobs_event event;
+    struct kith_op *op;
+    char path[256];
+
+    scene_open(&scene);
+    file_make(&scene, "from", 3000000); /* so little that the provider has written it all before anything is read */
+    options.hash = add(&scene, "from", 0).hash;
+    snprintf(path, sizeof path, "%s/to", scene.dir);
+    options.target = path;
+    KITH_CHECK_EQ(kith_blobs_get_start(scene.conn, &options, &op), 0);
+    while (progress.bytes_done == 0) {
+        KITH_CHECK_EQ(kith_op_wait(op, KITH_NS_PER_US), KITH_ERR_TIMEOUT);
+        KITH_CHECK_EQ(kith_blobs_progress(op, &progress), 0);
+    }
+    KITH_CHECK(progress.bytes_done < 3000000);
+    kith_conn_close(scene.conn, 0, "", 0);
+    kith_op_free(op);
+    event = wait_event(&scene, KITH_BLOBS_ABORTED);
+    KITH_CHECK_EQ(event.err, KITH_ERR_CLOSED_BY_PEER);
+    KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_DISCONNECTED).close_code, 0);
+    scene_close(&scene);
+}
+
+KITH_TEST(a_receiver_that_closes_at_once_when_it_has_all_is_served)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { 0 };
+
+    scene_open(&scene);
+    file_make(&scene, "from", 1000000);
+    options.hash = add(&scene, "from", 0).hash;
+    KITH_CHECK_EQ(get(&scene, &options, "to", NULL), 0);
+    kith_conn_close(scene.conn, 7, "", 0);
+    KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_COMPLETED).bytes_sent, 1000000);
+    KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_DISCONNECTED).close_code, 7);
+    scene_close(&scene);
+}
+
+KITH_TEST(what_is_no_file_is_refused_without_waiting)
+{
+    struct scene scene;
+    struct kith_op *op;
+    char path[256];
+
+    scene_open(&scene);
+    snprintf(path, sizeof path, "%s/pipe", scene.dir);
+    KITH_CHECK_EQ(mkfifo(path, 0600), 0);
+    KITH_CHECK_EQ(kith_blobs_add_start(scene.blobs, path, 0, &op), KITH_ERR_INVALID);
+    KITH_CHECK(strstr(kith_error_last()->text, "neither a file nor a directory") != NULL);
+    KITH_CHECK_EQ(kith_blobs_add_start(scene.blobs, "/dev/zero", 0, &op), KITH_ERR_INVALID);
+    scene_close(&scene);
+}
+
+KITH_TEST(a_file_that_became_a_pipe_is_refused_without_waiting)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { 0 };
+    char path[256];
+
+    scene_open(&scene);
+    file_make(&scene, "from", 100000);
+    options.hash = add(&scene, "from", 0).hash;
+    snprintf(path, sizeof path, "%s/from", scene.dir);
+    KITH_CHECK_EQ(unlink(path), 0);
+    KITH_CHECK_EQ(mkfifo(path, 0600), 0);
+    KITH_CHECK_NE(get(&scene, &options, "to", NULL), 0);
+    scene_close(&scene);
+}
+
+KITH_TEST(a_file_without_a_name_is_added_under_one)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { .format = KITH_BLOB_HASH_SEQ };
+    struct kith_blobs_added added;
+    struct kith_op *op;
+    char path[256];
+    FILE *file;
+
+    scene_open(&scene);
+    file_make(&scene, "from", 50000);
+    snprintf(path, sizeof path, "%s/from", scene.dir);
+    file = fopen(path, "rb");
+    assert_non_null(file);
+    KITH_CHECK_EQ(unlink(path), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(file));
+    KITH_CHECK_EQ(kith_blobs_add_named_start(scene.blobs, path, "a/b", 1, &op), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith_blobs_add_named_start(scene.blobs, scene.dir, "b", 1, &op), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith_blobs_add_named_start(scene.blobs, path, "b", KITH_BLOBS_ADD_COLLECTION, &op), 0);
+    KITH_CHECK_EQ(kith_op_wait(op, limit), 0);
+    KITH_CHECK_EQ(kith_blobs_added(op, &added), 0);
+    kith_op_free(op);
+    options.hash = added.hash;
+    KITH_CHECK_EQ(get(&scene, &options, "out", NULL), 0);
+    KITH_CHECK(file_is(&scene, "out/b", 0, 50000));
+    fclose(file);
+    scene_close(&scene);
+}
+
+/* A stream with one byte of a request, and no end. */
+static struct kith_stream *begin_request(struct scene *scene)
+{
+    struct kith_stream *stream;
+
+    KITH_CHECK_EQ(kith_open_bi(scene->conn, limit, &stream), 0);
+    KITH_CHECK_EQ(kith_write_all(stream, "\0", 1, 0, limit), 0);
+    return stream;
+}
+
+KITH_TEST(more_requests_than_allowed_are_refused)
+{
+    struct kith_blobs_options with = { KITH_BLOBS_OPTIONS_INIT, .requests_max = 1 };
+    struct scene scene;
+    struct kith_blobs_get_options options = { 0 };
+    struct kith_stream *stream;
+
+    scene_open_with(&scene, &with);
+    file_make(&scene, "from", 1000);
+    options.hash = add(&scene, "from", 0).hash;
+    stream = begin_request(&scene);
+    KITH_CHECK_EQ(get(&scene, &options, "to", NULL), KITH_ERR_LIMIT);
+    kith_stream_free(stream); /* reset: the place is free again */
+    wait_event(&scene, KITH_BLOBS_ABORTED);
+    KITH_CHECK_EQ(get(&scene, &options, "to", NULL), 0);
+    scene_close(&scene);
+}
+
+KITH_TEST(a_request_that_does_not_come_to_its_end_is_reset)
+{
+    struct kith_blobs_options with = { KITH_BLOBS_OPTIONS_INIT, .request_limit_ns = 20 * KITH_NS_PER_MS };
+    struct scene scene;
+    struct kith_stream *stream;
+    char byte;
+    size_t got;
+
+    scene_open_with(&scene, &with);
+    stream = begin_request(&scene);
+    KITH_CHECK_EQ(kith_read(stream, &byte, 1, limit, &got), KITH_ERR_RESET);
+    KITH_CHECK_EQ(kith_error_last()->cause, 2);
+    KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_ABORTED).err, KITH_ERR_TIMEOUT);
+    kith_stream_free(stream);
+    scene_close(&scene);
+}
+
+KITH_TEST(two_gets_do_not_share_unfinished_files)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { KITH_BLOBS_GET_OPTIONS_INIT };
+    struct kith_op *op;
+    char path[256];
+
+    scene_open(&scene);
+    file_make(&scene, "from", 3000000);
+    options.hash = add(&scene, "from", 0).hash;
+    snprintf(path, sizeof path, "%s/to", scene.dir);
+    options.target = path;
+    KITH_CHECK_EQ(kith_blobs_get_start(scene.conn, &options, &op), 0);
+    KITH_CHECK_EQ(get(&scene, &options, "to", NULL), KITH_ERR_STATE);
+    KITH_CHECK(strstr(kith_error_last()->text, "another receiver") != NULL);
+    KITH_CHECK_EQ(kith_op_wait(op, limit), 0);
+    kith_op_free(op);
+    KITH_CHECK(file_is(&scene, "to", 0, 3000000));
+    scene_close(&scene);
+}
+
+KITH_TEST(a_file_goes_to_another_file_system_as_a_copy)
+{
+    struct scene scene;
+    struct kith_blobs_get_options options = { 0 };
+    char parts[] = "/dev/shm/kith-parts-XXXXXX";
+    struct stat here, there;
+
+    scene_open(&scene);
+    if (mkdtemp(parts) != NULL && stat(parts, &there) == 0 && stat(scene.dir, &here) == 0 && here.st_dev != there.st_dev) {
+        file_make(&scene, "from", 3000000);
+        options.hash = add(&scene, "from", 0).hash;
+        options.partial_directory = parts;
+        KITH_CHECK_EQ(get(&scene, &options, "to", NULL), 0);
+        KITH_CHECK(file_is(&scene, "to", 0, 3000000));
+        KITH_CHECK_EQ(get(&scene, &options, "to", NULL), KITH_ERR_EXISTS);
+        file_make(&scene, "to", 1);
+        options.replace = true;
+        KITH_CHECK_EQ(get(&scene, &options, "to", NULL), 0);
+        KITH_CHECK(file_is(&scene, "to", 0, 3000000));
+    }
+    KITH_CHECK_EQ(rmdir(parts), 0); /* nothing is left in it */
     scene_close(&scene);
 }

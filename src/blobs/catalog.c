@@ -206,7 +206,7 @@ static int open_files(struct kith_catalog *catalog, struct view *view)
     int err = 0;
 
     if (entry->path != NULL)
-        err = kith__rt_file_open(catalog->rt, NULL, entry->path, KITH_RT_READ, 0, &view->file);
+        err = kith__rt_file_open(catalog->rt, NULL, entry->path, KITH_RT_READ | KITH_RT_REGULAR, 0, &view->file);
     if (err != 0 || entry->outboard != NULL || kith__outboard_size(entry->size) == 0)
         return err;
     err = open_tree(catalog, &entry->hash, &view->tree);
@@ -419,7 +419,7 @@ int kith__catalog_add_begin(struct kith_catalog_add *add, struct kith_catalog *c
     if ((add->path = kith__alloc(catalog->mem, size)) == NULL)
         return err;
     memcpy(add->path, path, size);
-    if ((err = kith__rt_file_open(catalog->rt, NULL, path, KITH_RT_READ, 0, &add->file)) == 0 &&
+    if ((err = kith__rt_file_open(catalog->rt, NULL, path, KITH_RT_READ | KITH_RT_REGULAR, 0, &add->file)) == 0 &&
         (err = kith__rt_file_stat(add->file, &add->stat)) == 0)
         err = add->stat.kind == KITH_RT_KIND_FILE ? prepare(add) : KITH_ERR_INVALID;
     if (err != 0)

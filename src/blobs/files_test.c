@@ -312,6 +312,58 @@ KITH_TEST(every_failing_call_of_the_file_system_is_a_clean_error)
     free(bytes);
 }
 
+KITH_TEST(two_receivers_do_not_share_unfinished_files)
+{
+    struct world world;
+    struct kith_catalog catalog;
+    struct kith_getter_options wanted = { 0 };
+    struct kith_target_options options = { .target = "out" }, elsewhere = { .target = "out", .partial_directory = "p" };
+    struct kith_target first;
+    uint8_t *bytes = pattern(40000);
+
+    world_open(&world);
+    KITH_CHECK_EQ(kith__catalog_init(&catalog, kith_mem_default(), world.rt, NULL, 1), 0);
+    KITH_CHECK_EQ(kith__catalog_add_bytes(&catalog, bytes, 40000, &wanted.hash), 0);
+    KITH_CHECK_EQ(kith__target_init(&first, kith_mem_default(), world.rt, &options, &wanted), 0);
+    KITH_CHECK_EQ(get(&world, &catalog, &options, &wanted, UINT64_MAX), KITH_ERR_STATE);
+    KITH_CHECK(!exists(&world, "out"));
+    kith__target_dispose(&first);
+    KITH_CHECK_EQ(entries_in(&world, "."), 0); /* the lock's file is gone with it */
+    KITH_CHECK_EQ(kith__target_init(&first, kith_mem_default(), world.rt, &elsewhere, &wanted), 0);
+    KITH_CHECK_EQ(get(&world, &catalog, &options, &wanted, UINT64_MAX), 0);
+    kith__target_dispose(&first);
+    kith__catalog_dispose(&catalog);
+    kith__sim_free(world.sim);
+    free(bytes);
+}
+
+KITH_TEST(two_receivers_do_not_share_an_unfinished_collection)
+{
+    struct world world;
+    struct kith_catalog catalog;
+    struct kith_getter_options wanted = { .format = KITH_BLOB_HASH_SEQ };
+    struct kith_target_options options = { .target = "out" };
+    struct kith_collection no_names = { 0 };
+    struct kith_get_store store;
+    struct kith_target first;
+    uint8_t *bytes = pattern(40000);
+
+    world_open(&world);
+    KITH_CHECK_EQ(kith__catalog_init(&catalog, kith_mem_default(), world.rt, NULL, 1), 0);
+    wanted.hash = make_collection(&catalog, bytes, 100, 40000);
+    KITH_CHECK_EQ(kith__target_init(&first, kith_mem_default(), world.rt, &options, &wanted), 0);
+    store = kith__target_store(&first);
+    KITH_CHECK_EQ(store.accept(&first, &no_names), 0);
+    KITH_CHECK_EQ(get(&world, &catalog, &options, &wanted, UINT64_MAX), KITH_ERR_STATE);
+    KITH_CHECK(!exists(&world, "out/d"));
+    kith__target_dispose(&first);
+    KITH_CHECK_EQ(get(&world, &catalog, &options, &wanted, UINT64_MAX), 0);
+    KITH_CHECK_EQ(entries_in(&world, "out"), 1);
+    kith__catalog_dispose(&catalog);
+    kith__sim_free(world.sim);
+    free(bytes);
+}
+
 KITH_TEST(a_collection_is_not_put_over_what_exists)
 {
     struct world world;

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-enum { COPY_SIZE = 1 << 20, PART_NAME_SIZE = 2 * KITH_HASH_SIZE + 32 };
+enum { COPY_SIZE = 1 << 20, PART_NAME_SIZE = 2 * KITH_HASH_SIZE + 32, LOCK_TRIES_MAX = 10 };
 
 /* The two files of a blob that is open. */
 struct target_file {
@@ -76,6 +76,69 @@ static int check_free(struct kith_target *target, struct kith_rt_dir *dir, const
     return err == KITH_ERR_NOT_FOUND ? 0 : err;
 }
 
+/* ---- One receiver at a time ---- */
+
+static void lock_name(const struct kith_target *target, char out[PART_NAME_SIZE])
+{
+    snprintf(out, PART_NAME_SIZE, "%s%slock", target->is_collection ? "" : target->stem,
+             target->is_collection ? "" : ".");
+}
+
+/* Whether the locked file still has its name: the one who had it before takes the name away, then lets go. */
+static bool is_still_named(struct kith_target *target, const char *name)
+{
+    struct kith_rt_stat named, held;
+
+    return kith__rt_stat(target->rt, target->partials, name, false, &named) == 0 &&
+           kith__rt_file_stat(target->lock, &held) == 0 && named.device == held.device && named.inode == held.inode;
+}
+
+static void let_go(struct kith_target *target)
+{
+    kith__rt_file_close(target->lock);
+    target->lock = NULL;
+}
+
+/* Two that write the same unfinished files would each take the other's bytes for its own. */
+static int take_lock(struct kith_target *target)
+{
+    char name[PART_NAME_SIZE];
+    int err;
+
+    lock_name(target, name);
+    for (int tries = 0; tries < LOCK_TRIES_MAX; tries++) {
+        err = kith__rt_file_open(target->rt, target->partials, name,
+                                 KITH_RT_READ | KITH_RT_WRITE | KITH_RT_CREATE | KITH_RT_NOFOLLOW | KITH_RT_REGULAR,
+                                 0600, &target->lock);
+        if (err != 0)
+            return err;
+        err = kith__rt_file_lock(target->lock);
+        if (err == 0 && is_still_named(target, name))
+            return 0;
+        let_go(target);
+        if (err != 0 && err != KITH_ERR_AGAIN)
+            return err;
+        if (err == KITH_ERR_AGAIN)
+            break;
+    }
+    target->why = "another receiver is fetching the same into the same place";
+    return KITH_ERR_STATE;
+}
+
+static void drop_lock(struct kith_target *target)
+{
+    char name[PART_NAME_SIZE];
+    int err;
+
+    if (target->lock == NULL)
+        return;
+    lock_name(target, name);
+    err = kith__rt_unlink(target->rt, target->partials, name);
+    if (err != 0 && err != KITH_ERR_NOT_FOUND)
+        kith__log(&target->rt->log, KITH_LOG_WARN, "blobs", "cannot remove %s: %s", name, kith_strerror(err));
+    let_go(target);
+}
+
 static int open_single(struct kith_target *target)
 {
     int err = open_parent(target);
@@ -84,9 +147,10 @@ static int open_single(struct kith_target *target)
         err = check_free(target, target->root, target->last);
     if (err != 0)
         return err;
-    return target->partial_path != NULL
-               ? kith__rt_dir_open(target->rt, NULL, target->partial_path, KITH_RT_CREATE, &target->partials)
-               : kith__rt_dir_open(target->rt, target->root, ".", 0, &target->partials);
+    err = target->partial_path != NULL
+              ? kith__rt_dir_open(target->rt, NULL, target->partial_path, KITH_RT_CREATE, &target->partials)
+              : kith__rt_dir_open(target->rt, target->root, ".", 0, &target->partials);
+    return err != 0 ? err : take_lock(target);
 }
 
 int kith__target_init(struct kith_target *target, const struct kith_mem *mem, struct kith_rt *rt,
@@ -126,6 +190,7 @@ static void end_copy(struct kith_target *target)
 void kith__target_dispose(struct kith_target *target)
 {
     end_copy(target);
+    drop_lock(target);
     kith__rt_dir_close(target->root);
     kith__rt_dir_close(target->partials);
     kith__free(target->mem, target->path);
@@ -161,7 +226,7 @@ static void file_free(struct kith_target *target, struct target_file *file)
 static int target_open(void *ctx, uint64_t index, bool make, struct kith_partial_io *out)
 {
     struct kith_target *target = ctx;
-    unsigned flags = KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW | (make ? KITH_RT_CREATE : 0);
+    unsigned flags = KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW | KITH_RT_REGULAR | (make ? KITH_RT_CREATE : 0);
     struct target_file *file = kith__alloc_zero(target->mem, sizeof *file);
     char name[PART_NAME_SIZE];
     int err;
@@ -226,7 +291,7 @@ static int open_partials_of_collection(struct kith_target *target)
         return err;
     err = kith__rt_dir_open(target->rt, parent, target->stem, KITH_RT_CREATE | KITH_RT_NOFOLLOW, &target->partials);
     kith__rt_dir_close(parent);
-    return err;
+    return err != 0 ? err : take_lock(target);
 }
 
 static int target_accept(void *ctx, const struct kith_collection *names)
@@ -242,7 +307,11 @@ static int target_accept(void *ctx, const struct kith_collection *names)
         if ((err = check_name(target, name)) != 0)
             blame(target, name, names->names[i].size);
     }
-    return err != 0 ? err : open_partials_of_collection(target);
+    if (err != 0 || (err = open_partials_of_collection(target)) == 0)
+        return err;
+    if (err == KITH_ERR_STATE)
+        blame(target, target->path, strlen(target->path));
+    return err;
 }
 
 /* ---- Final names ---- */
@@ -375,6 +444,7 @@ static int target_clean(void *ctx)
     struct kith_rt_dir *parent = NULL;
     int err;
 
+    drop_lock(target);
     if (!target->is_collection)
         return 0;
     kith__rt_dir_close(target->partials);

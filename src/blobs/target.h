@@ -3,6 +3,8 @@
  * on the disk, then it is renamed to its final name (or copied, where that is on another file system). Names that the other
  * side chose never lead through a link or out of the target directory.
  *
+ * One receiver at a time works on unfinished files: a lock file lies beside them, `.kith-HASH.lock` or `.kith-HASH/lock`.
+ *
  * A single blob keeps `.kith-HASH.data` and `.kith-HASH.tree` beside its target, a collection the directory `.kith-HASH`
  * below its target, or each in the partial directory if there is one. A range of a blob is not resumed: `.kith-HASH.range`.
  */
@@ -27,6 +29,8 @@ struct kith_target {
     struct kith_rt_dir *root, *partials;   /* root: of a collection, or the directory of the file */
     const char *last;                      /* of a single blob: its name in root; points into path */
     char problem[KITH_BLOB_NAME_SIZE_MAX]; /* the name that an error is about; empty if there is none */
+    const char *why;           /* static: more than the code of an error says; NULL */
+    struct kith_rt_file *lock; /* held while unfinished files are ours */
     /* A copy to another file system under way. */
     struct kith_rt_replace *copy;
     struct kith_rt_file *copy_from;
@@ -36,7 +40,8 @@ struct kith_target {
 
 /**
  * Prepares and checks the target of a single blob; a collection's is opened once its names are known. EXISTS, NOT_FOUND (a
- * directory on the way), PERMISSION, INVALID (name), NOMEM, IO. On an error only `problem` may be looked at.
+ * directory on the way), PERMISSION, INVALID (name), STATE (another receiver is at work there), NOMEM, IO. On an error only `problem` and
+ * `why` may be looked at.
  */
 KITH_MUST_USE int kith__target_init(struct kith_target *target, const struct kith_mem *mem, struct kith_rt *rt,
                                     const struct kith_target_options *options, const struct kith_getter_options *get);

@@ -506,6 +506,24 @@ KITH_TEST(a_lie_in_one_byte_is_named_and_the_rest_is_kept)
     scene_free(scene);
 }
 
+KITH_TEST(a_lie_about_the_size_costs_one_try_more)
+{
+    struct scene *scene = scene_new();
+    struct blob *blob = shelf_add(&scene->shelf, NULL, 1000000);
+
+    scene->options.hash = blob->hash;
+    scene->wire.lie_at = 0; /* 1,000,001 bytes: all but the last group, which lacks a byte, is right, and is kept */
+    KITH_CHECK_EQ(scene_run(scene), KITH_ERR_TRUNCATED);
+    scene->wire.lie_at = UINT64_MAX;
+    scene->wire.request_count = 0;
+    KITH_CHECK_EQ(scene_run(scene), 0);
+    KITH_CHECK_EQ(scene->wire.request_count, 2); /* for the rest, and then, since its size is another one, for all */
+    KITH_CHECK_EQ(scene->getter.progress.bytes_resumed, 0);
+    KITH_CHECK_EQ(scene->getter.progress.bytes_done, 1000000);
+    check_data(&scene->desk.files[0], blob->bytes, 1000000);
+    scene_free(scene);
+}
+
 KITH_TEST(a_lie_anywhere_never_gets_through)
 {
     uint64_t whole = 8 + 50001 + kith__outboard_size(50001);

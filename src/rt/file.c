@@ -55,6 +55,11 @@ int kith__rt_file_sync(struct kith_rt_file *file)
     return file->rt->ops->file_sync(file);
 }
 
+int kith__rt_file_lock(struct kith_rt_file *file)
+{
+    return file->rt->ops->file_lock(file);
+}
+
 int kith__rt_file_truncate(struct kith_rt_file *file, uint64_t size)
 {
     return size > INT64_MAX ? KITH_ERR_TOO_LARGE : file->rt->ops->file_truncate(file, size);

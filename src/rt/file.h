@@ -21,7 +21,8 @@ enum {
     KITH_RT_CREATE = 4,    /* made if missing, with the given mode less the umask */
     KITH_RT_EXCLUSIVE = 8, /* with CREATE: EXISTS if it is there, even as a dangling link */
     KITH_RT_TRUNCATE = 16,
-    KITH_RT_NOFOLLOW = 32 /* a symbolic link as the last part of the name is refused (PERMISSION) */
+    KITH_RT_NOFOLLOW = 32, /* a symbolic link as the last part of the name is refused (PERMISSION) */
+    KITH_RT_REGULAR = 64   /* what is no regular file is refused (INVALID), without waiting for a pipe's other end */
 };
 enum { KITH_RT_NAME_MAX = 255, KITH_RT_PATH_MAX = 4095 };
 
@@ -51,6 +52,11 @@ KITH_MUST_USE int kith__rt_file_write(struct kith_rt_file *file, const void *byt
 KITH_MUST_USE int kith__rt_file_pwrite(struct kith_rt_file *file, const void *bytes, size_t size, uint64_t offset);
 /** Puts data and size on the disk (fsync). */
 KITH_MUST_USE int kith__rt_file_sync(struct kith_rt_file *file);
+/**
+ * Takes the file for this handle, until it is closed; a note to others who do the same, not a barrier to reading or writing.
+ * AGAIN: another handle, here or in another process, has it. A file system that knows no such notes: 0.
+ */
+KITH_MUST_USE int kith__rt_file_lock(struct kith_rt_file *file);
 /** Cuts or extends with zeros. */
 KITH_MUST_USE int kith__rt_file_truncate(struct kith_rt_file *file, uint64_t size);
 KITH_MUST_USE int kith__rt_file_stat(struct kith_rt_file *file, struct kith_rt_stat *out);

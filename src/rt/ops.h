@@ -98,6 +98,7 @@ struct kith_rt_ops {
     int (*file_write)(struct kith_rt_file *file, const void *bytes, size_t size);
     int (*file_pwrite)(struct kith_rt_file *file, const void *bytes, size_t size, uint64_t offset);
     int (*file_sync)(struct kith_rt_file *file);
+    int (*file_lock)(struct kith_rt_file *file);
     int (*file_truncate)(struct kith_rt_file *file, uint64_t size);
     int (*file_stat)(struct kith_rt_file *file, struct kith_rt_stat *out);
     int (*dir_open)(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, unsigned flags,

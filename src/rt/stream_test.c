@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TOTAL = 3 << 20, PIECE = 100000 };
@@ -359,6 +360,56 @@ KITH_TEST(file_replace_never_shows_half_a_file_and_never_overwrites_unasked)
 {
     check_replace(false);
     check_replace(true);
+}
+
+static void check_lock(bool is_sim)
+{
+    struct world world;
+    char path[] = "/tmp/kith-file-XXXXXX";
+    struct kith_rt_dir *dir;
+    struct kith_rt_file *one, *two;
+
+    world_open(&world, is_sim);
+    dir = scratch_open(&world, path);
+    KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "l", KITH_RT_WRITE | KITH_RT_CREATE | KITH_RT_REGULAR, 0600, &one), 0);
+    KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "l", KITH_RT_WRITE, 0, &two), 0);
+    KITH_CHECK_EQ(kith__rt_file_lock(one), 0);
+    KITH_CHECK_EQ(kith__rt_file_lock(one), 0);
+    KITH_CHECK_EQ(kith__rt_file_lock(two), KITH_ERR_AGAIN);
+    kith__rt_file_close(one);
+    KITH_CHECK_EQ(kith__rt_file_lock(two), 0);
+    kith__rt_file_close(two);
+    KITH_CHECK_EQ(kith__rt_unlink(world.rt, dir, "l"), 0);
+    kith__rt_dir_close(dir);
+    KITH_CHECK_EQ(kith__rt_rmdir(world.rt, NULL, path), 0);
+    world_close(&world);
+}
+
+KITH_TEST(file_lock_is_of_one_handle_until_it_is_closed)
+{
+    check_lock(false);
+    check_lock(true);
+}
+
+KITH_TEST(file_that_must_be_regular_is_not_waited_for)
+{
+    static const unsigned ways[] = { KITH_RT_READ, KITH_RT_WRITE, KITH_RT_READ | KITH_RT_WRITE };
+    struct world world;
+    char path[] = "/tmp/kith-file-XXXXXX", pipe[64];
+    struct kith_rt_dir *dir;
+    struct kith_rt_file *file;
+
+    world_open(&world, false);
+    dir = scratch_open(&world, path);
+    snprintf(pipe, sizeof pipe, "%s/pipe", path);
+    KITH_CHECK_EQ(mkfifo(pipe, 0600), 0);
+    for (size_t i = 0; i < KITH_COUNT(ways); i++)
+        KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "pipe", ways[i] | KITH_RT_REGULAR, 0, &file), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith__rt_file_open(world.rt, NULL, "/dev/null", KITH_RT_READ | KITH_RT_REGULAR, 0, &file), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith__rt_unlink(world.rt, dir, "pipe"), 0);
+    kith__rt_dir_close(dir);
+    KITH_CHECK_EQ(kith__rt_rmdir(world.rt, NULL, path), 0);
+    world_close(&world);
 }
 
 KITH_TEST(file_names_from_outside_cannot_leave_their_directory)

@@ -151,11 +151,11 @@ def ctrl_c_ends_every_stage_as_documented(home):
     with Terminal(home, "send", "-", stdin=ends.stdout) as terminal:  # while standard input comes
         ends.stdin.write(b"x" * 100)
         ends.stdin.flush()
-        terminal_waits_for_spool(home)
+        terminal_waits_for_spool(home, terminal.process.pid)
         ends.stdin.write(b"x" * 100)  # a read that waits goes on
         ends.stdin.flush()
         terminal.press_ctrl_c(130)
-        assert glob.glob(home + "/cache/kith/stdin-*") == []
+        assert os.listdir(home + "/cache/kith") == []
     ends.kill()
     ends.wait()
     with Terminal(home, "send", *LOOPBACK, "from/f") as terminal:  # while it serves
@@ -176,16 +176,16 @@ def ctrl_c_ends_every_stage_as_documented(home):
             terminal.until(rb"forwarding").press_ctrl_c(0)
 
 
-def terminal_waits_for_spool(home):
+def terminal_waits_for_spool(home, pid):
     end = time.monotonic() + LIMIT
-    while not any(os.path.getsize(f) for f in glob.glob(home + "/cache/kith/stdin-*/stdin")):
+    while not any(os.stat(f).st_size for f in glob.glob("/proc/%d/fd/*" % pid) if (home + "/cache/kith/") in os.readlink(f)):
         assert time.monotonic() < end, "standard input was not read"
         time.sleep(0.005)
 
 
 @test
 def names_of_peers_do_not_steer_the_terminal(home):
-    for number, name in enumerate(("c1\u009b31mx", "rtl\u202egpj.exe", "line\u2028end")):
+    for number, name in enumerate(("rtl\u202egpj.exe", "line\u2028end")):
         os.mkdir("%s/%d" % (home, number))
         with Evil("names", name.encode().hex()) as evil:
             with Terminal("%s/%d" % (home, number), "receive", evil.ticket) as terminal:

@@ -467,6 +467,9 @@ static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct 
             continue;
         end_record(&dg, conn);
         begin_record(conn, packet);
+        /* A side that has all it wants closes at once: without this the other would never know what arrived. */
+        if (level == KITH_LEVEL_DATA)
+            kith__tx_ack(packet, true);
         if (!kith__tx_close(packet)) {
             kith__packet_out_abandon(packet);
             continue;

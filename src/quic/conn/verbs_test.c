@@ -420,6 +420,36 @@ KITH_TEST(verbs_reset_and_stop_reach_the_other_side)
     kith__pair_dispose(&pair_v);
 }
 
+static void close_at_once(struct kith_pair *pair, int side, const struct kith_quic_event *event)
+{
+    uint8_t byte;
+    size_t size;
+
+    if (side == 1 && event->kind == KITH_QUIC_STREAM_READABLE) {
+        KITH_CHECK_EQ(kith_quic_stream_read(event->conn, event->stream, &byte, 1, &size, NULL), 0);
+        kith_quic_conn_close(event->conn, 5, (struct kith_slice) { NULL, 0 }, pair->now_ns);
+    }
+}
+
+KITH_TEST(verbs_last_acknowledgement_goes_with_the_close)
+{
+    struct kith_pair_config config;
+    uint64_t id;
+    size_t size;
+
+    kith__pair_defaults(&config);
+    config.on_event = close_at_once;
+    KITH_CHECK_EQ(kith__pair_init(&pair_v, &config), 0);
+    KITH_CHECK(kith__pair_connect(&pair_v));
+    kith__pair_run(&pair_v, KITH_NS_PER_S); /* nothing is owed any more: the next packet's turn comes 25 ms late */
+    KITH_CHECK_EQ(kith_quic_stream_open(pair_v.sides[0].conn, false, &id), 0);
+    KITH_CHECK_EQ(kith_quic_stream_write(pair_v.sides[0].conn, id, "x", 1, true, &size), 0);
+    KITH_CHECK(kith__pair_run_until(&pair_v, client_closed, KITH_NS_PER_S));
+    KITH_CHECK_EQ(pair_v.sides[0].closed.code, 5);
+    KITH_CHECK_EQ(pair_v.sides[0].seen[KITH_QUIC_STREAM_SENT], 1);
+    kith__pair_dispose(&pair_v);
+}
+
 static uint64_t streams_left, streams_ended;
 
 static void churn(struct kith_pair *pair, int side, const struct kith_quic_event *event)

@@ -13,13 +13,24 @@ void kith__pacer_init(struct kith_pacer *pacer, bool on, uint64_t now_ns)
 }
 
 /**
- * capacity <= 2^24 (256 packets of 64 KiB), so that capacity * 10^9 fits. Whole bytes are added; the rest of the
+ * How much the bucket takes. One that was emptied has data waiting: the time until the sender comes back is not idle time
+ * but the slack of its timer, a millisecond on a quiet machine and many on a busy one, and what it brings is not lost.
+ */
+static uint64_t room(const struct kith_pacer *pacer)
+{
+    uint64_t late = KITH_MIN(pacer->rate / (KITH_NS_PER_S / KITH_PACER_LATE_NS), (uint64_t)KITH_PACER_LATE_MAX);
+
+    return pacer->is_emptied ? KITH_MAX(pacer->capacity, late) : pacer->capacity;
+}
+
+/**
+ * room <= 2^24 (256 packets of 64 KiB), so that room * 10^9 fits. Whole bytes are added; the rest of the
  * time stays.
  */
 static void refill(struct kith_pacer *pacer, uint64_t now_ns)
 {
     uint64_t elapsed_ns = now_ns - KITH_MIN(now_ns, pacer->last_ns), added;
-    uint64_t missing = pacer->capacity - pacer->tokens;
+    uint64_t full = room(pacer), missing = full - KITH_MIN(full, pacer->tokens);
 
     if (pacer->rate == 0)
         return;
@@ -29,7 +40,7 @@ static void refill(struct kith_pacer *pacer, uint64_t now_ns)
         added = KITH_MIN(elapsed_ns * pacer->rate / KITH_NS_PER_S, missing);
     }
     pacer->tokens += added;
-    if (pacer->tokens == pacer->capacity)
+    if (pacer->tokens >= full)
         pacer->last_ns = now_ns;
     else
         pacer->last_ns += added * KITH_NS_PER_S / pacer->rate;
@@ -52,7 +63,7 @@ void kith__pacer_update(struct kith_pacer *pacer, uint64_t window, uint64_t smoo
     burst = KITH_MIN(burst, KITH_PACER_BURST_PACKETS_MAX * (uint64_t)udp_size);
     pacer->udp_size = udp_size;
     pacer->capacity = burst;
-    pacer->tokens = KITH_MIN(pacer->tokens, burst);
+    pacer->tokens = KITH_MIN(pacer->tokens, room(pacer));
 }
 
 /** Where an emptied bucket opens again: never above the half that the deadline waits for. */

@@ -14,11 +14,13 @@ enum {
     KITH_PACER_BURST_PACKETS_MIN = 10,
     KITH_PACER_BURST_PACKETS_MAX = 256,
     KITH_PACER_BURST_NS = 2000000, /* what a full bucket sends */
-    KITH_PACER_PAUSE_NS = 1000000  /* a bucket that was emptied gives nothing until it holds as much as this sends */
+    KITH_PACER_PAUSE_NS = 1000000, /* a bucket that was emptied gives nothing until it holds as much as this sends */
+    KITH_PACER_LATE_NS = 16000000, /* and it fills up to what this sends: so long the sender may oversleep at no loss */
+    KITH_PACER_LATE_MAX = 1 << 24  /* bytes of that */
 };
 
 struct kith_pacer {
-    uint64_t capacity, tokens; /* bytes; tokens <= capacity */
+    uint64_t capacity, tokens; /* bytes; tokens <= capacity, or what KITH_PACER_LATE_NS bring after the bucket was emptied */
     uint64_t rate;             /* bytes per second; 0: unpaced */
     uint64_t last_ns;          /* tokens are right for this time */
     uint16_t udp_size;         /* of a full packet */

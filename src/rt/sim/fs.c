@@ -22,6 +22,7 @@ struct sim_fs_node {
     bool is_dir;
     bool is_linked; /* has a name: its bytes count against the space */
     uint32_t mode;
+    const struct sim_file *locked_by; /* NULL: nobody */
     uint64_t inode, modified_ns;
     struct kith_buf data, synced_data;             /* of a file */
     struct sim_fs_entries entries, synced_entries; /* of a directory */
@@ -320,6 +321,8 @@ static void sim_file_close(struct kith_rt_file *head)
     struct kith_sim_host *host = host_of(head);
 
     host->fs_open_count--;
+    if (file->node->locked_by == file)
+        file->node->locked_by = NULL;
     node_release(host->sim->mem, file->node);
     kith__free(head->rt->mem, file);
 }
@@ -398,6 +401,16 @@ static int sim_file_sync(struct kith_rt_file *head)
         return err;
     kith__buf_dispose(&node->synced_data);
     node->synced_data = copy;
+    return 0;
+}
+
+static int sim_file_lock(struct kith_rt_file *head)
+{
+    struct sim_file *file = (struct sim_file *)head;
+
+    if (file->node->locked_by != NULL && file->node->locked_by != file)
+        return KITH_ERR_AGAIN;
+    file->node->locked_by = file;
     return 0;
 }
 
@@ -575,6 +588,7 @@ void kith__sim_fs_ops(struct kith_rt_ops *ops)
     ops->file_write = sim_file_write;
     ops->file_pwrite = sim_file_pwrite;
     ops->file_sync = sim_file_sync;
+    ops->file_lock = sim_file_lock;
     ops->file_truncate = sim_file_truncate;
     ops->file_stat = sim_file_stat;
     ops->dir_open = sim_dir_open;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +49,20 @@ static int open_error(int at, const char *name, unsigned flags)
     return kith__uv_errno(number);
 }
 
+static void uv_file_close(struct kith_rt_file *head)
+{
+    close(fd_of_file(head));
+    kith__free(head->rt->mem, head);
+}
+
+/* After an open that did not wait: true if it is what it must be; reads and writes wait again from now on. */
+static bool is_regular(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && fcntl(fd, F_SETFL, 0) == 0;
+}
+
 static int uv_file_open(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, unsigned flags, uint32_t mode,
                         struct kith_rt_file **out)
 {
@@ -57,23 +72,24 @@ static int uv_file_open(struct kith_rt *rt, struct kith_rt_dir *dir, const char 
     how |= (flags & KITH_RT_WRITE) == 0 ? O_RDONLY : (flags & KITH_RT_READ) == 0 ? O_WRONLY : O_RDWR;
     how |= (flags & KITH_RT_CREATE ? O_CREAT : 0) | (flags & KITH_RT_EXCLUSIVE ? O_EXCL : 0);
     how |= (flags & KITH_RT_TRUNCATE ? O_TRUNC : 0) | (flags & KITH_RT_NOFOLLOW ? O_NOFOLLOW : 0);
+    how |= flags & KITH_RT_REGULAR ? O_NONBLOCK : 0;
     if ((file = kith__alloc_zero(rt->mem, sizeof *file)) == NULL)
         return KITH_ERR_NOMEM;
     file->head.rt = rt;
     if ((file->fd = openat(fd_of_dir(dir), name, how, (mode_t)mode)) < 0) {
-        int err = open_error(fd_of_dir(dir), name, flags);
+        /* ENXIO: a pipe that nobody reads. */
+        int err = (flags & KITH_RT_REGULAR) && errno == ENXIO ? KITH_ERR_INVALID
+                                                              : open_error(fd_of_dir(dir), name, flags);
 
         kith__free(rt->mem, file);
         return err;
     }
+    if ((flags & KITH_RT_REGULAR) && !is_regular(file->fd)) {
+        uv_file_close(&file->head);
+        return KITH_ERR_INVALID;
+    }
     *out = &file->head;
     return 0;
-}
-
-static void uv_file_close(struct kith_rt_file *head)
-{
-    close(fd_of_file(head));
-    kith__free(head->rt->mem, head);
 }
 
 static int uv_file_read(struct kith_rt_file *file, void *bytes, size_t size, size_t *done)
@@ -135,6 +151,13 @@ static int uv_file_pwrite(struct kith_rt_file *file, const void *bytes, size_t s
 static int uv_file_sync(struct kith_rt_file *file)
 {
     return result_of(fsync(fd_of_file(file)));
+}
+
+static int uv_file_lock(struct kith_rt_file *file)
+{
+    if (flock(fd_of_file(file), LOCK_EX | LOCK_NB) == 0 || errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS)
+        return 0;
+    return kith__uv_errno(errno);
 }
 
 static int uv_file_truncate(struct kith_rt_file *file, uint64_t size)
@@ -332,6 +355,7 @@ void kith__uv_file_ops(struct kith_rt_ops *ops)
     ops->file_write = uv_file_write;
     ops->file_pwrite = uv_file_pwrite;
     ops->file_sync = uv_file_sync;
+    ops->file_lock = uv_file_lock;
     ops->file_truncate = uv_file_truncate;
     ops->file_stat = uv_file_stat;
     ops->dir_open = uv_dir_open;
