@@ -45,6 +45,8 @@ static const char *todo(const struct receiver *receiver, int err)
         return "it may have been moved or changed; ask for a new ticket";
     case KITH_ERR_HASH:
         return "run the same command again, or get it from someone else";
+    case KITH_ERR_STATE:
+        return "wait for it, or choose another place with -o";
     case KITH_ERR_PARSE:
         return "nothing of it was written";
     case KITH_ERR_TRUNCATED:

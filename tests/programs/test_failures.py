@@ -128,7 +128,7 @@ def peers_that_do_not_answer_get_one_line(home):
     assert sorted(os.listdir(home)) == ["key"], os.listdir(home)
 
 
-EVIL_NAMES = [b"", b".", b"..", b"../x", b"a/../../x", b"/tmp/x", b"a//b", b"a/", b"./a", b"a\0b", b"a\\..\\b", b"C:x", b"\x1b[31mx",
+EVIL_NAMES = [b"", b".", b"..", b"../x", b"a/../../x", b"/tmp/x", b"a//b", b"a/", b"./a", b"a\0b", b"a\\..\\b", b"C:x", b"\x1b[31mx", b"c1\xc2\x9b31mx",
               b"x\ny", b"\xff", b"n" * 256, b"y/" * 2048 + b"z"]
 
 
@@ -201,6 +201,48 @@ def a_killed_receive_leaves_no_final_name_and_goes_on(home):
                 assert done["wire"] < (size - done["resumed"]) * 1.02 + 200_000, done
                 assert os.listdir(target) == [offered] and subprocess.run(["diff", "-r", source, target + "/" + offered]).returncode == 0
             sender.stop()
+
+
+@test
+def two_receivers_in_one_place_do_not_mix(home):
+    size = 60_000_000
+    write(home + "/from/film", size)
+    with Running(home, "send", *LOOPBACK, home + "/from/film") as sender:
+        for way in ([], ["-o", "other"]):
+            with Running(home, "receive", *way, sender.ticket()) as first:
+                while first.process.poll() is None and sum(map(size_below, glob.glob(home + "/.kith-partial-*"))) < 1_000_000:
+                    pass
+                first.process.send_signal(signal.SIGSTOP)
+                if glob.glob(home + "/.kith-partial-*/**/*.lock", recursive=True) + glob.glob(home + "/.kith-partial-*/.kith-*/lock"):
+                    one_line(home, 1, "another receiver is fetching the same into the same place; wait for it", "receive", *way, sender.ticket())
+                first.process.send_signal(signal.SIGCONT)
+                first.wait(0)
+            assert same(home + "/" + (way or ["", "film"])[1], home + "/from/film")
+        sender.stop()
+    assert sorted(os.listdir(home)) == ["film", "from", "other"], os.listdir(home)
+
+
+@test
+def one_that_gives_up_is_not_served(home):
+    write(home + "/from/f", 10)
+    write(home + "/f", 10, b"mine")
+    with Running(home, "send", *LOOPBACK, "--once", home + "/from/f") as sender:
+        one_line(home, 5, "--force replaces it", "receive", sender.ticket())
+        sender.line("left early")
+        assert sender.process.poll() is None
+        run(home, "receive", "--force", sender.ticket())
+        sender.wait(0)
+
+
+@test
+def a_killed_send_of_standard_input_leaves_nothing(home):
+    with Running(home, "send", *LOOPBACK, "-", stdin=subprocess.PIPE) as sender:
+        sender.process.stdin.write(b"x" * 3_000_000)
+        sender.process.stdin.close()
+        sender.ticket()
+        sender.process.kill()
+        sender.process.wait()
+    assert os.listdir(home + "/cache/kith") == [], os.listdir(home + "/cache/kith")
 
 
 @test
