@@ -46,6 +46,7 @@ fuzz: ## fuzz every target for FUZZ_SECONDS (60) each; needs clang
 
 install: all ## install to DESTDIR/PREFIX
 	@DESTDIR=$(DESTDIR) cmake --install $(BUILD) --prefix $(PREFIX)
+	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && command -v ldconfig >/dev/null; then ldconfig; fi
 
 format: ## format the C code
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
