@@ -63,7 +63,7 @@ static struct kith_punch_probe *add_probe(struct kith_punch *punch, const struct
         return NULL;
     punch->probes = probes;
     probes[punch->probe_count] = (struct kith_punch_probe) { .address = *address, .next_ns = KITH_NEVER };
-    extend(punch, now_ns);
+    extend(punch, now_ns); /* also for one that is not probed: it must not stay for ever */
     return &probes[punch->probe_count++];
 }
 
@@ -74,12 +74,11 @@ static bool can_reach(const struct kith_punch *punch, const struct kith_sockaddr
 
 /* ---- Starting ---- */
 
-/** The client's own addresses are named in the round, as many as the server takes. False: there is none. */
-static bool reach_out(struct kith_punch *punch)
+/** The client's own addresses are named in the round, as many as the server takes. */
+static void reach_out(struct kith_punch *punch)
 {
     for (size_t i = 0; i < punch->ours_count; i++)
         punch->ours[i].intent = i < punch->remote_max ? KITH_INTENT_DUE : KITH_INTENT_NONE;
-    return punch->ours_count != 0;
 }
 
 int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns)
@@ -110,12 +109,10 @@ int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns)
         probe->next_ns = now_ns;
     }
     clear_probes(punch);
-    clear_ready(punch);
-    next.ready = NULL;
-    next.ready_count = 0;
     next.round++;
     *punch = next;
-    (void)reach_out(punch);
+    clear_ready(punch);
+    reach_out(punch);
     return 0;
 }
 
@@ -234,7 +231,7 @@ void kith__punch_on_answer_challenged(struct kith_punch *punch, const struct kit
         probe->is_seen = true;
     }
     remember(probe, value);
-    extend(punch, now_ns);
+    extend(punch, now_ns); /* also for one that was there */
 }
 
 /* ---- Answers ---- */

@@ -152,6 +152,20 @@ KITH_TEST(punch_probes_of_all_addresses_take_turns)
     kith__punch_dispose(&punch);
 }
 
+KITH_TEST(punch_address_with_two_sequences_is_probed_once)
+{
+    struct kith_punch punch = client(1);
+    struct kith_punch_change change;
+    struct kith_sockaddr theirs = numbered(1);
+
+    kith__punch_on_add_address(&punch, 9, &theirs, &change);
+    KITH_CHECK_EQ(kith__punch_start_round(&punch, 0), 0);
+    KITH_CHECK_EQ(punch.probe_count, 1);
+    probe(&punch, 1, 1, 0);
+    KITH_CHECK(!has_probe(&punch, 0));
+    kith__punch_dispose(&punch);
+}
+
 KITH_TEST(punch_addresses_of_a_family_without_socket_are_passed_over)
 {
     struct kith_punch punch = client(0);
@@ -334,6 +348,10 @@ KITH_TEST(punch_advertised_address_takes_the_value_of_an_answer_as_well)
     probe(&punch, 1, 1, 0);
     kith__punch_on_answer_challenged(&punch, &theirs, value(2), 5 * MS);
     probe(&punch, 1, 3, 33 * MS); /* the schedule is not disturbed */
+    for (uint64_t now_ns = 0; has_probe(&punch, now_ns += 5000 * MS);)
+        probe(&punch, 1, 4, now_ns);
+    kith__punch_on_answer_challenged(&punch, &theirs, value(2), 90000 * MS);
+    KITH_CHECK_EQ(kith__punch_deadline(&punch), (90000 + KITH_PUNCH_LINGER_MS) * MS);
     KITH_CHECK_EQ(answer(&punch, 1, 2), KITH_PUNCH_PROVED);
     kith__punch_dispose(&punch);
 }
@@ -350,6 +368,7 @@ KITH_TEST(punch_seen_addresses_and_values_are_bounded)
     }
     KITH_CHECK_EQ(punch.probe_count, KITH_PUNCH_SEEN_MAX);
     KITH_CHECK_EQ(punch.dropped, 2);
+    KITH_CHECK_EQ(answer(&punch, 0, 0), KITH_PUNCH_NOT_OURS); /* the oldest went */
     KITH_CHECK_EQ(answer(&punch, 1, 1), KITH_PUNCH_NOT_OURS);
     KITH_CHECK_EQ(answer(&punch, 2, 2), KITH_PUNCH_PROVED);
     for (unsigned i = 0; i < KITH_PUNCH_VALUES_MAX; i++) {
@@ -467,6 +486,8 @@ KITH_TEST(punch_server_does_not_send_to_addresses_of_no_host)
     KITH_CHECK(!has_probe(&punch, 0));
     KITH_CHECK_EQ(punch.dropped, 1);
     KITH_CHECK(!kith__punch_wants_challenge(&punch, &group)); /* a server opens no paths */
+    kith__punch_on_deadline(&punch, kith__punch_deadline(&punch));
+    KITH_CHECK(punch.probes == NULL); /* it was named, but that is forgotten as well */
     kith__punch_dispose(&punch);
 }
 
