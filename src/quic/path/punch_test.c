@@ -214,6 +214,20 @@ KITH_TEST(punch_server_advertises_no_more_than_the_client_takes)
     kith__punch_dispose(&punch);
 }
 
+KITH_TEST(punch_addresses_that_waited_for_the_agreement_are_advertised_within_the_limit)
+{
+    struct kith_punch punch;
+
+    kith__punch_init(&punch, true, 32, kith_mem_default());
+    for (unsigned host = 0; host < 3; host++)
+        KITH_CHECK_EQ(add(&punch, host), 0);
+    kith__punch_start(&punch, 2);
+    (void)sent(&punch, KITH_KIND_ADD_ADDRESS, 0);
+    (void)sent(&punch, KITH_KIND_ADD_ADDRESS, 1);
+    check_quiet(&punch);
+    kith__punch_dispose(&punch);
+}
+
 KITH_TEST(punch_our_addresses_and_open_removals_are_bounded)
 {
     struct kith_punch punch = started(true, 255);
