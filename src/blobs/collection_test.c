@@ -60,7 +60,8 @@ KITH_TEST(names_that_leave_the_directory_are_refused)
                                  "\x7f",
                                  "a/\x1b[31m",
                                  "a\xc2\x80",
-                                 "\xc2\x9b" "31m",
+                                 ("\xc2\x9b" /* in parentheses: two pieces, or 3 would belong to the number */
+                                  "31m"),
                                  "\xff\xfe",
                                  "\xc0\xae\xc0\xae/x" };
     static const char *good[] = { "a",
@@ -75,7 +76,8 @@ KITH_TEST(names_that_leave_the_directory_are_refused)
                                   "a b/c d",
                                   "ab:c",
                                   "\xc2\xa0", /* the first beyond the control characters */
-                                  "\xd7\x90\xe2\x80\x8f" "b" /* marks of direction belong to some languages; they are not shown */ };
+                                  ("\xd7\x90\xe2\x80\x8f"
+                                   "b") /* marks of direction belong to some languages; they are not shown */ };
 
     for (size_t i = 0; i < KITH_COUNT(bad); i++)
         KITH_CHECK(kith__collection_name_problem(text(bad[i])) != NULL);
