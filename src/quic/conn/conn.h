@@ -122,6 +122,7 @@ struct kith_quic_conn {
     bool are_cids_stale;                   /* ids should be issued, or tokens be listed: kith__conn_sync_cids */
     bool has_path_frames;                  /* frames about paths and ids may be due; cleared when a search finds none */
     bool is_path_wanted;                   /* path_open had to say AGAIN */
+    uint32_t rx_stream_path;               /* where the newest stream data came */
     struct kith_full_answers full_answers; /* with NAT traversal: large answers to small challenges */
     bool has_nat_traversal;                /* agreed on */
     struct kith_stream_set streams;
@@ -238,6 +239,8 @@ struct kith_path *kith__conn_find_path(struct kith_quic_conn *conn, struct kith_
 void kith__conn_remove_cid(struct kith_quic_conn *conn, const struct kith_cid *cid);
 /** Nothing is left of a path id: frees its path or spare. */
 void kith__conn_free_id(struct kith_quic_conn *conn, uint32_t id);
+/** ACKs that went out on the path may be lost: what was received on it is acknowledged again, on another path. */
+void kith__conn_ack_elsewhere(struct kith_quic_conn *conn, struct kith_path *path);
 /** Every path that lives sends a PING. */
 void kith__conn_ping_all(struct kith_quic_conn *conn);
 /** Takes its ids and its reset token out of the host's tables. Fine twice. */

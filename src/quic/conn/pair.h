@@ -11,7 +11,13 @@
 
 #include <kith/quic.h>
 
-enum { KITH_PAIR_CLIENT = 0, KITH_PAIR_SERVER = 1, KITH_PAIR_CONNS_MAX = 8, KITH_PAIR_QUEUE_MAX = 8192 };
+enum {
+    KITH_PAIR_CLIENT = 0,
+    KITH_PAIR_SERVER = 1,
+    KITH_PAIR_CONNS_MAX = 8,
+    KITH_PAIR_QUEUE_MAX = 8192,
+    KITH_PAIR_LINKS_MAX = 8
+};
 
 enum kith_pair_answer { KITH_PAIR_ACCEPT, KITH_PAIR_REFUSE, KITH_PAIR_RETRY, KITH_PAIR_IGNORE };
 
@@ -47,7 +53,10 @@ struct kith_pair_side {
 struct kith_pair;
 struct kith_pair_config {
     uint64_t seed;
-    struct kith_pair_link link;
+    struct kith_pair_link link; /* to the server's first port */
+    /** Further ways: the server is also at the ports that follow; more[n] leads to port n + 1. */
+    struct kith_pair_link more[KITH_PAIR_LINKS_MAX - 1];
+    size_t more_count;
     struct kith_quic_transport transport[2];
     const char *alpn[2];
     enum kith_pair_answer answer;
@@ -92,6 +101,10 @@ void kith__pair_run(struct kith_pair *pair, uint64_t for_ns);
 bool kith__pair_run_until(struct kith_pair *pair, bool (*done)(struct kith_pair *pair), uint64_t for_ns);
 /** Dials and runs until both sides are confirmed. */
 bool kith__pair_connect(struct kith_pair *pair);
+/** The server's address at the end of way `n`; 0 is the first. */
+struct kith_sockaddr kith__pair_server(const struct kith_pair *pair, size_t n);
+/** The way `n`. */
+struct kith_pair_link *kith__pair_link(struct kith_pair *pair, size_t n);
 /** The NAT in front of a side gives it another outer port. */
 void kith__pair_rebind(struct kith_pair *pair, int side);
 

@@ -153,16 +153,17 @@ static struct kith_pair_datagram queue_pop(struct kith_pair *pair)
     }
 }
 
-static void link_put(struct kith_pair *pair, const struct kith_pair_datagram *datagram)
+static void link_put(struct kith_pair *pair, const struct kith_pair_link *link,
+                     const struct kith_pair_datagram *datagram)
 {
     struct kith_pair_datagram copy = *datagram;
 
     copy.bytes = malloc(datagram->size);
     KITH_CHECK(copy.bytes != NULL);
     memcpy(copy.bytes, datagram->bytes, datagram->size);
-    copy.at_ns = pair->now_ns + pair->config.link.delay_ns;
-    if (pair->config.link.jitter_ns != 0)
-        copy.at_ns += kith__test_random(&pair->random) % pair->config.link.jitter_ns;
+    copy.at_ns = pair->now_ns + link->delay_ns;
+    if (link->jitter_ns != 0)
+        copy.at_ns += kith__test_random(&pair->random) % link->jitter_ns;
     copy.order = pair->order++;
     queue_push(pair, &copy);
 }
@@ -172,11 +173,33 @@ static bool chance(struct kith_pair *pair, uint32_t permille)
     return permille != 0 && kith__test_random(&pair->random) % 1000 < permille;
 }
 
+struct kith_sockaddr kith__pair_server(const struct kith_pair *pair, size_t n)
+{
+    struct kith_sockaddr address_n = pair->sides[KITH_PAIR_SERVER].outer;
+
+    address_n.port = (uint16_t)(address_n.port + n);
+    return address_n;
+}
+
+struct kith_pair_link *kith__pair_link(struct kith_pair *pair, size_t n)
+{
+    return n == 0 ? &pair->config.link : &pair->config.more[n - 1];
+}
+
+/** The way of a datagram: told by the server's port. Other ports are no way of ours: the first one counts. */
+static struct kith_pair_link *link_of(struct kith_pair *pair, const struct kith_pair_datagram *datagram)
+{
+    uint16_t port = datagram->sender == KITH_PAIR_CLIENT ? datagram->to.port : datagram->from.port;
+    size_t n = (size_t)(uint16_t)(port - pair->sides[KITH_PAIR_SERVER].outer.port);
+
+    return kith__pair_link(pair, n <= pair->config.more_count ? n : 0);
+}
+
 static void link_send(struct kith_pair *pair, int sender, const struct kith_quic_transmit *transmit, uint8_t *bytes,
                       size_t size)
 {
-    struct kith_pair_link *link = &pair->config.link;
     struct kith_pair_side *side = &pair->sides[sender];
+    struct kith_pair_link *link;
     struct kith_pair_datagram datagram = { .from = side->outer,
                                            .to = transmit->remote,
                                            .bytes = bytes,
@@ -188,6 +211,7 @@ static void link_send(struct kith_pair *pair, int sender, const struct kith_quic
     side->sent_bytes += size;
     if (transmit->local.family != KITH_FAMILY_NONE && transmit->local.port != side->inner.port)
         datagram.from.port = (uint16_t)(datagram.from.port + transmit->local.port - side->inner.port);
+    link = link_of(pair, &datagram);
     if (pair->config.tap != NULL && !pair->config.tap(pair, sender, bytes, &datagram.size))
         return;
     if (link->blocked[sender] || (link->size_max != 0 && size > link->size_max) || chance(pair, link->loss_permille)) {
@@ -198,9 +222,9 @@ static void link_send(struct kith_pair *pair, int sender, const struct kith_quic
         datagram.ecn = 0;
     else if (datagram.ecn == 2 && chance(pair, link->mark_ce_permille))
         datagram.ecn = 3;
-    link_put(pair, &datagram);
+    link_put(pair, link, &datagram);
     if (chance(pair, link->dup_permille))
-        link_put(pair, &datagram);
+        link_put(pair, link, &datagram);
 }
 
 static void deliver(struct kith_pair *pair, struct kith_pair_datagram *datagram)
@@ -214,11 +238,12 @@ static void deliver(struct kith_pair *pair, struct kith_pair_datagram *datagram)
                                            .ecn = datagram->ecn };
 
     /* The NAT only lets in what goes to the present outer port; a local address that is no mapping of it is a move. */
-    if (datagram->to.port == side->outer.port || target == KITH_PAIR_CLIENT) {
+    if (datagram->to.port == side->outer.port || target == KITH_PAIR_CLIENT || pair->config.more_count != 0) {
         if (datagram->to.port != side->outer.port) {
             int delta = datagram->to.port - side->outer.port;
+            int most = target == KITH_PAIR_CLIENT ? 99 : (int)pair->config.more_count;
 
-            if (delta < 0 || delta >= 100) {
+            if (delta < 0 || delta > most) {
                 pair->lost++;
                 free(datagram->bytes);
                 return;

@@ -267,6 +267,11 @@ void kith__conn_sync_cids(struct kith_quic_conn *conn)
 
 /* ---- All of them ---- */
 
+void kith__conn_ack_elsewhere(struct kith_quic_conn *conn, struct kith_path *path)
+{
+    path->is_ack_moved = conn->path_count > 1 && kith__received_ack_again(&path->received, conn->now_ns);
+}
+
 void kith__conn_ping_all(struct kith_quic_conn *conn)
 {
     for (size_t i = 0; i < conn->path_count; i++)

@@ -317,6 +317,23 @@ static void note_received(struct kith_rx *rx)
         kith__received_ack_now(received, conn->now_ns);
 }
 
+/**
+ * Data come on another path than before, and the one before has been quiet for a while: it may have died, with our last ACKs
+ * on it. Sent again here they spare the peer to send all that again (spec/01, 4.4: any path may carry them).
+ */
+static void note_stream_path(struct kith_rx *rx)
+{
+    struct kith_quic_conn *conn = rx->conn;
+    struct kith_path *before;
+
+    if (conn->rx_stream_path == rx->path->id)
+        return;
+    before = kith__conn_path(conn, conn->rx_stream_path);
+    conn->rx_stream_path = rx->path->id;
+    if (before != NULL && conn->now_ns - before->last_received_ns > before->now.rtt.smoothed_ns)
+        kith__conn_ack_elsewhere(conn, before);
+}
+
 static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived, const struct kith_opened *opened,
                       size_t datagram_size)
 {
@@ -347,6 +364,8 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
     if (err != 0)
         return;
     note_received(&rx);
+    if (rx.has_stream)
+        note_stream_path(&rx);
     maybe_follow(&rx, datagram_size, received_end);
     conn->stats.bytes_received += arrived->packet.size;
 }

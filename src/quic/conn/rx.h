@@ -17,6 +17,7 @@ struct kith_rx {
     uint8_t ecn;
     bool is_eliciting, is_probing_only;
     bool is_ack_wanted; /* IMMEDIATE_ACK */
+    bool has_stream;
 };
 
 /**

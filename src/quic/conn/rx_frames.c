@@ -73,6 +73,7 @@ static int on_crypto(struct kith_rx *rx, const struct kith_frame *frame)
 
 static int on_stream(struct kith_rx *rx, const struct kith_frame *frame)
 {
+    rx->has_stream = true;
     return done(rx,
                 kith__stream_set_on_stream(&rx->conn->streams, frame->stream.id, frame->stream.offset,
                                            frame->stream.data, frame->stream.fin),

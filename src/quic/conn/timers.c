@@ -8,6 +8,11 @@
 #include "quic/conn/fate.h"
 #include "quic/host/host.h"
 
+#include <limits.h>
+
+/* Three of these, and the round trip until the sender has run dry, are less than a second. */
+#define SLOW_PTO_NS (200 * KITH_NS_PER_MS)
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -180,13 +185,31 @@ void kith__conn_log_timers(struct kith_quic_conn *conn)
     }
 }
 
+/**
+ * From the first probe timeout on other paths are preferred (share.c), and the oldest data go out again there. With the
+ * second one, three probe timeouts after the last packet, all that is in flight follows; a slow path gets no second chance,
+ * so that an application waits less than a second for a path that died. The path is not given up: it is probed until its
+ * idle time is over, and used again when it answers.
+ */
+static bool is_given_up(const struct kith_quic_conn *conn, const struct kith_path *path,
+                        const struct kith_loss_timer *timer)
+{
+    bool is_slow = kith__path_pto_ns(path, conn->peer_delay_max_ns) > SLOW_PTO_NS;
+    const struct kith_path *other = kith__conn_first(conn);
+
+    return timer->space == KITH_SPACE_DATA && path->loss.pto_count == (is_slow ? 1 : 2) && other != NULL &&
+           other != path && kith__conn_is_usable(other);
+}
+
 /** A probe timeout: the packets that follow carry old data again, or a PING (RFC 9002, 6.2.4). */
 static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const struct kith_loss_timer *timer)
 {
     uint8_t *probes = timer->space == KITH_SPACE_DATA ? &path->probes : &conn->early->spaces[timer->space].probes;
 
     *probes = KITH_MAX(*probes, timer->probes);
-    kith__fate_resend_for_probe(conn, path, timer->space, timer->probes);
+    if (timer->space == KITH_SPACE_DATA && path->loss.pto_count == 1)
+        kith__conn_ack_elsewhere(conn, path);
+    kith__fate_resend_for_probe(conn, path, timer->space, is_given_up(conn, path, timer) ? UINT_MAX : timer->probes);
 }
 
 /** After a late call several may be due: losses by time in each space, then one probe. */

@@ -80,8 +80,9 @@ bool kith__tx_owes_ack_for(const struct kith_quic_conn *conn, const struct kith_
                            const struct kith_path *other)
 {
     /* Each path acknowledges its own packets, so that round trips are those of one way, as long as that gets through. */
-    bool is_mute = !kith__path_is_live(other) || kith__cid_theirs_active(&other->cids_theirs) == NULL ||
-                   kith__conn_is_silent(other) || kith__path_allowance(other) == 0;
+    bool is_mute = other->is_ack_moved || !kith__path_is_live(other) ||
+                   kith__cid_theirs_active(&other->cids_theirs) == NULL || kith__conn_is_silent(other) ||
+                   kith__path_allowance(other) == 0;
 
     return other != path && is_mute && kith__received_is_due(&other->received, conn->now_ns);
 }
@@ -97,8 +98,11 @@ void kith__tx_acks_for_others(struct kith_packet_out *out)
 
         if (!kith__tx_owes_ack_for(conn, out->path, other) || !kith__packet_out_has_room(out, ACK_ROOM_MIN))
             continue;
-        if (write_ack(out, &other->received, &plan, &record.value) && kith__packet_out_record(out, &record) != 0)
-            continue; /* without memory our list of what the peer knows stays longer: no harm */
+        if (!write_ack(out, &other->received, &plan, &record.value))
+            continue;
+        other->is_ack_moved = false;
+        if (kith__packet_out_record(out, &record) != 0)
+            return; /* without memory our list of what the peer knows stays longer: no harm */
     }
 }
 

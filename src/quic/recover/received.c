@@ -126,6 +126,14 @@ void kith__received_ack_now(struct kith_received *received, uint64_t now_ns)
         received->due_ns = KITH_MIN(received->due_ns, now_ns);
 }
 
+bool kith__received_ack_again(struct kith_received *received, uint64_t now_ns)
+{
+    if (received->seen.count == 0)
+        return false;
+    received->due_ns = KITH_MIN(received->due_ns, now_ns);
+    return true;
+}
+
 size_t kith__received_ranges(const struct kith_received *received, struct kith_range out[KITH_ACK_RANGES_MAX])
 {
     size_t count = 0;

@@ -79,6 +79,9 @@ KITH_MUST_USE int kith__received_on_packet(struct kith_received *received, uint6
 /** IMMEDIATE_ACK, or a packet after which nothing may wait (end of a path): what is unacknowledged is due now. */
 void kith__received_ack_now(struct kith_received *received, uint64_t now_ns);
 
+/** The last ACK may be lost for good: what was received is due to be acknowledged once more. False: nothing was received. */
+bool kith__received_ack_again(struct kith_received *received, uint64_t now_ns);
+
 /** When is_due becomes true by itself; KITH_NEVER if no ACK is owed. */
 static inline uint64_t kith__received_deadline(const struct kith_received *received)
 {
