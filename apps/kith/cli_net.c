@@ -21,6 +21,8 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
     int err;
 
     if (cli->key_file != NULL) {
+        if (variable != NULL && *variable != 0 && !cli->quiet)
+            output_note("kith %s: --key is used, and IROH_SECRET is not looked at", cli->command->name);
         if ((err = kith_secret_load(cli->key_file, secret)) == KITH_ERR_NOT_FOUND)
             return cli_fail_text(cli, err, "there is no such file; 'kith key new --key FILE' makes one", "%s",
                                  cli->key_file);

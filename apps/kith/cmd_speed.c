@@ -17,6 +17,7 @@ enum {
     ECHO_SIZE = 32
 };
 
+static const uint64_t INTERVAL_NS = KITH_NS_PER_S;
 static const uint64_t TIME_NS = 5 * KITH_NS_PER_S;
 static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S;
 
@@ -215,6 +216,9 @@ struct meter {
     bool listens, only_up, only_down;
     struct kith_conn *conn;
     uint64_t end_ns;
+    struct loop_timer tick; /* each second: what this second brought */
+    const char *direction;
+    uint64_t bytes_moved, bytes_told, begin_ns, told_ns;
     size_t running;
     bool is_done; /* no stream runs any more */
     int err;
@@ -229,6 +233,47 @@ struct lane {
     size_t report_size;
     uint64_t bytes, elapsed_ns, started_ns;
 };
+
+/* What was moved since the last time. Up: what our side could write, so a little ahead of what the other side counts. */
+static void tell_interval(struct meter *meter)
+{
+    uint64_t now = loop_now(), bytes = meter->bytes_moved - meter->bytes_told;
+    double from = (double)(meter->told_ns - meter->begin_ns) / 1e9, to = (double)(now - meter->begin_ns) / 1e9;
+    char rate[OUTPUT_NUMBER_SIZE], size[OUTPUT_NUMBER_SIZE];
+
+    if (meter->cli->json)
+        output_json(json_pack("{s:s, s:s, s:f, s:f, s:I, s:f}", "event", "interval", "direction", meter->direction,
+                              "from_seconds", from, "to_seconds", to, "bytes", (json_int_t)bytes, "bits_per_second",
+                              (double)bytes * 8 / (to - from)));
+    else if (!meter->cli->quiet)
+        printf("  %-10s%14s   %s in %.1f to %.1f s\n", meter->direction,
+               output_bit_rate((double)bytes / (to - from), rate), output_size(bytes, size), from, to);
+    fflush(stdout);
+    meter->bytes_told = meter->bytes_moved;
+    meter->told_ns = now;
+}
+
+static void on_tick(void *user)
+{
+    struct meter *meter = user;
+
+    if (loop_now() >= meter->end_ns) /* the result says the rest */
+        return;
+    tell_interval(meter);
+    loop_timer_set(&meter->cli->loop, &meter->tick, INTERVAL_NS);
+}
+
+/* For measurements that are long enough to have intervals at all. */
+static void start_ticks(struct meter *meter, const char *direction)
+{
+    meter->direction = direction;
+    meter->bytes_moved = meter->bytes_told = 0;
+    meter->begin_ns = meter->told_ns = loop_now();
+    meter->tick.on_due = on_tick;
+    meter->tick.user = meter;
+    if (meter->time_ns > INTERVAL_NS)
+        loop_timer_set(&meter->cli->loop, &meter->tick, INTERVAL_NS);
+}
 
 static void lane_end(struct lane *lane, int err)
 {
@@ -283,6 +328,7 @@ static void on_lane(struct kith_op *op, void *user)
         return;
     }
     lane->bytes += kith_op_size(op);
+    lane->meter->bytes_moved += kith_op_size(op);
     kith_op_free(op);
     lane->op = NULL;
     lane_step(lane);
@@ -305,6 +351,7 @@ static void lane_step(struct lane *lane)
             return;
         }
         lane->bytes += kith_op_size(lane->op);
+        lane->meter->bytes_moved += kith_op_size(lane->op);
         kith_op_free(lane->op);
         lane->op = NULL;
     }
@@ -346,6 +393,7 @@ static int measure(struct meter *meter, uint8_t kind)
         err = open_stream(meter, kind, &lanes[i].stream);
     meter->end_ns = loop_now() + meter->time_ns;
     meter->running = err == 0 ? meter->streams : 0;
+    start_ticks(meter, direction);
     for (size_t i = 0; err == 0 && i < meter->streams; i++) {
         lanes[i].meter = meter;
         lanes[i].kind = kind;
@@ -354,6 +402,7 @@ static int measure(struct meter *meter, uint8_t kind)
     }
     if (err == 0 && (err = loop_run(&meter->cli->loop, &meter->is_done)) == 0)
         err = meter->err;
+    loop_timer_stop(&meter->tick);
     for (size_t i = 0; i < meter->streams; i++) {
         bytes += lanes[i].bytes;
         elapsed = lanes[i].elapsed_ns > elapsed ? lanes[i].elapsed_ns : elapsed;
@@ -480,6 +529,7 @@ const struct cli_command command_speed = {
     .name = "speed",
     .arguments = "TICKET|ID [--addr IP:PORT] | --listen",
     .summary = "measure rate and round trip to kith speed --listen",
-    .details = "Up is counted by the other side. Both sides must be kith.\n",
+    .details = "Up is counted by the other side. Both sides must be kith. Each second is shown, then the whole;\n"
+               "-q leaves out the seconds.\n",
     .run = run,
 };

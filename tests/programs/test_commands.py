@@ -251,6 +251,12 @@ def speed_measures_both_directions(home):
             done = run(home, "speed", "--json", "--time", "0.3", "--streams", streams, server.ticket())
             events = {e.get("direction", e["event"]): e for e in map(json.loads, done.stdout.splitlines())}
             assert events["up"]["bytes"] > 0 and events["down"]["bytes"] > 0 and events["round_trip"]["min_ms"] > 0
+        done = run(home, "speed", "--json", "--time", "2.5", "--up", server.ticket())
+        told = [e for e in map(json.loads, done.stdout.splitlines()) if e["event"] == "interval"]
+        assert len(told) == 2 and all(e["direction"] == "up" and e["bytes"] > 0 for e in told), told
+        assert told[0]["from_seconds"] == 0 and told[1]["from_seconds"] == told[0]["to_seconds"] >= 1, told
+        assert re.search(rb"  up  .* in 0.0 to 1.\d s\n", run(home, "speed", "--time", "1.5", "--up", server.ticket()).stdout)
+        assert b" to 1" not in run(home, "speed", "-q", "--time", "1.5", "--up", server.ticket()).stdout
         server.stop()
 
 

@@ -64,6 +64,10 @@ def one_key_is_one_id_wherever_it_comes_from(home):
     key = run(home, "key", "new", "--key", home + "/key").stdout.decode().strip()
     secret = run(home, "key", "show", "--secret", "--key", home + "/key").stdout.decode().strip()
     assert run(home, "key", "id", env={"IROH_SECRET": secret}).stdout.decode().strip() == key
+    run(home, "key", "new", "--key", home + "/other")
+    for option, said in (([], True), (["-q"], False)):
+        done = run(home, "connect", *option, "--key", home + "/other", "--timeout", "0.1", "--addr", "127.0.0.1:9", key, env={"IROH_SECRET": secret}, code=3)
+        assert (b"--key is used, and IROH_SECRET is not looked at" in done.stderr) == said, done.stderr
     with Running(home, "listen", "--key", home + "/key", "--tcp", "127.0.0.1:1", "--bind", "127.0.0.1:0", "--bind", "127.0.0.1:0",
                  "--relay", "none") as listener:
         told = json.loads(run(home, "ticket", "--json", listener.ticket()).stdout)

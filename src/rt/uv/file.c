@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { WRITEBACK_SIZE_MIN = 1 << 20 };
+
 struct uv_file {
     struct kith_rt_file head;
     int fd;
@@ -136,6 +138,16 @@ static int uv_file_write(struct kith_rt_file *file, const void *bytes, size_t si
     return 0;
 }
 
+/*
+ * Large pieces start on their way to the disk at once, in the background: a sync of a whole file would else have all of it
+ * to do, and everybody waits for that. Only a hint: a file system that cannot do it says so, and nothing is lost.
+ */
+static void begin_writeback(int fd, uint64_t offset, size_t size)
+{
+    if (size >= WRITEBACK_SIZE_MIN)
+        (void)sync_file_range(fd, (off64_t)offset, (off64_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static int uv_file_pwrite(struct kith_rt_file *file, const void *bytes, size_t size, uint64_t offset)
 {
     for (size_t at = 0; at < size;) {
@@ -145,6 +157,7 @@ static int uv_file_pwrite(struct kith_rt_file *file, const void *bytes, size_t s
             return kith__uv_errno(errno);
         at += put > 0 ? (size_t)put : 0;
     }
+    begin_writeback(fd_of_file(file), offset, size);
     return 0;
 }
 
