@@ -12,9 +12,20 @@ static const uint64_t LINGER_NS = KITH_NS_PER_S / 2;        /* for the dialler t
 static const uint64_t DIALLER_LINGER_NS = KITH_NS_PER_S / 10;
 enum { CLOSE_CODE_REFUSED = 1 };
 
+/* A connection that is served: each stream in it becomes a session. */
+struct session_line {
+    struct session_line *next, *previous;
+    struct sessions *owner;
+    struct kith_conn *conn;
+    struct kith_op *accept; /* the next stream; NULL: none will come any more */
+    size_t session_count;
+    bool was_used; /* a stream came */
+};
+
 struct session {
     struct session *next, *previous;
     struct sessions *owner;
+    struct session_line *line; /* whose connection it is; NULL: our own */
     struct kith_conn *conn;
     struct kith_stream *stream;
     struct kith_op *op; /* connecting, opening, accepting, the greeting, or the last wait */
@@ -89,6 +100,24 @@ static struct session *session_new(struct sessions *owner)
     return session;
 }
 
+/* Frees a line that brings no more streams and has no sessions. */
+static void line_free_if_done(struct session_line *line)
+{
+    struct sessions *owner = line->owner;
+
+    if (line->accept != NULL || line->session_count > 0)
+        return;
+    kith_conn_free(line->conn);
+    if (line->previous != NULL)
+        line->previous->next = line->next;
+    else
+        owner->first_line = line->next;
+    if (line->next != NULL)
+        line->next->previous = line->previous;
+    owner->line_count--;
+    free(line);
+}
+
 static void session_free(struct session *session)
 {
     struct sessions *owner = session->owner;
@@ -101,7 +130,8 @@ static void session_free(struct session *session)
     pipe_end_close(&session->in, true);
     pipe_end_close(&session->out, true);
     kith_stream_free(session->stream);
-    kith_conn_free(session->conn);
+    if (session->line == NULL)
+        kith_conn_free(session->conn);
     if (session->previous != NULL)
         session->previous->next = session->next;
     else
@@ -109,6 +139,10 @@ static void session_free(struct session *session)
     if (session->next != NULL)
         session->next->previous = session->previous;
     owner->count--;
+    if (session->line != NULL) {
+        session->line->session_count--;
+        line_free_if_done(session->line);
+    }
     free(session);
 }
 
@@ -121,6 +155,11 @@ void sessions_dispose(struct sessions *sessions)
         (void)kith_context_process(sessions->cli->loop.context);
     while (sessions->first != NULL)
         session_free(sessions->first);
+    while (sessions->first_line != NULL) {
+        kith_op_free(sessions->first_line->accept);
+        sessions->first_line->accept = NULL;
+        line_free_if_done(sessions->first_line);
+    }
 }
 
 /* Events go to stdout, or to stderr where stdout carries data. */
@@ -206,13 +245,18 @@ static void on_peer_closed(struct kith_op *op, void *user)
 /*
  * Closing at once could overtake our last acknowledgement or our RESET_STREAM, and the other side would take the first for
  * a failure and the second for an end. So everybody waits a little for the other side to close; the dialler of a session
- * that went well less than the others, and only so long that its acknowledgements (delayed by 25 ms) arrive.
+ * that went well less than the others, and only so long that its acknowledgements (delayed by 25 ms) arrive. A session on a
+ * line closes nothing: that is for the other side, which may open more streams.
  */
 static void on_pump_end(void *user)
 {
     struct session *session = user;
     uint64_t limit = LINGER_NS;
 
+    if (session->line != NULL) {
+        end_after_pump(session);
+        return;
+    }
     if (kith_conn_closed_start(session->conn, &session->op) != 0) {
         session->op = NULL;
         end_after_pump(session);
@@ -362,13 +406,92 @@ static void on_stream(struct kith_op *op, void *user)
         join(session);
 }
 
+/* A session on a line. */
+static struct session *session_on(struct session_line *line)
+{
+    struct session *session = session_new(line->owner);
+
+    session->line = line;
+    session->conn = line->conn;
+    line->session_count++;
+    take_name(session);
+    return session;
+}
+
+static void on_line_stream(struct kith_op *op, void *user);
+
+static void accept_stream(struct session_line *line)
+{
+    if (kith_accept_stream_start(line->conn, true, &line->accept) != 0) {
+        line->accept = NULL;
+        return;
+    }
+    if (!line->was_used)
+        kith_op_set_limit(line->accept, STREAM_LIMIT_NS);
+    kith_op_on_done(line->accept, on_line_stream, line);
+}
+
+static void on_line_stream(struct kith_op *op, void *user)
+{
+    struct session_line *line = user;
+    struct session *session;
+
+    line->accept = NULL;
+    if (kith_op_result(op) != 0) {
+        if (!line->was_used) {
+            session_end_op(session_on(line), op); /* the line goes with it */
+            kith_op_free(op);
+            return;
+        }
+        kith_op_free(op);
+        line_free_if_done(line);
+        return;
+    }
+    line->was_used = true;
+    accept_stream(line); /* first: what happens below may end the session, and the line with the last */
+    if (line->owner->count >= SESSIONS_MAX) {
+        struct kith_stream *stream = kith_op_take_stream(op);
+
+        kith_stream_free(stream); /* reset and stopped */
+        kith_op_free(op);
+        line_free_if_done(line);
+        return;
+    }
+    session = session_on(line);
+    session->stream = kith_op_take_stream(op);
+    kith_op_free(op);
+    if (line->owner->custom_alpn == NULL)
+        read_greeting(session);
+    else
+        join(session);
+}
+
+static void serve_line(struct sessions *sessions, struct kith_conn *conn)
+{
+    struct session_line *line = cli_alloc(sizeof *line);
+
+    line->owner = sessions;
+    line->conn = conn;
+    line->next = sessions->first_line;
+    if (sessions->first_line != NULL)
+        sessions->first_line->previous = line;
+    sessions->first_line = line;
+    sessions->line_count++;
+    accept_stream(line);
+    line_free_if_done(line); /* closed already */
+}
+
 void sessions_serve(struct sessions *sessions, struct kith_conn *conn)
 {
     struct session *session;
 
-    if (sessions->count >= SESSIONS_MAX || sessions->stdio_is_taken) {
+    if (sessions->count >= SESSIONS_MAX || sessions->line_count >= SESSIONS_MAX || sessions->stdio_is_taken) {
         kith_conn_close(conn, CLOSE_CODE_REFUSED, "busy", 4);
         kith_conn_free(conn);
+        return;
+    }
+    if (sessions->target != NULL) {
+        serve_line(sessions, conn);
         return;
     }
     session = session_new(sessions);

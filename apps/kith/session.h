@@ -1,6 +1,6 @@
 /**
- * Piping sessions: one connection with one bidirectional stream in it, joined to standard input and output or to one
- * socket. Both roles of the pipe protocol (doc/protocols.md), any number at once.
+ * Piping sessions: one bidirectional stream, joined to standard input and output or to one socket. A dialler uses one
+ * connection for each; one who serves sockets takes as many streams on a connection as the other side opens. Both roles of the pipe protocol (doc/protocols.md), any number at once.
  */
 #ifndef APPS_SESSION_H
 #define APPS_SESSION_H
@@ -13,6 +13,7 @@ enum { SESSIONS_MAX = 1024, SESSION_GREETING_SIZE = 5, SESSION_WHY_SIZE = KITH_E
 #define SESSION_GREETING "hello"
 
 struct session;
+struct session_line;
 
 /** What listen and connect have in common. */
 struct sessions {
@@ -25,6 +26,8 @@ struct sessions {
     const struct cli_remote *remote;    /* dialling: whom */
     struct session *first;
     size_t count;
+    struct session_line *first_line; /* connections whose streams are forwarded; SESSIONS_MAX at most */
+    size_t line_count;
     bool stdio_is_taken;
     /* What became of the last session, for commands that have only one. */
     bool stdio_is_over, was_connected;

@@ -393,13 +393,14 @@ def case_tcp_forwarding_8_at_once(home, listener, connector):
 
 
 def case_unix_forwarding(home, listener, connector):
-    """8 at once; only one through a connecting dumbpipe: it opens all streams on one connection, and its listener takes the first."""
+    """8 at once. A connecting dumbpipe opens all streams on one connection; a listening one would take only the first of them."""
     far, near = home + "/far", home + "/near"
     words = {"kith": ("--unix", ""), "dumbpipe": ("--socket-path", "-unix")}
     with EchoServer(socket.AF_UNIX, far), \
             listen(listener, home, words[listener][0], far, kind=words[listener][1]) as waiting, \
             connect(connector, home, waiting.ticket(), words[connector][0], near, kind=words[connector][1]) as calling:
-        if connector == "kith":
+        if connector == "kith" or listener == "kith":
+            wait_until(lambda: os.path.exists(near) or calling.process.poll() is not None, "the forwarder listens")
             echo_many(socket.AF_UNIX, near, calling)
         else:
             wait_until(lambda: os.path.exists(near) or calling.process.poll() is not None, "the forwarder listens")
