@@ -438,8 +438,7 @@ void kith__conn_schedule(struct kith_quic_conn *conn)
 
 void kith__conn_touch(struct kith_quic_conn *conn)
 {
-    if (conn->phase != KITH_PHASE_DRAINED && !kith__list_is_linked(&conn->send_node))
-        kith__list_push_back(&conn->host->sending, &conn->send_node);
+    kith__host_want_transmit(conn->host, conn);
     kith__conn_schedule(conn);
 #ifdef KITH_CONN_CHECK
     kith__conn_check(conn);

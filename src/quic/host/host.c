@@ -106,6 +106,7 @@ static void init_tables(struct kith_quic_host *host, const struct kith_quic_host
 {
     kith__list_init(&host->conns);
     kith__list_init(&host->sending);
+    kith__list_init(&host->ending);
     kith__list_init(&host->eventful);
     kith__list_init(&host->touched);
     kith__list_init(&host->incoming_news);
@@ -305,6 +306,27 @@ static bool transmit_reply(struct kith_quic_host *host, uint8_t *buffer, struct 
     return true;
 }
 
+void kith__host_want_transmit(struct kith_quic_host *host, struct kith_quic_conn *conn)
+{
+    bool is_open = kith__phase_is_open(conn->phase);
+
+    if (conn->phase == KITH_PHASE_DRAINED || (is_open && kith__list_is_linked(&conn->send_node)))
+        return;
+    kith__list_remove(&conn->send_node); /* it may still stand among those that go on */
+    kith__list_push_back(is_open ? &host->sending : &host->ending, &conn->send_node);
+}
+
+/* Nobody waits for a close as for an answer; but it is not kept back for ever by others that always have something. */
+static struct kith_list *next_sender(struct kith_quic_host *host)
+{
+    struct kith_list *going_on = kith__list_first(&host->sending), *ending = kith__list_first(&host->ending);
+
+    if (ending == NULL || (going_on != NULL && ++host->ending_waits < KITH_HOST_ENDING_WAITS_MAX))
+        return going_on;
+    host->ending_waits = 0;
+    return ending;
+}
+
 bool kith_quic_host_transmit(struct kith_quic_host *host, uint8_t *buffer, size_t capacity,
                              struct kith_quic_transmit *out, uint64_t now_ns)
 {
@@ -314,7 +336,7 @@ bool kith_quic_host_transmit(struct kith_quic_host *host, uint8_t *buffer, size_
         return false;
     if (transmit_reply(host, buffer, out))
         return true;
-    while ((node = kith__list_first(&host->sending)) != NULL) {
+    while ((node = next_sender(host)) != NULL) {
         struct kith_quic_conn *conn = KITH_CONTAINER(node, struct kith_quic_conn, send_node);
         bool any = kith__conn_transmit(conn, buffer, capacity, out, now_ns);
 
@@ -322,7 +344,7 @@ bool kith_quic_host_transmit(struct kith_quic_host *host, uint8_t *buffer, size_
         kith__conn_schedule(conn);
         if (any) {
             kith__list_remove(node);
-            kith__list_push_back(&host->sending, node);
+            kith__host_want_transmit(host, conn);
             host->stats.datagrams_sent += out->segment_size != 0
                                               ? (out->size + out->segment_size - 1) / out->segment_size
                                               : 1;

@@ -21,6 +21,7 @@ struct kith_tls_context;
 struct kith_packet;
 
 #define KITH_RESET_INTERVAL_NS (20 * KITH_NS_PER_MS)
+enum { KITH_HOST_ENDING_WAITS_MAX = 64 }; /* transmits of others before one that ends gets its turn all the same */
 
 enum kith_drop {
 #define KITH_DROP_ENUM(name) KITH_DROP_##name,
@@ -61,6 +62,8 @@ struct kith_quic_host {
     struct kith_map reset_tokens; /* stateless reset token of a peer -> struct kith_quic_conn */
     struct kith_list conns;       /* all, in order of creation */
     struct kith_list sending;     /* may have something to send; the first is next */
+    struct kith_list ending;      /* likewise, but they end: their turn comes when the others have nothing to send */
+    unsigned ending_waits;        /* transmits of others while one of them waited */
     struct kith_list eventful;    /* have something to report */
     struct kith_list touched;     /* got packets of the burst that is being taken in */
     struct kith_heap deadlines;
@@ -69,6 +72,11 @@ struct kith_quic_host {
     struct kith_quic_host_stats stats;
 };
 
+/**
+ * The connection may have something to send: puts it where transmit looks for it, if it is not there. One that ends comes
+ * behind those that go on. Also after its phase changed.
+ */
+void kith__host_want_transmit(struct kith_quic_host *host, struct kith_quic_conn *conn);
 /** Counts a drop. */
 void kith__host_drop(struct kith_quic_host *host, enum kith_drop reason);
 /** Looks the connection of a destination id up; NULL if there is none. */
