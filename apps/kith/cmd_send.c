@@ -79,7 +79,8 @@ static int open_nameless(const char *base)
     char path[CLI_PATH_SIZE];
     int file = open(base, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-    if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT) || !files_join(base, "stdin-XXXXXX", path))
+    if (file >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT) ||
+        !files_join(base, "stdin-XXXXXX", path))
         return file;
     if ((file = mkostemp(path, O_CLOEXEC)) >= 0) /* a file system that makes none without a name */
         unlink(path);

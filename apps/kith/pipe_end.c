@@ -8,6 +8,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +125,7 @@ void pipe_end_close(struct pipe_end *end, bool abort)
 const char *socket_target_tcp(struct socket_target *target, const char *text)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *list = NULL;
-    const char *colon = strrchr(text, ':');
+    const char *colon = strrchr(text, ':'), *name = text;
     char host[256];
     size_t size;
 
@@ -140,8 +142,13 @@ const char *socket_target_tcp(struct socket_target *target, const char *text)
         return "the host's name is too long";
     memcpy(host, text, size);
     host[size] = 0;
-    if (getaddrinfo(size > 0 ? host : "localhost", colon + 1, &hints, &list) != 0)
-        return "this host is not known";
+    hints.ai_flags |= AI_NUMERICHOST;
+    if (size == 0 || getaddrinfo(host, colon + 1, &hints, &list) != 0) {
+        hints.ai_flags &= ~AI_NUMERICHOST;
+        target->name = name;
+        if (getaddrinfo(size > 0 ? host : "localhost", colon + 1, &hints, &list) != 0)
+            return "this host is not known";
+    }
     for (const struct addrinfo *info = list; info != NULL && target->count < SOCKET_TARGETS_MAX; info = info->ai_next) {
         memcpy(&target->items[target->count], info->ai_addr, info->ai_addrlen);
         target->sizes[target->count++] = info->ai_addrlen;
@@ -163,6 +170,78 @@ const char *socket_target_unix(struct socket_target *target, const char *path)
     target->count = 1;
     target->path = path;
     return NULL;
+}
+
+/* The resolver's functions wait; what they find fits into one write to a pipe, which nobody else has to lock. */
+_Static_assert(sizeof(struct socket_target) <= PIPE_BUF, "an answer is written whole");
+
+struct question {
+    int fd;
+    char name[];
+};
+
+static void *answer(void *ctx)
+{
+    struct question *question = ctx;
+    struct socket_target target;
+    ssize_t written = 0;
+
+    if (socket_target_tcp(&target, question->name) == NULL)
+        written = write(question->fd, &target, sizeof target); /* fails where nobody waits for it any more */
+    (void)written;
+    close(question->fd);
+    free(question);
+    return NULL;
+}
+
+/* Signals are for the thread of the loop; SIGPIPE is for nobody. */
+static int start_thread(struct question *question)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    int problem;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    problem = pthread_create(&thread, NULL, answer, question);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (problem == 0)
+        pthread_detach(thread);
+    return problem;
+}
+
+int socket_resolve_start(const char *name)
+{
+    struct question *question = calloc(1, sizeof *question + strlen(name) + 1);
+    int fds[2], problem;
+
+    if (question == NULL)
+        return -1;
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
+        free(question);
+        return -1;
+    }
+    question->fd = fds[1];
+    memcpy(question->name, name, strlen(name) + 1);
+    if ((problem = start_thread(question)) == 0)
+        return fds[0];
+    close(fds[0]);
+    close(fds[1]);
+    free(question);
+    errno = problem;
+    return -1;
+}
+
+bool socket_resolve_take(int fd, struct socket_target *out)
+{
+    struct socket_target found;
+    const char *name = out->name;
+
+    if (read(fd, &found, sizeof found) != (ssize_t)sizeof found)
+        return false;
+    *out = found;
+    out->name = name; /* the answer's is the thread's */
+    return true;
 }
 
 static void set_no_delay(int fd)

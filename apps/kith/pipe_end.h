@@ -46,10 +46,18 @@ struct socket_target {
     socklen_t sizes[SOCKET_TARGETS_MAX];
     size_t count;
     const char *path; /* unix: borrowed; NULL for TCP */
+    const char *name; /* TCP with a host's name, which may come to mean another address: the text, borrowed; else NULL */
 };
 /** "HOST:PORT", "[v6]:PORT" or ":PORT" (this machine). NULL, or what is wrong. May ask the resolver. */
 const char *socket_target_tcp(struct socket_target *target, const char *text);
 const char *socket_target_unix(struct socket_target *target, const char *path);
+/**
+ * Asks the resolver again, in a thread: the descriptor is readable once it answered; then socket_resolve_take. Closing it
+ * before gives up. -1 with errno.
+ */
+int socket_resolve_start(const char *name);
+/** The answer. False if there is none: *out is as before. */
+bool socket_resolve_take(int fd, struct socket_target *out);
 /** Starts connecting to address `index`: a non-blocking socket (writable once it is decided), or -1 with errno. */
 int socket_dial(const struct socket_target *target, size_t index);
 /** What became of it: 0 or an errno. */

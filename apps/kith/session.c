@@ -34,6 +34,7 @@ struct session {
     struct pipe_end in, out; /* until the pump takes them over */
     struct loop_watch dialling;
     size_t target_index;
+    struct socket_target *resolved; /* owned: what the name of the target means now; NULL: as it was at the start */
     bool has_stdio, is_dialler;
     struct pump pump;
     char name[KITH_ID_SHORT_SIZE];
@@ -138,6 +139,7 @@ static void session_free(struct session *session)
         owner->first = session->next;
     if (session->next != NULL)
         session->next->previous = session->previous;
+    free(session->resolved);
     owner->count--;
     if (session->line != NULL) {
         session->line->session_count--;
@@ -317,7 +319,7 @@ static void on_target_decided(void *user)
 /* Tries the target's addresses one after another. */
 static void dial_target(struct session *session)
 {
-    const struct socket_target *target = session->owner->target;
+    const struct socket_target *target = session->resolved != NULL ? session->resolved : session->owner->target;
     int problem = errno, fd;
 
     for (; session->target_index < target->count; session->target_index++) {
@@ -337,12 +339,43 @@ static void dial_target(struct session *session)
     on_pump_end(session);
 }
 
+/* Without an answer, what was known at the start is still worth a try. */
+static void on_resolved(void *user)
+{
+    struct session *session = user;
+    struct socket_target *found = cli_alloc(sizeof *found);
+
+    loop_watch_stop(&session->dialling);
+    *found = *session->owner->target;
+    (void)socket_resolve_take(session->in.fd, found);
+    session->resolved = found;
+    close(session->in.fd);
+    session->in.fd = -1;
+    dial_target(session);
+}
+
+/* Names are asked for at each connection: a service moves, a machine wakes up in another network. */
+static void find_target(struct session *session)
+{
+    const struct socket_target *target = session->owner->target;
+    int fd = target->name != NULL ? socket_resolve_start(target->name) : -1;
+
+    if (fd < 0) {
+        dial_target(session);
+        return;
+    }
+    session->in = (struct pipe_end) { .fd = fd, .kind = PIPE_END_OWN };
+    session->dialling.on_ready = on_resolved;
+    session->dialling.user = session;
+    loop_watch_set(&session->owner->cli->loop, &session->dialling, fd, POLLIN);
+}
+
 static void join(struct session *session)
 {
     struct sessions *owner = session->owner;
 
     if (owner->target != NULL) {
-        dial_target(session);
+        find_target(session);
         return;
     }
     if (owner->stdio_is_taken) {

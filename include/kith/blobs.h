@@ -49,8 +49,9 @@ struct kith_blobs; /* a provider */
 struct kith_blobs_options {
     uint32_t size; /* sizeof(struct kith_blobs_options) */
     const char
-        *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
-    uint32_t requests_max; /* served at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
+        *cache_directory; /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
+    uint32_t
+        requests_max; /* served at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
     uint64_t request_limit_ns; /* a request must have come whole by then, or it is reset the same way; 0: 30 s */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
@@ -106,7 +107,8 @@ struct kith_blobs_event {
     struct kith_id peer;
     uint64_t connection, request; /* numbers unique in this provider */
     struct kith_hash hash;
-    uint64_t close_code; /* DISCONNECTED: what the receiver closed the connection with; 0: all is well, or it did not say */
+    uint64_t
+        close_code; /* DISCONNECTED: what the receiver closed the connection with; 0: all is well, or it did not say */
     uint64_t bytes_sent, bytes_total; /* payload of this request; total is known once its first blob was found */
 };
 /** Takes the next event. False when there is none. At most 1,024 wait; older progress is dropped first. */

@@ -41,7 +41,7 @@ static void drop_stream(struct get *get)
 static int describe(struct get *get, struct kith_error *error)
 {
     const struct kith_getter *getter = &get->getter;
-    const char *text = getter->problem != NULL      ? getter->problem
+    const char *text = getter->problem != NULL   ? getter->problem
                        : get->target.why != NULL ? get->target.why
                                                  : kith_strerror(getter->err);
     const char *name = getter->failed_name[0] != '\0' ? getter->failed_name : getter->progress.name;

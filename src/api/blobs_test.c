@@ -576,7 +576,8 @@ KITH_TEST(a_file_goes_to_another_file_system_as_a_copy)
     struct stat here, there;
 
     scene_open(&scene);
-    if (mkdtemp(parts) != NULL && stat(parts, &there) == 0 && stat(scene.dir, &here) == 0 && here.st_dev != there.st_dev) {
+    if (mkdtemp(parts) != NULL && stat(parts, &there) == 0 && stat(scene.dir, &here) == 0 &&
+        here.st_dev != there.st_dev) {
         file_make(&scene, "from", 3000000);
         options.hash = add(&scene, "from", 0).hash;
         options.partial_directory = parts;

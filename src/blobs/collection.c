@@ -83,7 +83,8 @@ const char *kith__collection_name_problem(struct kith_slice name)
                                                           : component_problem(name.ptr + begin, i - begin);
             begin = i + 1;
         } else if (name.ptr[i] < 0x20 || name.ptr[i] == 0x7f ||
-                   (name.ptr[i] == 0xc2 && name.ptr[i + 1] < 0xa0)) { /* U+0080 to U+009F; it is UTF-8: a byte follows */
+                   (name.ptr[i] == 0xc2 &&
+                    name.ptr[i + 1] < 0xa0)) { /* U+0080 to U+009F; it is UTF-8: a byte follows */
             problem = "it has a control character";
         } else if (name.ptr[i] == '\\') {
             problem = "it has a backslash";

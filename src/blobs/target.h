@@ -29,8 +29,8 @@ struct kith_target {
     struct kith_rt_dir *root, *partials;   /* root: of a collection, or the directory of the file */
     const char *last;                      /* of a single blob: its name in root; points into path */
     char problem[KITH_BLOB_NAME_SIZE_MAX]; /* the name that an error is about; empty if there is none */
-    const char *why;           /* static: more than the code of an error says; NULL */
-    struct kith_rt_file *lock; /* held while unfinished files are ours */
+    const char *why;                       /* static: more than the code of an error says; NULL */
+    struct kith_rt_file *lock;             /* held while unfinished files are ours */
     /* A copy to another file system under way. */
     struct kith_rt_replace *copy;
     struct kith_rt_file *copy_from;

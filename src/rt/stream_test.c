@@ -371,7 +371,8 @@ static void check_lock(bool is_sim)
 
     world_open(&world, is_sim);
     dir = scratch_open(&world, path);
-    KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "l", KITH_RT_WRITE | KITH_RT_CREATE | KITH_RT_REGULAR, 0600, &one), 0);
+    KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "l", KITH_RT_WRITE | KITH_RT_CREATE | KITH_RT_REGULAR, 0600, &one),
+                  0);
     KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "l", KITH_RT_WRITE, 0, &two), 0);
     KITH_CHECK_EQ(kith__rt_file_lock(one), 0);
     KITH_CHECK_EQ(kith__rt_file_lock(one), 0);
@@ -405,7 +406,8 @@ KITH_TEST(file_that_must_be_regular_is_not_waited_for)
     KITH_CHECK_EQ(mkfifo(pipe, 0600), 0);
     for (size_t i = 0; i < KITH_COUNT(ways); i++)
         KITH_CHECK_EQ(kith__rt_file_open(world.rt, dir, "pipe", ways[i] | KITH_RT_REGULAR, 0, &file), KITH_ERR_INVALID);
-    KITH_CHECK_EQ(kith__rt_file_open(world.rt, NULL, "/dev/null", KITH_RT_READ | KITH_RT_REGULAR, 0, &file), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith__rt_file_open(world.rt, NULL, "/dev/null", KITH_RT_READ | KITH_RT_REGULAR, 0, &file),
+                  KITH_ERR_INVALID);
     KITH_CHECK_EQ(kith__rt_unlink(world.rt, dir, "pipe"), 0);
     kith__rt_dir_close(dir);
     KITH_CHECK_EQ(kith__rt_rmdir(world.rt, NULL, path), 0);

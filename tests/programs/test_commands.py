@@ -245,6 +245,46 @@ def ping_counts_and_gives_statistics(home):
 
 
 @test
+def a_target_is_looked_up_at_each_connection(home):
+    script = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+    write(home + "/hosts", 0)
+    if subprocess.run(["unshare", "-m", "sh", "-c", script, "x", home + "/hosts", "true"], capture_output=True).returncode != 0:
+        raise Skip("nothing can be mounted over /etc/hosts here")
+
+    def names(address):
+        with open(home + "/hosts", "w") as file:  # in place: it is mounted
+            file.write("%s target.test\n" % address)
+    names("127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.2", one.getsockname()[1])) as two:
+        for server, word in ((one, b"one"), (two, b"two")):
+            threading.Thread(target=lambda server=server, word=word: greet(server, word), daemon=True).start()
+        with Running(home, "-m", "sh", "-c", script, "x", home + "/hosts", KITH, "listen", *LOOPBACK, "--tcp", "target.test:%d" % one.getsockname()[1],
+                     program="unshare") as listener:
+            with Running(home, "connect", "--tcp", "127.0.0.1:0", listener.ticket()) as connector:
+                port = int(connector.line(r"forwarding \S*:(\d+) to").group(1))
+                assert said(port) == b"one"
+                names("127.0.0.2")
+                assert said(port) == b"two"
+                os.truncate(home + "/hosts", 0)  # no answer: as at the start
+                assert said(port) == b"one"
+                connector.stop()
+            listener.stop()
+
+
+def greet(server, word):
+    while True:
+        client, _ = server.accept()
+        client.sendall(word)
+        client.close()
+
+
+def said(port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(LIMIT)
+        return client.recv(10)
+
+
+@test
 def speed_measures_both_directions(home):
     with Running(home, "speed", "--listen", *LOOPBACK) as server:
         for streams in ("1", "4"):

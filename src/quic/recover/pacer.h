@@ -20,11 +20,12 @@ enum {
 };
 
 struct kith_pacer {
-    uint64_t capacity, tokens; /* bytes; tokens <= capacity, or what KITH_PACER_LATE_NS bring after the bucket was emptied */
-    uint64_t rate;             /* bytes per second; 0: unpaced */
-    uint64_t last_ns;          /* tokens are right for this time */
-    uint16_t udp_size;         /* of a full packet */
-    bool is_emptied;           /* less than a packet was left: the next burst waits until it is worth it */
+    uint64_t capacity,
+        tokens;        /* bytes; tokens <= capacity, or what KITH_PACER_LATE_NS bring after the bucket was emptied */
+    uint64_t rate;     /* bytes per second; 0: unpaced */
+    uint64_t last_ns;  /* tokens are right for this time */
+    uint16_t udp_size; /* of a full packet */
+    bool is_emptied;   /* less than a packet was left: the next burst waits until it is worth it */
 };
 
 /** A full bucket. on false: never waits. */
