@@ -27,6 +27,7 @@ demo: ## install what is missing, build, send a real file from one endpoint to a
 
 test: ## every test that needs no second machine; ends with 'N passed, N failed'
 	@tools/deps.sh test
+	@tests/interop/build-peers.sh node || true
 	@$(MAKE) --no-print-directory all
 	@python3 tests/run.py --build $(BUILD)
 
