@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPS_QUEUE_MAX = 256, OPS_STREAMS_MAX = 16, OPS_MAX = 4096 };
+enum { OPS_QUEUE_MAX = 256, OPS_STREAMS_MAX = 16, OPS_MAX = 4096, OPS_WAYS = 4 /* ports of the client, for paths */ };
 
 struct ops_datagram {
     struct kith_sockaddr from, to;
@@ -40,8 +40,10 @@ struct ops {
     struct ops_side sides[2];
     struct kith_reader in;
     uint64_t now_ns;
-    uint8_t answer;  /* what the server does with clients */
-    bool is_hostile; /* frames were injected: bytes of streams mean nothing */
+    uint8_t answer;    /* what the server does with clients */
+    bool is_hostile;   /* frames were injected: bytes of streams mean nothing */
+    bool has_paths;    /* both sides may use several; operations about them are decoded */
+    uint8_t dead_ways; /* bit n: nothing passes from or to port n of the client */
 };
 
 static uint8_t ops_byte(struct ops *ops)
@@ -100,12 +102,27 @@ static void ops_events(struct ops *ops)
         }
 }
 
-static void ops_queue(struct ops_side *side, const struct kith_quic_transmit *transmit, const uint8_t *bytes,
-                      size_t size)
+/** The client's port of way n: the first is the one it starts with. */
+static uint16_t ops_way_port(unsigned n)
+{
+    return (uint16_t)(1000 + 100 * n);
+}
+
+static bool ops_is_dead(const struct ops *ops, uint16_t from_port, uint16_t to_port)
+{
+    for (unsigned n = 0; n < OPS_WAYS; n++)
+        if ((ops->dead_ways >> n & 1) != 0 && (from_port == ops_way_port(n) || to_port == ops_way_port(n)))
+            return true;
+    return false;
+}
+
+static void ops_queue(struct ops *ops, struct ops_side *side, const struct kith_quic_transmit *transmit,
+                      const uint8_t *bytes, size_t size)
 {
     struct ops_datagram *datagram;
+    uint16_t from_port = transmit->local.port != 0 ? transmit->local.port : side->outer.port;
 
-    if (side->queued == OPS_QUEUE_MAX)
+    if (side->queued == OPS_QUEUE_MAX || ops_is_dead(ops, from_port, transmit->remote.port))
         return; /* a full link loses the newest */
     datagram = &side->queue[side->queued++];
     *datagram = (struct ops_datagram) { side->outer, transmit->remote, malloc(size), size, transmit->ecn };
@@ -127,7 +144,7 @@ static void ops_transmit(struct ops *ops)
 
             KITH_ASSERT(n < 100000 && transmit.size != 0); /* sending ends by itself */
             for (size_t at = 0; at < transmit.size; at += step)
-                ops_queue(&ops->sides[i], &transmit, buffer + at, KITH_MIN(step, transmit.size - at));
+                ops_queue(ops, &ops->sides[i], &transmit, buffer + at, KITH_MIN(step, transmit.size - at));
         }
 }
 
@@ -221,6 +238,7 @@ static void ops_inject(struct ops *ops, int from)
 {
     struct ops_side *side = &ops->sides[from];
     struct kith_packet_out out;
+    struct kith_path *path;
     struct kith_slice frames;
     uint8_t datagram[1500];
     struct kith_quic_received received = { .local = ops->sides[1 - from].outer,
@@ -236,8 +254,11 @@ static void ops_inject(struct ops *ops, int from)
         if (side->conn->early == NULL || !kith__keys_can_write(&side->conn->early->spaces[0].keys))
             return;
     }
-    if (kith__cid_theirs_active(&side->conn->paths[0]->cids_theirs) == NULL ||
-        kith__packet_out_begin(&out, side->conn, side->conn->paths[0], level, datagram, sizeof datagram) != 0)
+    if (side->conn->path_count == 0)
+        return;
+    path = side->conn->paths[level == KITH_LEVEL_DATA && ops->has_paths ? size % side->conn->path_count : 0];
+    if (kith__cid_theirs_active(&path->cids_theirs) == NULL ||
+        kith__packet_out_begin(&out, side->conn, path, level, datagram, sizeof datagram) != 0)
         return;
     KITH_ASSERT(kith__write_bytes(&out.w, frames.ptr, frames.size) == 0);
     kith__packet_out_pad(&out, level == KITH_LEVEL_INITIAL ? 1200 : 0);
@@ -311,6 +332,35 @@ static void ops_on_conn(struct ops *ops, struct ops_side *side, uint8_t what)
     }
 }
 
+/** Paths are opened from other ports of the client to the one of the server. */
+static void ops_on_path(struct ops *ops, struct ops_side *side, uint8_t what)
+{
+    struct kith_sockaddr local = { .ip = { 10, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
+    uint32_t id = what >> 4;
+
+    local.port = ops_way_port(what >> 3 & (OPS_WAYS - 1));
+    switch (what & 7) {
+    case 0:
+    case 1:
+    case 2:
+        (void)!kith_quic_conn_path_open(side->conn, &local, &ops->sides[1].outer, what & 1, ops->now_ns, &id);
+        break;
+    case 3:
+    case 4:
+        (void)!kith_quic_conn_path_close(side->conn, id, what & 1 ? 0x3e : KITH_VARINT_MAX, ops->now_ns);
+        break;
+    case 5:
+        (void)!kith_quic_conn_path_set_backup(side->conn, id, what >> 3 & 1, ops->now_ns);
+        break;
+    case 6:
+        ops->dead_ways ^= (uint8_t)(1 << (what >> 3 & (OPS_WAYS - 1)));
+        break;
+    case 7:
+        kith_quic_conn_ping(side->conn, ops->now_ns);
+        break;
+    }
+}
+
 static void ops_one(struct ops *ops)
 {
     uint8_t op = ops_byte(ops);
@@ -363,6 +413,8 @@ static void ops_one(struct ops *ops)
         case 7:
             if (op >> 6 == 2)
                 ops_inject(ops, index);
+            else if (ops->has_paths)
+                ops_on_path(ops, side, ops_byte(ops));
             break;
         }
     }
@@ -376,6 +428,7 @@ static void ops_start(struct ops *ops)
     struct kith_quic_connect_options connect = { .alpns = &alpn, .alpn_count = 1, .remote_count = 1 };
     uint8_t flags = ops_byte(ops);
 
+    ops->has_paths = (flags & 64) != 0;
     ops->now_ns = KITH_NS_PER_S;
     ops->answer = ops_byte(ops);
     for (int i = 0; i < 2; i++) {
@@ -399,6 +452,11 @@ static void ops_start(struct ops *ops)
             options.transport.send_buffer_max = 4000;
         if (flags & 32)
             options.transport.congestion = KITH_QUIC_NEWRENO;
+        options.transport.paths_max = 0;
+        if (flags & 64) {
+            options.transport.paths_max = (flags & 128) != 0 ? 3 : 8;
+            options.transport.schedule = (flags & 128) != 0 ? KITH_QUIC_SCHEDULE_SPREAD : KITH_QUIC_SCHEDULE_FIRST;
+        }
         KITH_ASSERT(kith_quic_host_new(&options, &ops->sides[i].host) == 0);
         ops->sides[i].outer = (struct kith_sockaddr) { .ip = { 10, 0, 0, (uint8_t)(i + 1) },
                                                        .port = (uint16_t)(1000 + i),
@@ -413,6 +471,7 @@ static void ops_start(struct ops *ops)
 /** The network heals, both sides close, and within the time of idle and draining all is over. */
 static void ops_end(struct ops *ops)
 {
+    ops->dead_ways = 0;
     for (int round = 0; round < 300; round++) {
         for (int i = 0; i < 2; i++)
             while (ops->sides[i].queued != 0)

@@ -28,6 +28,8 @@ static void run_seed(uint64_t seed)
         bytes[i] = (uint8_t)kith__test_random(&state);
     if (size > 1 && seed % 4 != 0)
         bytes[1] = 0; /* mostly clients are accepted */
+    if (size > 1 && seed % 2 != 0)
+        bytes[0] |= 64; /* several paths */
     ops_run(bytes, size);
 }
 
