@@ -241,6 +241,20 @@ static int start_server(struct kith_quic_conn *conn, bool is_address_proved)
     return kith__tls_set_params(tls, (struct kith_slice) { bytes, kith__conn_write_params(conn, bytes) });
 }
 
+static void start_qlog(struct kith_quic_conn *conn, const struct kith_tuple *tuple)
+{
+    const struct kith_path *path = conn->paths[0];
+
+    if (!conn->config.qlog)
+        return;
+    kith__qlog_init(&conn->qlog, conn->host->qlog, conn->host->sink_ctx, conn->serial, conn->is_client,
+                    kith__cid_slice(&conn->early->odcid), conn->now_ns);
+    kith__qlog_connection_started(&conn->qlog, &tuple->local, &tuple->remote,
+                                  kith__cid_slice(&path->cids_ours.slots[0].cid),
+                                  kith__cid_slice(kith__cid_theirs_active(&path->cids_theirs)), conn->now_ns);
+    kith__qlog_tuple_assigned(&conn->qlog, 0, &tuple->local, &tuple->remote, conn->now_ns);
+}
+
 int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *options, uint64_t now_ns,
                    struct kith_quic_conn **out)
 {
@@ -265,10 +279,7 @@ int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *
     init_parts(conn);
     if ((err = init_path(conn, options)) != 0 || (err = init_early(conn, options)) != 0 || (err = init_cids(conn)) != 0)
         goto fail;
-    if (conn->config.qlog)
-        kith__qlog_init(&conn->qlog, host->qlog, host->sink_ctx, conn->serial, conn->is_client,
-                        kith__cid_slice(&conn->early->odcid), now_ns);
-    kith__qlog_tuple_assigned(&conn->qlog, 0, &options->tuple.local, &options->tuple.remote, now_ns);
+    start_qlog(conn, &options->tuple);
     err = conn->is_client ? start_client(conn, options->connect, options->server_name)
                           : start_server(conn, options->is_address_proved);
     if (err != 0)

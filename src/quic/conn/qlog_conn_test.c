@@ -11,7 +11,7 @@ static struct records {
     uint64_t sent, sent_bytes, sent_without_size, received_bytes;
     uint64_t lost_by_number, lost_by_time;
     uint64_t set, expired, cancelled, expired_pto;
-    uint64_t dropped;
+    uint64_t dropped, started, assigned, assigned_before_start;
     char trigger[32], reason[32], type[32]; /* of the last packet_dropped */
 } seen;
 
@@ -52,6 +52,14 @@ static void on_record(void *ctx, uint64_t serial, const char *text)
         seen.sent++;
         seen.sent_bytes += size;
         seen.sent_without_size += size == 0;
+    } else if (strcmp(name, "connectivity:connection_started") == 0) {
+        seen.started++;
+        KITH_CHECK_STR(text_of(data, "remote"), "10.0.0.2:4001");
+        KITH_CHECK_EQ(strlen(text_of(data, "src_cid")), 16);
+        KITH_CHECK_EQ(strlen(text_of(data, "dst_cid")), 40);
+    } else if (strcmp(name, "connectivity:tuple_assigned") == 0) {
+        seen.assigned++;
+        seen.assigned_before_start += seen.started == 0;
     } else if (strcmp(name, "transport:packet_received") == 0) {
         seen.received_bytes += size;
     } else if (strcmp(name, "recovery:packet_lost") == 0) {
@@ -95,6 +103,15 @@ KITH_TEST(qlog_sizes_of_packets_add_up_to_what_is_on_the_wire)
     KITH_CHECK_EQ(seen.sent, rules_stats(&pair_q, 0).packets_sent);
     KITH_CHECK_EQ(seen.sent_bytes, pair_q.sides[0].sent_bytes);
     KITH_CHECK_EQ(seen.received_bytes, pair_q.sides[0].received_bytes);
+    kith__pair_dispose(&pair_q);
+}
+
+KITH_TEST(qlog_begins_with_the_connection_and_its_addresses)
+{
+    start();
+    KITH_CHECK_EQ(seen.started, 1);
+    KITH_CHECK_EQ(seen.assigned, 1);
+    KITH_CHECK_EQ(seen.assigned_before_start, 0);
     kith__pair_dispose(&pair_q);
 }
 
