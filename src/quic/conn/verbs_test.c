@@ -60,7 +60,8 @@ static uint8_t next_first_byte(void)
     static uint8_t buffer[65536];
     struct kith_quic_transmit transmit;
 
-    return kith_quic_host_transmit(pair_v.sides[0].host, buffer, sizeof buffer, &transmit, pair_v.now_ns) ? buffer[0] : 0;
+    return kith_quic_host_transmit(pair_v.sides[0].host, buffer, sizeof buffer, &transmit, pair_v.now_ns) ? buffer[0]
+                                                                                                          : 0;
 }
 
 KITH_TEST(verbs_a_close_leaves_behind_what_other_connections_have_to_send)
@@ -73,7 +74,7 @@ KITH_TEST(verbs_a_close_leaves_behind_what_other_connections_have_to_send)
     kith_quic_conn_ping(first, pair_v.now_ns); /* it stands among those that go on */
     kith_quic_conn_close(first, 7, (struct kith_slice) { NULL, 0 }, pair_v.now_ns);
     KITH_CHECK_EQ(kith__pair_dial(&pair_v, NULL), 0);
-    KITH_CHECK((next_first_byte() & 0x80) != 0); /* the long header of the new client's Initial */
+    KITH_CHECK((next_first_byte() & 0x80) != 0);   /* the long header of the new client's Initial */
     KITH_CHECK_EQ(next_first_byte() & 0xc0, 0x40); /* the close */
     KITH_CHECK_EQ(next_first_byte(), 0);
     kith__pair_dispose(&pair_v);

@@ -284,9 +284,8 @@ KITH_TEST(stream_set_bytes_that_wait_to_be_sent_push_back_until_half_of_them_are
     uint64_t a, b, sent = 0;
     size_t written;
 
-    kith__stream_set_init(&set, &(struct kith_stream_set_config) { .mem = kith_mem_default(),
-                                                                   .ours = default_limits,
-                                                                   .send_buffer_max = 1 << 24 });
+    kith__stream_set_init(&set, &(struct kith_stream_set_config) {
+                                    .mem = kith_mem_default(), .ours = default_limits, .send_buffer_max = 1 << 24 });
     kith__stream_set_on_peer_limits(&set, &theirs);
     KITH_CHECK_EQ(kith__stream_set_open(&set, true, &a), 0);
     KITH_CHECK_EQ(kith__stream_set_open(&set, true, &b), 0);
