@@ -721,8 +721,8 @@ KITH_TEST(names_that_only_share_letters_or_directories_are_taken)
     scene_free(scene);
 }
 
-/* `count` files with names of `depth` components, none of which the names share. */
-static struct kith_hash deep_collection(struct shelf *shelf, size_t count, size_t depth)
+/* `file_count` files, and `count` names of `depth` components, none of which the names share. */
+static struct kith_hash deep_collection(struct shelf *shelf, size_t file_count, size_t count, size_t depth)
 {
     struct kith_hash file = shelf_add(shelf, NULL, 1)->hash;
     struct kith_buf names, root;
@@ -740,7 +740,7 @@ static struct kith_hash deep_collection(struct shelf *shelf, size_t count, size_
         KITH_CHECK_EQ(kith__collection_append_name(&names, (struct kith_slice) { (uint8_t *)name, size }), 0);
     }
     KITH_CHECK_EQ(kith__buf_append(&root, shelf_add(shelf, names.ptr, names.size)->hash.bytes, KITH_HASH_SIZE), 0);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < file_count; i++)
         KITH_CHECK_EQ(kith__buf_append(&root, file.bytes, KITH_HASH_SIZE), 0);
     hash = shelf_add(shelf, root.ptr, root.size)->hash;
     kith__buf_dispose(&names);
@@ -748,11 +748,25 @@ static struct kith_hash deep_collection(struct shelf *shelf, size_t count, size_
     return hash;
 }
 
+KITH_TEST(as_many_names_as_files_are_wanted)
+{
+    for (size_t count = 2; count <= 4; count++) {
+        struct scene *scene = scene_new();
+
+        scene->options.hash = deep_collection(&scene->shelf, 3, count, 1);
+        scene->options.format = KITH_BLOB_HASH_SEQ;
+        KITH_CHECK_EQ(scene_run(scene), count == 3 ? 0 : KITH_ERR_PARSE);
+        KITH_CHECK_EQ(scene->desk.accepted, count == 3);
+        scene_free(scene);
+    }
+}
+
 KITH_TEST(names_with_endless_directories_are_refused)
 {
     struct scene *scene = scene_new();
 
-    scene->options.hash = deep_collection(&scene->shelf, KITH_COLLECTION_PARTS_MAX / 240 + 1, 240);
+    scene->options.hash = deep_collection(&scene->shelf, KITH_COLLECTION_PARTS_MAX / 240 + 1,
+                                          KITH_COLLECTION_PARTS_MAX / 240 + 1, 240);
     scene->options.format = KITH_BLOB_HASH_SEQ;
     KITH_CHECK_EQ(scene_run(scene), KITH_ERR_TOO_LARGE);
     KITH_CHECK_STR(scene->getter.problem, "the collection has too many directories");
