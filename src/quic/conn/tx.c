@@ -314,14 +314,15 @@ static bool transmit_batch(struct kith_quic_conn *conn, struct kith_path *path, 
 static bool transmit_copy(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
     struct kith_conn_early *early = conn->early;
-    struct kith_tuple tuple = conn->paths[0]->tuple;
+    struct kith_tuple tuple;
 
-    if (early == NULL || early->copy_size == 0)
+    if (early == NULL || early->copy_size == 0) /* after the handshake there may be no path at all */
         return false;
     if (early->has_remote_cid || early->remote_next == early->remote_count) {
         early->copy_size = 0;
         return false;
     }
+    tuple = conn->paths[0]->tuple;
     tuple.remote = early->remotes[early->remote_next++];
     memcpy(buffer, early->copy, early->copy_size);
     fill_transmit(conn->paths[0], &tuple, early->copy_size, 0, true, out);
