@@ -116,6 +116,9 @@ KITH_TEST(mp_rules_peer_that_abandons_the_last_path_has_three_seconds_for_anothe
         inject_hex(from, KITH_LEVEL_DATA, "7e75 00 3e");
         kith__pair_run(&pair_m, 2900 * KITH_NS_PER_MS);
         KITH_CHECK_EQ(pair_m.sides[1 - from].seen[KITH_QUIC_CLOSED], 0);
+        KITH_CHECK_EQ(pair_m.sides[1 - from].conn->path_count, 0);
+        KITH_CHECK_EQ(kith_quic_conn_migrate(pair_m.sides[1 - from].conn, &pair_m.sides[0].inner, pair_m.now_ns),
+                      KITH_ERR_STATE); /* nothing is there to be moved */
         while (pair_m.sides[1 - from].seen[KITH_QUIC_CLOSED] == 0)
             KITH_CHECK(kith__pair_step(&pair_m, pair_m.now_ns + KITH_NS_PER_S));
         check_closed("no path is left", 1 - from, KITH_WIRE_NO_VIABLE_PATH, NULL);
