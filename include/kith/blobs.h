@@ -46,12 +46,16 @@ KITH_API KITH_MUST_USE int kith_blob_ticket_format(const struct kith_blob_ticket
 
 struct kith_blobs; /* a provider */
 
+/**
+ * Memory: a request holds about 400 KB while it is answered, and what was written for its receiver and is not acknowledged: at
+ * most the receiver's window and 64 KiB, and never more than the transport's send_buffer_max for a connection (10 MB). So a
+ * hundred receivers that stop reading can hold 1 GB; a provider for many lowers send_buffer_max, or requests_max.
+ */
 struct kith_blobs_options {
     uint32_t size; /* sizeof(struct kith_blobs_options) */
     const char
-        *cache_directory; /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
-    uint32_t
-        requests_max; /* served at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
+        *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
+    uint32_t requests_max; /* at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
     uint64_t request_limit_ns; /* a request must have come whole by then, or it is reset the same way; 0: 30 s */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
@@ -107,8 +111,7 @@ struct kith_blobs_event {
     struct kith_id peer;
     uint64_t connection, request; /* numbers unique in this provider */
     struct kith_hash hash;
-    uint64_t
-        close_code; /* DISCONNECTED: what the receiver closed the connection with; 0: all is well, or it did not say */
+    uint64_t close_code; /* DISCONNECTED: the receiver's, when it closed; 0: all is well, or it did not say */
     uint64_t bytes_sent, bytes_total; /* payload of this request; total is known once its first blob was found */
 };
 /** Takes the next event. False when there is none. At most 1,024 wait; older progress is dropped first. */

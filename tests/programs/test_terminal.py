@@ -234,5 +234,19 @@ def completion_knows_the_commands_options_and_files(home):
         assert all(option in page for option in table), (command, [o for o in table if o not in page])
         assert known
 
+
+@test
+def completion_is_right_for_the_other_shells(home):
+    directory = os.path.join(ROOT, "doc", "completion")
+    if not (shutil.which("zsh") and shutil.which("fish")):
+        raise Skip("zsh and fish are not installed")
+    run(home, "-n", directory + "/_kith", program="zsh")
+    run(home, "--no-execute", directory + "/kith.fish", program="fish")
+
+    def offered(line):
+        done = run(home, "-c", "source %s/kith.fish; complete -C '%s'" % (directory, line), program="fish")
+        return [word.split("\t")[0] for word in done.stdout.decode().splitlines()]
+    assert offered("kith re") == ["receive"] and "--force" in offered("kith receive --fo"), offered("kith re")
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -20,8 +20,8 @@ enum {
 };
 
 struct kith_pacer {
-    uint64_t capacity,
-        tokens;        /* bytes; tokens <= capacity, or what KITH_PACER_LATE_NS bring after the bucket was emptied */
+    uint64_t capacity; /* bytes */
+    uint64_t tokens;   /* bytes; <= capacity, or what KITH_PACER_LATE_NS bring after the bucket was emptied */
     uint64_t rate;     /* bytes per second; 0: unpaced */
     uint64_t last_ns;  /* tokens are right for this time */
     uint16_t udp_size; /* of a full packet */
