@@ -108,14 +108,14 @@ KITH_TEST(exchange_of_a_question_and_its_answer_takes_two_datagrams_each_way)
     static struct exchange exchange;
     bool is_short = false;
 
-    pair_bind(&exchange.pair, KITH_CONTEXT_CALLER, NULL);
     for (int i = 0; i < TRIES && !is_short; i++) {
+        pair_bind(&exchange.pair, KITH_CONTEXT_CALLER, NULL); /* new ones each time: no close of the last try counts */
         run(&exchange);
+        pair_free(&exchange.pair);
         is_short = exchange.client_sent == 2 && exchange.server_sent == 2;
         if (!is_short)
             printf("%d datagrams from the client, %d from the server\n", (int)exchange.client_sent,
                    (int)exchange.server_sent);
     }
     KITH_CHECK(is_short);
-    pair_free(&exchange.pair);
 }
