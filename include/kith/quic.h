@@ -39,6 +39,14 @@ enum {
     KITH_QUIC_PATHS_MAX = 8
 };
 
+/** What is told about the addresses that packets come from (address discovery): we tell the peer, it tells us. */
+enum kith_quic_observed {
+    KITH_QUIC_OBSERVED_OFF,
+    KITH_QUIC_OBSERVED_SEND,
+    KITH_QUIC_OBSERVED_RECEIVE,
+    KITH_QUIC_OBSERVED_BOTH
+};
+
 /** Which path carries what belongs to no path, when several could: see kith_quic_conn_path_open. */
 enum kith_quic_schedule {
     KITH_QUIC_SCHEDULE_FIRST, /* the lowest path id, the next one only while the lower ones are blocked */
@@ -74,6 +82,9 @@ struct kith_quic_transport {
     uint8_t congestion;        /* enum kith_quic_congestion */
     uint8_t paths_max;         /* path ids that may be in use at once, 1..12; 0: no multipath */
     uint8_t schedule;          /* enum kith_quic_schedule: FIRST */
+    uint8_t
+        nat_traversal_max; /* addresses of the peer that we store: at most 32; 0: no NAT traversal. Needs paths_max */
+    uint8_t observed_address; /* enum kith_quic_observed: OFF */
     uint64_t
         path_idle_timeout_ns; /* 15 s: a path that hears nothing for so long is abandoned, if it is not the last; 0 = never */
     uint8_t cid_size;         /* 8 */
@@ -223,9 +234,10 @@ enum kith_quic_event_kind {
     KITH_QUIC_PATH_VALIDATED,    /* path `path` was validated: it may carry data */
     KITH_QUIC_PATH_CHANGED,      /* the address, status or MTU of path `path` changed: see kith_quic_conn_paths */
     KITH_QUIC_PATH_ABANDONED, /* path `path` was given up with `code`, by us or by_peer; was_validated tells if it ever worked */
-    KITH_QUIC_PATHS_AVAILABLE, /* kith_quic_conn_path_open said AGAIN before: it can go on */
-    KITH_QUIC_CLOSED,          /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
-    KITH_QUIC_DRAINED          /* nothing will be sent any more: the last event of a connection */
+    KITH_QUIC_CANDIDATES_CHANGED, /* client: the server told of addresses, or took some back: kith_quic_conn_candidates */
+    KITH_QUIC_PATHS_AVAILABLE,    /* kith_quic_conn_path_open said AGAIN before: it can go on */
+    KITH_QUIC_CLOSED,             /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
+    KITH_QUIC_DRAINED             /* nothing will be sent any more: the last event of a connection */
 };
 
 struct kith_quic_event {
@@ -343,8 +355,9 @@ struct kith_quic_path_info {
     uint8_t state; /* enum kith_quic_path_state */
     bool is_validated, ecn_capable;
     bool is_backup,
-        is_peer_backup; /* our status of it, which decides what we send where; the peer's, which is advice */
-    bool is_silent;     /* probes went unanswered: others are preferred until it answers */
+        is_peer_backup;            /* our status of it, which decides what we send where; the peer's, which is advice */
+    bool is_silent;                /* probes went unanswered: others are preferred until it answers */
+    struct kith_sockaddr observed; /* address discovery: where the peer sees us on it; family NONE: not told */
     struct kith_sockaddr local, remote; /* local: what was asked for, else where the last packet came in; NONE before */
     uint64_t rtt_ns, rtt_min_ns, rtt_var_ns; /* rtt_min_ns: UINT64_MAX before the first sample */
     uint64_t congestion_window, in_flight_size, slow_start_threshold;
@@ -368,6 +381,24 @@ KITH_API KITH_MUST_USE int kith_quic_conn_path_open(struct kith_quic_conn *conn,
 /** Gives a path up and tells the peer `code` (0x3e: the application's). NOT_FOUND, STATE (it is the last one), CLOSED. */
 KITH_API KITH_MUST_USE int kith_quic_conn_path_close(struct kith_quic_conn *conn, uint32_t path, uint64_t code,
                                                      uint64_t now_ns);
+/**
+ * NAT traversal. An address of ours where the peer may try to reach us. Server: the client is told. Client: it is named in
+ * the next round. Errors: EXISTS, LIMIT, INVALID (no family or port), UNSUPPORTED, CLOSED, NOMEM.
+ */
+KITH_API KITH_MUST_USE int kith_quic_conn_add_candidate(struct kith_quic_conn *conn,
+                                                        const struct kith_sockaddr *address, uint64_t now_ns);
+/** Takes it back. NOT_FOUND, LIMIT (too many removals are not acknowledged yet), CLOSED. */
+KITH_API KITH_MUST_USE int kith_quic_conn_remove_candidate(struct kith_quic_conn *conn,
+                                                           const struct kith_sockaddr *address, uint64_t now_ns);
+/** Client: the addresses that the server told of: fills up to `capacity`, returns how many there are (at most 32). */
+KITH_API size_t kith_quic_conn_candidates(const struct kith_quic_conn *conn, struct kith_sockaddr *out,
+                                          size_t capacity);
+/**
+ * Client: starts a round: both sides probe each other's addresses at the same time. Each that answers becomes a path, as a
+ * backup: PATH_OPENED and PATH_VALIDATED follow. Errors: UNSUPPORTED (not agreed on, or a server), STATE (no candidate of
+ * ours, or the handshake is not confirmed), CLOSED.
+ */
+KITH_API KITH_MUST_USE int kith_quic_conn_punch(struct kith_quic_conn *conn, uint64_t now_ns);
 /** Makes a path a backup, or available again, and tells the peer. NOT_FOUND, UNSUPPORTED, CLOSED. */
 KITH_API KITH_MUST_USE int kith_quic_conn_path_set_backup(struct kith_quic_conn *conn, uint32_t path, bool is_backup,
                                                           uint64_t now_ns);

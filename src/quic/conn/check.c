@@ -16,6 +16,7 @@ void kith__conn_check(const struct kith_quic_conn *conn)
         kith__path_check(conn->paths[i]);
     }
     kith__multipath_check(&conn->mp);
+    kith__punch_check_invariants(&conn->punch);
     for (size_t i = 0; i < conn->mp.count && kith__phase_is_open(conn->phase); i++) {
         const struct kith_path *path = kith__conn_path(conn, conn->mp.ids[i].id);
 

@@ -50,7 +50,8 @@ int kith__conn_check_transport(const struct kith_quic_transport *config)
     if (config->initial_udp_size < 1200 || config->udp_size_max < config->initial_udp_size ||
         config->udp_size_max > KITH_QUIC_UDP_SIZE_MAX || config->cid_size != KITH_CIDGEN_SIZE ||
         config->congestion > KITH_QUIC_NEWRENO || config->paths_max > KITH_PATHS_MAX ||
-        config->schedule > KITH_QUIC_SCHEDULE_SPREAD || config->initial_rtt_ns == 0 ||
+        config->schedule > KITH_QUIC_SCHEDULE_SPREAD || config->observed_address > KITH_QUIC_OBSERVED_BOTH ||
+        config->nat_traversal_max > KITH_PUNCH_ADDRESSES_MAX || config->initial_rtt_ns == 0 ||
         config->streams_bidi_max > UINT64_C(1) << 60 || config->streams_uni_max > UINT64_C(1) << 60 ||
         config->max_ack_delay_ns >= (UINT64_C(1) << 14) * KITH_NS_PER_MS ||
         /* As they go out, in whole units: the other side refuses a minimum above the maximum. */
@@ -110,6 +111,7 @@ static void init_parts(struct kith_quic_conn *conn)
     conn->key_update_at = conn->config.key_update_after != 0 ? conn->config.key_update_after
                                                              : 10 + kith__random_below(&host->random, 990);
     conn->spin_enabled = conn->config.spin_bit && kith__random_below(&host->random, 8) != 0;
+    kith__punch_init(&conn->punch, !conn->is_client, conn->config.nat_traversal_max, mem);
     kith__list_push_back(&host->conns, &conn->host_node);
 }
 
@@ -365,6 +367,7 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
     kith__datagram_queue_dispose(&conn->datagrams_in);
     kith__datagram_queue_dispose(&conn->datagrams_out);
     kith__conn_free_paths(conn);
+    kith__punch_dispose(&conn->punch);
     kith__qlog_dispose(&conn->qlog);
     kith__buf_dispose(&conn->alpn);
     if (conn->session.ptr != NULL)

@@ -21,7 +21,9 @@
 #include "quic/guard/seal.h"
 #include "quic/path/migrate.h"
 #include "quic/path/multipath.h"
+#include "quic/path/observed.h"
 #include "quic/path/path.h"
+#include "quic/path/punch.h"
 #include "quic/qlog/qlog.h"
 #include "quic/stream/datagram.h"
 #include "quic/stream/stream_set.h"
@@ -113,6 +115,8 @@ struct kith_quic_conn {
     struct kith_path *paths[KITH_PATH_IDS_MAX]; /* owned; in order of ids, the first `path_count` are set */
     uint8_t path_count;                         /* before the handshake is over: 1, path 0 */
     struct kith_multipath mp;
+    struct kith_punch punch;
+    struct kith_observed observed;
     struct kith_conn_spare *spares;        /* path ids without a path, in no order */
     struct kith_cid rx_cid;                /* what `rx_path` was found by last */
     struct kith_path *rx_path;             /* NULL: nothing */
@@ -212,6 +216,7 @@ struct kith_conn_ids {
 struct kith_conn_path {
     struct kith_path path;
     struct kith_open_space open; /* data space */
+    struct kith_observed_path observed;
 };
 static inline struct kith_open_space *kith__conn_open_space(struct kith_path *path)
 {
@@ -279,6 +284,35 @@ void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path
 void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn);
 /** Connection ids or a higher limit came: whoever wants a path may try again. */
 void kith__conn_note_paths_available(struct kith_quic_conn *conn);
+
+static inline struct kith_observed_path *kith__conn_observed(const struct kith_path *path)
+{
+    return &KITH_CONTAINER(path, struct kith_conn_path, path)->observed;
+}
+/** The id for a new path of ours, with ids of the peer's. AGAIN, LIMIT, UNSUPPORTED, PERMISSION. */
+KITH_MUST_USE int kith__conn_prepare_path_id(struct kith_quic_conn *conn, uint32_t *id);
+
+/* ---- traverse.c ---- */
+
+/** Our role in address discovery: enum kith_observed_role. */
+uint8_t kith__conn_observed_role(const struct kith_quic_conn *conn);
+/** The handshake is complete, multipath is settled: what of both extensions is on. */
+void kith__conn_start_traversal(struct kith_quic_conn *conn, const struct kith_tparams *theirs);
+/** The path is new, or is somewhere else now: the peer is to be told, if it wants to know. */
+void kith__conn_observe(struct kith_quic_conn *conn, struct kith_path *path);
+/** OBSERVED_ADDRESS came on the path. 0, or a wire code and *reason. */
+KITH_MUST_USE int kith__conn_on_observed(struct kith_quic_conn *conn, struct kith_path *path, uint64_t sequence,
+                                         const struct kith_sockaddr *address, const char **reason);
+/** ADD_ADDRESS, REMOVE_ADDRESS or REACH_OUT came. 0, or a wire code and *reason. */
+KITH_MUST_USE int kith__conn_on_candidate_frame(struct kith_quic_conn *conn, const struct kith_frame *frame,
+                                                const char **reason);
+/** A PATH_RESPONSE came: true if it answers a probe of the round. */
+bool kith__conn_on_punch_response(struct kith_quic_conn *conn, const struct kith_tuple *tuple,
+                                  const uint8_t value[KITH_CHALLENGE_SIZE]);
+/** An answer goes to that address: should it carry a challenge of ours? */
+bool kith__conn_wants_challenge_back(const struct kith_quic_conn *conn, const struct kith_sockaddr *remote);
+/** Client: opens paths to the addresses that were proved, as far as ids allow it now. */
+void kith__conn_open_punched(struct kith_quic_conn *conn);
 
 /* ---- negotiate.c ---- */
 

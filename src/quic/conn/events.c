@@ -4,9 +4,10 @@
 #include "base/assert.h"
 #include "quic/conn/conn.h"
 
-static const uint8_t kinds_first[] = { KITH_QUIC_EARLY_READY,  KITH_QUIC_CONNECTED,       KITH_QUIC_CONFIRMED,
-                                       KITH_QUIC_PATH_CHANGED, KITH_QUIC_PATHS_AVAILABLE, KITH_QUIC_SESSION,
-                                       KITH_QUIC_TOKEN };
+static const uint8_t kinds_first[] = { KITH_QUIC_EARLY_READY,     KITH_QUIC_CONNECTED,
+                                       KITH_QUIC_CONFIRMED,       KITH_QUIC_PATH_CHANGED,
+                                       KITH_QUIC_PATHS_AVAILABLE, KITH_QUIC_CANDIDATES_CHANGED,
+                                       KITH_QUIC_SESSION,         KITH_QUIC_TOKEN };
 static const uint8_t kinds_data[] = { KITH_QUIC_DATAGRAM_READABLE, KITH_QUIC_DATAGRAM_WRITABLE };
 static const uint8_t kinds_last[] = { KITH_QUIC_CLOSED, KITH_QUIC_DRAINED };
 

@@ -46,6 +46,36 @@ static void path_frame_lost(struct kith_quic_conn *conn, const struct kith_sent_
     conn->has_path_frames = true;
 }
 
+/** The record of a frame about candidates for NAT traversal. */
+static struct kith_punch_frame punch_frame_of(const struct kith_sent_frame *frame)
+{
+    return (struct kith_punch_frame) { .kind = frame->kind, .id = frame->id, .value = frame->value };
+}
+
+static void punch_frame_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_punch_frame sent = punch_frame_of(frame);
+
+    kith__punch_on_acked(&conn->punch, &sent);
+    conn->has_path_frames = true; /* REMOVE_ADDRESS may have waited for it */
+}
+
+static void punch_frame_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_punch_frame sent = punch_frame_of(frame);
+
+    kith__punch_on_lost(&conn->punch, &sent);
+    conn->has_path_frames = true;
+}
+
+static void observed_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+{
+    struct kith_path *path = kith__conn_path(conn, (uint32_t)frame->id);
+
+    if (path != NULL)
+        kith__observed_on_lost(&conn->observed, kith__conn_observed(path), frame->value);
+}
+
 /** An acknowledgement for another path than the packet's own. */
 static void path_ack_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
 {
@@ -95,6 +125,11 @@ static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const
     case KITH_KIND_PATH_CIDS_BLOCKED:
         path_frame_acked(conn, frame);
         return 0;
+    case KITH_KIND_ADD_ADDRESS:
+    case KITH_KIND_REMOVE_ADDRESS:
+    case KITH_KIND_REACH_OUT:
+        punch_frame_acked(conn, frame);
+        return 0;
     default:
         return 0;
     }
@@ -138,6 +173,14 @@ int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, co
     case KITH_KIND_PATHS_BLOCKED:
     case KITH_KIND_PATH_CIDS_BLOCKED:
         path_frame_lost(conn, frame);
+        return 0;
+    case KITH_KIND_ADD_ADDRESS:
+    case KITH_KIND_REMOVE_ADDRESS:
+    case KITH_KIND_REACH_OUT:
+        punch_frame_lost(conn, frame);
+        return 0;
+    case KITH_KIND_OBSERVED_ADDRESS:
+        observed_lost(conn, frame);
         return 0;
     case KITH_KIND_HANDSHAKE_DONE:
         conn->done_due = true;

@@ -99,6 +99,7 @@ int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockad
     if (kith__cid_theirs_switch(&conn->paths[0]->cids_theirs))
         kith__conn_sync_cids(conn);
     conn->stats.migrations++;
+    kith__observed_on_local_moved(kith__conn_observed(conn->paths[0]));
     conn->paths[0]->spin = false;
     conn->paths[0]->ping_wanted = true; /* a probing frame alone does not move the path at the server */
     kith__conn_note_path(conn, conn->paths[0]);
@@ -137,6 +138,7 @@ size_t kith_quic_conn_paths(const struct kith_quic_conn *conn, struct kith_quic_
         kith__path_info(conn->paths[i], &out[i]);
         out[i].is_backup = id != NULL && id->is_backup;
         out[i].is_peer_backup = id != NULL && id->is_peer_backup;
+        out[i].observed = kith__conn_observed(conn->paths[i])->address;
         out[i].is_silent = kith__conn_is_silent(conn->paths[i]);
     }
     return conn->path_count;

@@ -48,6 +48,8 @@ void kith__conn_own_params(const struct kith_quic_conn *conn, struct kith_tparam
     out->max_datagram_frame_size = config->datagram_receive_max != 0 ? 65535 : 0;
     out->has_min_ack_delay = config->min_ack_delay_ns != 0;
     out->min_ack_delay_us = config->min_ack_delay_ns / KITH_NS_PER_US;
+    out->nat_traversal_addresses = config->paths_max != 0 ? config->nat_traversal_max : 0;
+    out->observed_address = kith__conn_observed_role(conn);
     out->has_initial_max_path_id = config->paths_max != 0;
     out->initial_max_path_id = config->paths_max != 0 ? config->paths_max - 1u : 0;
     own_ids(conn, out);
@@ -228,6 +230,7 @@ static int on_done(struct kith_quic_conn *conn, const struct kith_tls_output *ou
         apply_params(conn, &conn->early->theirs);
     if ((err = start_multipath(conn)) != 0)
         return err;
+    kith__conn_start_traversal(conn, &conn->early->theirs);
     conn->early->is_peer_waiting = false;
     kith__path_on_proved(conn->paths[0], conn->now_ns);
     kith__phase_enter(&conn->phase, KITH_PHASE_ESTABLISHED);

@@ -163,8 +163,12 @@ int kith__packet_out_end(struct kith_packet_out *out)
     }
     if ((out->flags & KITH_SENT_ELICITING) != 0)
         out->flags |= KITH_SENT_COUNTED;
-    if (kith__ecn_mark(&out->path->now.ecn) != 0 && !conn->is_off_path_now)
+    if (conn->is_off_path_now) { /* to an address where nobody may be: its loss says nothing about the path */
+        out->flags &= KITH_SENT_PROBING;
+        kith__sent_building(out->log)->epoch = KITH_EPOCH_GONE;
+    } else if (kith__ecn_mark(&out->path->now.ecn) != 0) {
         out->flags |= KITH_SENT_ECT0;
+    }
     kith__sent_commit(out->log, (uint16_t)size, out->flags, conn->now_ns);
     kith__path_on_sent(out->path, (uint16_t)size, out->flags, conn->now_ns);
     conn->stats.packets_sent++;

@@ -37,6 +37,7 @@ int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id, const struct
     kith__path_start(path, !is_known, conn->now_ns);
     path->loss.progress_ns = conn->now_ns;
     conn->are_cids_stale = true;
+    kith__conn_observe(conn, path);
     kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_OPENED);
     kith__qlog_tuple_assigned(&conn->qlog, id, &tuple->local, &tuple->remote, conn->now_ns);
     if (is_known) {
@@ -142,6 +143,8 @@ void kith__conn_note_paths_available(struct kith_quic_conn *conn)
     if (conn->is_path_wanted)
         kith__conn_note(conn, KITH_QUIC_PATHS_AVAILABLE);
     conn->is_path_wanted = false;
+    if (conn->is_client)
+        kith__conn_open_punched(conn);
 }
 
 /* ---- The user's verbs ---- */
@@ -155,7 +158,7 @@ static bool is_there(const struct kith_quic_conn *conn, const struct kith_tuple 
 }
 
 /** The id for a new path, and the peer's connection ids for it. */
-static int prepare_id(struct kith_quic_conn *conn, uint32_t *id)
+int kith__conn_prepare_path_id(struct kith_quic_conn *conn, uint32_t *id)
 {
     struct kith_conn_ids ids;
     int err = kith__multipath_next_id(&conn->mp, id);
@@ -187,7 +190,7 @@ int kith_quic_conn_path_open(struct kith_quic_conn *conn, const struct kith_sock
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     if (is_there(conn, &tuple))
         return KITH_ERR_EXISTS;
-    err = prepare_id(conn, &id);
+    err = kith__conn_prepare_path_id(conn, &id);
     if (err == 0)
         err = kith__conn_begin_path(conn, id, &tuple, is_backup, &made);
     if (err == 0) {

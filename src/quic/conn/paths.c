@@ -71,6 +71,7 @@ int kith__conn_add_path(struct kith_quic_conn *conn, uint32_t id, const struct k
     kith__path_init(&added->path, id, &options, tuple,
                     conn->config.grease ? kith__random_u64(&conn->host->random) | 1 : 0, &conn->mem.mem, conn->now_ns);
     kith__open_space_init(&added->open, id);
+    added->observed = (struct kith_observed_path) { 0 };
     if (conn->peer_udp_max != 0)
         kith__mtu_set_peer_max(&added->path.now.mtu, conn->peer_udp_max);
     take_spare(conn, &added->path);

@@ -149,7 +149,8 @@ static bool is_address_fine(const struct kith_quic_conn *conn, const struct kith
 {
     struct kith_migrate_packet packet = { .tuple = seen_tuple(path, tuple),
                                           .is_probing_only = true,
-                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
+                                          .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED,
+                                          .has_nat_traversal = conn->has_nat_traversal };
 
     if (kith__tuple_equal(&packet.tuple, &path->tuple) || follows_handshake(conn) || !kith__path_is_live(path))
         return true;
@@ -194,7 +195,8 @@ static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t rece
                                           .received_end = received_end,
                                           .is_probing_only = rx->is_probing_only,
                                           .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED,
-                                          .any_packet_moves = conn->mp.is_on && !conn->has_nat_traversal };
+                                          .any_packet_moves = conn->mp.is_on && !conn->has_nat_traversal,
+                                          .has_nat_traversal = conn->has_nat_traversal };
     bool is_known;
 
     if (rx->type != KITH_PACKET_ONE_RTT || !kith__phase_is_open(conn->phase) || !kith__path_is_live(rx->path) ||
@@ -208,6 +210,7 @@ static void maybe_follow(struct kith_rx *rx, size_t datagram_size, uint64_t rece
         return;
     }
     rx->path->spin = false;
+    kith__conn_observe(conn, rx->path);
     conn->stats.migrations++;
     conn->has_path_frames |= kith__cid_theirs_switch(&rx->path->cids_theirs);
     conn->are_cids_stale = true;

@@ -256,6 +256,8 @@ static int on_path_response(struct kith_rx *rx, const struct kith_frame *frame)
 {
     struct kith_quic_conn *conn = rx->conn;
 
+    if (kith__conn_on_punch_response(conn, rx->tuple, frame->path_response.data))
+        return 0;
     switch (kith__migrate_on_response(rx->path, rx->tuple, frame->path_response.data, conn->now_ns)) {
     case KITH_MIGRATE_PROVED:
         kith__conn_on_path_proved(conn, rx->path);
@@ -331,6 +333,21 @@ static int on_datagram(struct kith_rx *rx, const struct kith_frame *frame)
     return 0;
 }
 
+static int on_candidate(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    const char *reason = "";
+
+    return done(rx, kith__conn_on_candidate_frame(rx->conn, frame, &reason), frame, reason);
+}
+
+static int on_observed_address(struct kith_rx *rx, const struct kith_frame *frame)
+{
+    const char *reason = "";
+    int result = kith__conn_on_observed(rx->conn, rx->path, frame->address.sequence, &frame->address.address, &reason);
+
+    return done(rx, result, frame, reason);
+}
+
 static handler *const handlers[KITH_KINDS] = {
     [KITH_KIND_PADDING] = on_nothing,
     [KITH_KIND_PING] = on_nothing,
@@ -357,6 +374,10 @@ static handler *const handlers[KITH_KINDS] = {
     [KITH_KIND_DATAGRAM] = on_datagram,
     [KITH_KIND_ACK_FREQUENCY] = on_ack_frequency,
     [KITH_KIND_PATH_ACK] = on_path_ack,
+    [KITH_KIND_ADD_ADDRESS] = on_candidate,
+    [KITH_KIND_REMOVE_ADDRESS] = on_candidate,
+    [KITH_KIND_REACH_OUT] = on_candidate,
+    [KITH_KIND_OBSERVED_ADDRESS] = on_observed_address,
     [KITH_KIND_PATH_ABANDON] = on_path_abandon,
     [KITH_KIND_PATH_STATUS] = on_path_status,
     [KITH_KIND_PATH_NEW_CONNECTION_ID] = on_new_cid,
@@ -379,9 +400,8 @@ static const char *why_not_negotiated(const struct kith_quic_conn *conn, const s
     case KITH_EXTENSION_MULTIPATH:
         return conn->mp.is_on ? NULL : "multipath was not negotiated";
     case KITH_EXTENSION_NAT_TRAVERSAL:
-        return "NAT traversal was not negotiated";
     case KITH_EXTENSION_OBSERVED_ADDRESS:
-        return "received OBSERVED_ADDRESS frame when not negotiated";
+        return NULL; /* their handlers say it in the words of spec/01, 5.3 and 6 */
     }
     return "unknown extension";
 }
@@ -393,9 +413,10 @@ static int handle(struct kith_rx *rx, const struct kith_frame *frame)
 
     if (why_not != NULL)
         return fail(rx, KITH_WIRE_PROTOCOL_VIOLATION, frame, why_not);
-    if (info->sender == (rx->conn->is_client ? KITH_SENDER_CLIENT : KITH_SENDER_SERVER))
+    if (info->extension != KITH_EXTENSION_NAT_TRAVERSAL &&
+        info->sender == (rx->conn->is_client ? KITH_SENDER_CLIENT : KITH_SENDER_SERVER))
         return fail(rx, KITH_WIRE_PROTOCOL_VIOLATION, frame, "frame from the wrong side");
-    KITH_ASSERT(handlers[info->kind] != NULL); /* all others belong to extensions that are never agreed on */
+    KITH_ASSERT(handlers[info->kind] != NULL);
     return handlers[info->kind](rx, frame);
 }
 

@@ -153,6 +153,8 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
         return conn->close.deadline_ns;
     at = earlier(idle_deadline(conn), conn->keys_drop_ns);
     at = earlier(at, kith__multipath_deadline(&conn->mp));
+    if (conn->has_nat_traversal)
+        at = earlier(at, send_time(conn, kith__punch_deadline(&conn->punch)));
     for (size_t i = 0; i < conn->path_count; i++)
         at = earlier(at, path_deadline(conn, conn->paths[i]));
     return at;
@@ -284,6 +286,8 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
         on_path_timers(conn, conn->paths[i]);
     if (kith__phase_is_open(conn->phase) && kith__multipath_deadline(&conn->mp) <= now_ns)
         kith__conn_on_path_ids_deadline(conn);
+    if (conn->has_nat_traversal)
+        kith__punch_on_deadline(&conn->punch, now_ns);
     if (conn->keys_drop_ns <= now_ns) {
         kith__keys_drop_previous(&conn->keys);
         conn->keys_drop_ns = KITH_NEVER;

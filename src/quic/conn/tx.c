@@ -329,14 +329,14 @@ static bool transmit_copy(struct kith_quic_conn *conn, uint8_t *buffer, struct k
     return true;
 }
 
-/** A 1-RTT packet alone in a datagram, with what `write` puts in, padded to `size`. */
+/** A 1-RTT packet alone in a datagram, with what `write` puts in, padded to `size`; 0: not padded. */
 static size_t build_single(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, size_t size,
                            bool (*write)(struct kith_packet_out *out, const void *arg), const void *arg, uint8_t flags)
 {
     struct kith_packet_out out;
     size_t sealed;
 
-    if (kith__packet_out_begin(&out, conn, path, KITH_LEVEL_DATA, buffer, size) != 0)
+    if (kith__packet_out_begin(&out, conn, path, KITH_LEVEL_DATA, buffer, size != 0 ? size : KITH_MTU_BASE) != 0)
         return 0;
     begin_record(conn, &out);
     if (!write(&out, arg)) {
@@ -379,9 +379,24 @@ static bool transmit_mtu_probe(struct kith_quic_conn *conn, struct kith_path *pa
     return true;
 }
 
-static bool write_response(struct kith_packet_out *out, const void *arg)
+static bool may_send_on(const struct kith_path *path)
 {
-    return kith__tx_response(out, ((const struct kith_response *)arg)->value);
+    return kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
+}
+
+/** An answer to another address than the path's; in NAT traversal it may carry a challenge of ours. */
+struct answer {
+    struct kith_response response;
+    bool has_challenge;
+    uint8_t value[KITH_CHALLENGE_SIZE];
+};
+
+static bool write_answer(struct kith_packet_out *out, const void *arg)
+{
+    const struct answer *answer = arg;
+
+    return kith__tx_response(out, answer->response.value) &&
+           (!answer->has_challenge || kith__tx_challenge(out, answer->value));
 }
 
 static bool write_challenge(struct kith_packet_out *out, const void *arg)
@@ -400,34 +415,82 @@ static size_t answer_size(struct kith_quic_conn *conn, const struct kith_respons
     return size;
 }
 
+static size_t build_answer(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer, struct answer *answer)
+{
+    const struct kith_sockaddr *remote = &answer->response.remote;
+    size_t size;
+
+    answer->has_challenge = kith__conn_wants_challenge_back(conn, remote);
+    if (answer->has_challenge)
+        kith__random_fill(&conn->host->random, answer->value, sizeof answer->value);
+    size = build_single(conn, path, buffer, answer_size(conn, &answer->response), write_answer, answer, 0);
+    if (size != 0 && answer->has_challenge)
+        kith__punch_on_answer_challenged(&conn->punch, remote, answer->value, conn->now_ns);
+    return size;
+}
+
+/** A challenge to the address before a move. */
+static size_t build_old_challenge(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer)
+{
+    uint8_t value[KITH_CHALLENGE_SIZE];
+    size_t size;
+
+    kith__random_fill(&conn->host->random, value, sizeof value);
+    size = build_single(conn, path, buffer, DATAGRAM_SIZE_MIN, write_challenge, value, 0);
+    if (size != 0)
+        kith__migrate_on_challenge_sent(path, true, value, true, conn->peer_delay_max_ns, conn->now_ns);
+    return size;
+}
+
 /** Answers to challenges from other addresses, and our challenge to the address before a move. */
 static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *path, uint8_t *buffer,
                               struct kith_quic_transmit *out)
 {
     struct kith_migrate_challenge challenge;
-    struct kith_response response;
     struct kith_tuple tuple;
-    uint8_t value[KITH_CHALLENGE_SIZE];
+    struct answer answer;
     size_t size = 0;
 
     if (!kith__keys_can_write(&conn->keys))
         return false;
     conn->is_off_path_now = true;
-    if (kith__responses_take(&path->responses, &path->tuple.remote, false, &response)) {
-        tuple = (struct kith_tuple) { response.local, response.remote };
-        size = build_single(conn, path, buffer, answer_size(conn, &response), write_response, &response, 0);
+    if (kith__responses_take(&path->responses, &path->tuple.local, &path->tuple.remote, false, &answer.response)) {
+        tuple = (struct kith_tuple) { answer.response.local, answer.response.remote };
+        size = build_answer(conn, path, buffer, &answer);
     } else if (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && challenge.is_old) {
         tuple = challenge.tuple;
-        kith__random_fill(&conn->host->random, value, sizeof value);
-        size = build_single(conn, path, buffer, DATAGRAM_SIZE_MIN, write_challenge, value, 0);
-        if (size != 0)
-            kith__migrate_on_challenge_sent(path, true, value, true, conn->peer_delay_max_ns, conn->now_ns);
+        size = build_old_challenge(conn, path, buffer);
     }
     conn->is_off_path_now = false;
     if (size == 0)
         return false;
     fill_transmit(path, &tuple, size, 0, false, out);
     return true;
+}
+
+/** NAT traversal: a bare challenge to an address that nobody may be at, with an id and number of the lowest proved path. */
+static bool transmit_probe(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
+{
+    struct kith_tuple tuple = { 0 };
+    struct kith_path *path = NULL;
+    uint8_t value[KITH_CHALLENGE_SIZE];
+    size_t size;
+
+    if (!conn->has_nat_traversal || !kith__punch_next_probe(&conn->punch, conn->now_ns, &tuple.remote))
+        return false;
+    for (size_t i = 0; path == NULL && i < conn->path_count; i++)
+        if (kith__path_is_proved(conn->paths[i]) && may_send_on(conn->paths[i]))
+            path = conn->paths[i];
+    if (path == NULL)
+        return false;
+    kith__random_fill(&conn->host->random, value, sizeof value);
+    conn->is_off_path_now = true;
+    size = build_single(conn, path, buffer, 0, write_challenge, value, 0);
+    conn->is_off_path_now = false;
+    kith__punch_on_probe_sent(&conn->punch, &tuple.remote, value, conn->now_ns);
+    if (size != 0)
+        fill_transmit(path, &tuple, size, 0, false, out);
+    return size != 0;
 }
 
 /** What is in flight means nothing any more: its records, however many, make room for the close. */
@@ -438,11 +501,6 @@ static void clear_sent(struct kith_quic_conn *conn)
     for (int i = 0; conn->early != NULL && i < 2; i++)
         if (!conn->early->spaces[i].is_gone)
             kith__path_clear_sent(conn->paths[0], &conn->early->spaces[i].sent);
-}
-
-static bool may_send_on(const struct kith_path *path)
-{
-    return kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
 }
 
 /** The close frame in every space that still has keys, one datagram. */
@@ -559,7 +617,7 @@ bool kith__conn_transmit(struct kith_quic_conn *conn, uint8_t *buffer, size_t ca
     bound_sent(conn);
     if (kith__phase_is_open(conn->phase)) {
         maybe_update_keys(conn);
-        if (transmit_copy(conn, buffer, out))
+        if (transmit_copy(conn, buffer, out) || transmit_probe(conn, buffer, out))
             return true;
         if (conn->path_count == 1 ? transmit_on_one(conn, conn->paths[0], buffer, capacity, out)
                                   : transmit_on_many(conn, buffer, capacity, out))

@@ -4,6 +4,10 @@
  *   CRYPTO                     value: offset, size
  *   frames of the stream set   extra: wire type, id, value
  *   NEW/RETIRE_CONNECTION_ID   id: path, value: sequence
+ *   frames about path ids      extra: wire type, id: path, value: as path/multipath.h says
+ *   PATH_ACK of another path   id: path, value: what kith__received_on_ack_sent returned
+ *   candidates                 id, value: as path/punch.h says
+ *   OBSERVED_ADDRESS           id: path, value: sequence
  * Frames that are not due again when they are lost have no record, except DATAGRAM, which is counted.
  */
 #include "quic/conn/tx_frames.h"
@@ -315,11 +319,28 @@ static bool about_path_ids(struct kith_packet_out *out)
     return true;
 }
 
+/** Candidates for NAT traversal. False: no room. */
+static bool about_candidates(struct kith_packet_out *out)
+{
+    struct kith_punch *punch = &out->conn->punch;
+    struct kith_punch_frame due;
+
+    while (kith__punch_next(punch, &due)) {
+        struct kith_frame frame = kith__punch_wire(&due);
+        struct kith_sent_frame record = { .kind = due.kind, .id = due.id, .value = due.value };
+
+        if (!kith__packet_out_frame(out, &frame, &record))
+            return false;
+        kith__punch_on_sent(punch, &due);
+    }
+    return true;
+}
+
 /** All frames about paths and ids, of all path ids: path ids with a path first, the others from the lowest on. */
 static void about_paths(struct kith_packet_out *out)
 {
     struct kith_quic_conn *conn = out->conn;
-    bool is_done = about_path_ids(out);
+    bool is_done = about_path_ids(out) && about_candidates(out);
 
     for (size_t i = 0; is_done && i < conn->path_count; i++) {
         struct kith_path *path = conn->paths[i];
@@ -401,6 +422,23 @@ static void streams(struct kith_packet_out *out)
     }
 }
 
+/** Tells the peer where its packets come from. */
+static void observed_address(struct kith_packet_out *out, bool has_challenge_or_response)
+{
+    struct kith_observed *observed = &out->conn->observed;
+    struct kith_observed_path *path = kith__conn_observed(out->path);
+    bool is_v6 = out->path->tuple.remote.family == KITH_FAMILY_V6;
+    struct kith_frame frame = kith__frame(is_v6 ? KITH_FRAME_OBSERVED_ADDRESS_V6 : KITH_FRAME_OBSERVED_ADDRESS_V4);
+    struct kith_sent_frame record = { .kind = KITH_KIND_OBSERVED_ADDRESS, .id = out->path->id };
+
+    if (!kith__observed_is_wanted(observed, path, has_challenge_or_response))
+        return;
+    record.value = frame.address.sequence = kith__observed_next(observed);
+    frame.address.address = out->path->tuple.remote;
+    if (kith__packet_out_frame(out, &frame, &record))
+        kith__observed_on_sent(observed, path);
+}
+
 void kith__tx_challenges(struct kith_packet_out *out)
 {
     struct kith_quic_conn *conn = out->conn;
@@ -416,10 +454,12 @@ void kith__tx_challenges(struct kith_packet_out *out)
         }
     }
     while (kith__packet_out_has_room(out, 1 + KITH_CHALLENGE_SIZE) &&
-           kith__responses_take(&out->path->responses, &out->path->tuple.remote, true, &response)) {
+           kith__responses_take(&out->path->responses, &out->path->tuple.local, &out->path->tuple.remote, true,
+                                &response)) {
         (void)kith__tx_response(out, response.value);
         out->is_padded_to_min = true;
     }
+    observed_address(out, out->is_challenge || out->is_padded_to_min);
 }
 
 void kith__tx_own(struct kith_packet_out *out)
@@ -454,8 +494,8 @@ bool kith__tx_has_own(const struct kith_quic_conn *conn, const struct kith_path 
 {
     struct kith_migrate_challenge challenge;
 
-    return path->ping_wanted || path->immediate_ack_due ||
-           kith__responses_has(&path->responses, &path->tuple.remote, true) ||
+    return path->ping_wanted || path->immediate_ack_due || kith__conn_observed(path)->is_due ||
+           kith__responses_has(&path->responses, &path->tuple.local, &path->tuple.remote, true) ||
            (kith__migrate_challenge_is_due(path, conn->now_ns, &challenge) && !challenge.is_old);
 }
 

@@ -26,8 +26,8 @@ enum kith_migrate_verdict kith__migrate_judge(const struct kith_path *path, cons
     if (!packet->is_confirmed)
         return KITH_MIGRATE_DROP;
     if (!path->options.is_server) /* servers do not move; our own address may have changed under us */
-        return remote_is_same ? KITH_MIGRATE_STAY : KITH_MIGRATE_DROP;
-    if (remote_is_same)
+        return remote_is_same || packet->has_nat_traversal ? KITH_MIGRATE_STAY : KITH_MIGRATE_DROP;
+    if (remote_is_same && !packet->has_nat_traversal)
         return KITH_MIGRATE_DROP;
     if ((packet->is_probing_only && !packet->any_packet_moves) || packet->number + 1 <= packet->received_end)
         return KITH_MIGRATE_STAY;

@@ -20,10 +20,11 @@ enum kith_migrate_verdict {
 struct kith_migrate_packet {
     struct kith_tuple tuple; /* where it came from and arrived */
     uint64_t number;
-    uint64_t received_end; /* kith__received_end before this packet: only the highest number moves a path */
-    bool is_probing_only;  /* it holds only probing frames (RFC 9000, 9.1) */
-    bool is_confirmed;     /* handshake confirmed */
-    bool any_packet_moves; /* multipath without NAT traversal: probing packets move it too (spec/01, 1.17) */
+    uint64_t received_end;  /* kith__received_end before this packet: only the highest number moves a path */
+    bool is_probing_only;   /* it holds only probing frames (RFC 9000, 9.1) */
+    bool is_confirmed;      /* handshake confirmed */
+    bool has_nat_traversal; /* packets of a path may come from anywhere; our own end may move (spec/01, 4.6 and 5.5) */
+    bool any_packet_moves;  /* multipath without NAT traversal: probing packets move it too (spec/01, 1.17) */
 };
 
 /**

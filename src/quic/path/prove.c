@@ -107,7 +107,8 @@ static void remove_at(struct kith_responses *responses, size_t index)
 void kith__responses_on_challenge(struct kith_responses *responses, const struct kith_response *response)
 {
     for (size_t i = 0; i < responses->count; i++) {
-        if (!kith_sockaddr_equal(&responses->queue[i].remote, &response->remote))
+        if (!kith_sockaddr_equal(&responses->queue[i].remote, &response->remote) ||
+            !kith_sockaddr_equal(&responses->queue[i].local, &response->local))
             continue;
         if (response->number >= responses->queue[i].number) /* a late packet does not replace a newer challenge */
             responses->queue[i] = *response;
@@ -126,25 +127,30 @@ void kith__responses_on_challenge(struct kith_responses *responses, const struct
 }
 
 /** Index of the oldest that fits; count if there is none. */
-static size_t find_response(const struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path)
+static size_t find_response(const struct kith_responses *responses, const struct kith_sockaddr *local,
+                            const struct kith_sockaddr *remote, bool on_path)
 {
-    size_t i = 0;
+    for (size_t i = 0; i < responses->count; i++) {
+        const struct kith_response *owed = &responses->queue[i];
+        bool is_there = remote == NULL || kith_sockaddr_equal(&owed->remote, remote);
+        bool is_here = local == NULL || local->family == KITH_FAMILY_NONE || kith_sockaddr_equal(&owed->local, local);
 
-    while (i < responses->count && remote != NULL &&
-           kith_sockaddr_equal(&responses->queue[i].remote, remote) != on_path)
-        i++;
-    return i;
+        if ((is_there && is_here) == on_path)
+            return i;
+    }
+    return responses->count;
 }
 
-bool kith__responses_has(const struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path)
+bool kith__responses_has(const struct kith_responses *responses, const struct kith_sockaddr *local,
+                         const struct kith_sockaddr *remote, bool on_path)
 {
-    return find_response(responses, remote, on_path) < responses->count;
+    return find_response(responses, local, remote, on_path) < responses->count;
 }
 
-bool kith__responses_take(struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path,
-                          struct kith_response *out)
+bool kith__responses_take(struct kith_responses *responses, const struct kith_sockaddr *local,
+                          const struct kith_sockaddr *remote, bool on_path, struct kith_response *out)
 {
-    size_t index = find_response(responses, remote, on_path);
+    size_t index = find_response(responses, local, remote, on_path);
 
     if (index == responses->count)
         return false;

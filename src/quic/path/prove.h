@@ -12,7 +12,8 @@ enum {
     KITH_CHALLENGES_OUT_MAX = 8,  /* values that a response may still carry; the oldest is replaced */
     KITH_FULL_ANSWERS_MAX = 128,  /* see struct kith_full_answers */
     KITH_FULL_ANSWERS_PER_S = 16, /* ... and how many more each second allows */
-    KITH_RESPONSES_MAX = 32 /* answers that wait to be sent, one for each source address; then the oldest is dropped */
+    KITH_RESPONSES_MAX =
+        32 /* answers that wait to be sent, one for each pair of addresses; then the oldest is dropped */
 };
 
 struct kith_challenge {
@@ -80,17 +81,17 @@ struct kith_responses {
 
 void kith__responses_init(struct kith_responses *responses, const struct kith_mem *mem);
 void kith__responses_dispose(struct kith_responses *responses);
-/** A PATH_CHALLENGE came: the newest of a source address wins. A drop (queue full, no memory) is counted. */
+/** A PATH_CHALLENGE came: the newest of a pair of addresses wins. A drop (queue full, no memory) is counted. */
 void kith__responses_on_challenge(struct kith_responses *responses, const struct kith_response *response);
 /**
- * Takes the oldest answer: for this remote address (on-path), or for any other one (off-path). remote NULL: any.
- * False if
- * there is none. An answer is sent once: the peer asks again if it is lost.
+ * Takes the oldest answer: for this pair of addresses (on-path), or for any other one (off-path). local NULL or of family
+ * NONE: any; remote NULL: any. False if there is none. An answer is sent once: the peer asks again if it is lost.
  */
-bool kith__responses_take(struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path,
-                          struct kith_response *out);
+bool kith__responses_take(struct kith_responses *responses, const struct kith_sockaddr *local,
+                          const struct kith_sockaddr *remote, bool on_path, struct kith_response *out);
 /** The same question without taking. */
-bool kith__responses_has(const struct kith_responses *responses, const struct kith_sockaddr *remote, bool on_path);
+bool kith__responses_has(const struct kith_responses *responses, const struct kith_sockaddr *local,
+                         const struct kith_sockaddr *remote, bool on_path);
 
 /**
  * How many answers may still have 1200 bytes although the challenge was small and came from an address that nobody proved.

@@ -95,10 +95,10 @@ KITH_TEST(responses_one_for_each_address_the_newest_wins)
     one = response(2, 4, 7);
     kith__responses_on_challenge(&responses, &one);
     KITH_CHECK_EQ(responses.count, 2);
-    KITH_CHECK(kith__responses_take(&responses, &one.remote, false, &out) && out.value[0] == 2);
-    KITH_CHECK(!kith__responses_has(&responses, &one.remote, false));
-    KITH_CHECK(kith__responses_take(&responses, &one.remote, true, &out) && out.value[0] == 4);
-    KITH_CHECK(!kith__responses_take(&responses, NULL, true, &out));
+    KITH_CHECK(kith__responses_take(&responses, NULL, &one.remote, false, &out) && out.value[0] == 2);
+    KITH_CHECK(!kith__responses_has(&responses, NULL, &one.remote, false));
+    KITH_CHECK(kith__responses_take(&responses, NULL, &one.remote, true, &out) && out.value[0] == 4);
+    KITH_CHECK(!kith__responses_take(&responses, NULL, NULL, true, &out));
     KITH_CHECK(responses.queue == NULL && responses.dropped == 0); /* holds nothing when empty */
 }
 
@@ -115,7 +115,7 @@ KITH_TEST(responses_are_bounded_and_drops_are_counted)
         kith__responses_on_challenge(&responses, &one);
     }
     KITH_CHECK(responses.count == KITH_RESPONSES_MAX && responses.dropped == 3);
-    KITH_CHECK(kith__responses_take(&responses, NULL, true, &out) && out.value[0] == 4);
+    KITH_CHECK(kith__responses_take(&responses, NULL, NULL, true, &out) && out.value[0] == 4);
     kith__responses_dispose(&responses);
     KITH_CHECK_EQ(mem.live, 0);
     kith__test_mem_init(&mem, 1);
