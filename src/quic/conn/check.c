@@ -22,7 +22,7 @@ void kith__conn_check(const struct kith_quic_conn *conn)
 
         KITH_ASSERT((conn->mp.ids[i].state == KITH_PATH_ID_LIVE) == (path != NULL && kith__path_is_live(path)));
     }
-    KITH_ASSERT(conn->early == NULL || (conn->path_count >= 1 && conn->paths[0]->id == 0));
+    KITH_ASSERT(conn->path_count >= 1 && (conn->early == NULL || conn->paths[0]->id == 0));
     kith__stream_set_check(&conn->streams);
     for (int i = 0; conn->early != NULL && i < 2; i++) {
         KITH_ASSERT(!conn->early->spaces[i].sent.building);

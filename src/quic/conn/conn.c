@@ -430,6 +430,7 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
     kith__mtu_put_off(&conn->paths[0]->now.mtu, conn->now_ns + KITH_MTU_START_NS);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
     free_early(conn);
+    kith__conn_free_drained(conn);
 }
 
 /* ---- Scheduling ---- */

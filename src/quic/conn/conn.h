@@ -244,6 +244,10 @@ struct kith_path *kith__conn_find_path(struct kith_quic_conn *conn, struct kith_
 void kith__conn_remove_cid(struct kith_quic_conn *conn, const struct kith_cid *cid);
 /** Nothing is left of a path id: frees its path or spare. */
 void kith__conn_free_id(struct kith_quic_conn *conn, uint32_t id);
+/**
+ * Frees the paths that have drained and of whose end the user has heard. One path is always there, be it drained.
+ */
+void kith__conn_free_drained(struct kith_quic_conn *conn);
 /** ACKs that went out on the path may be lost: what was received on it is acknowledged again, on another path. */
 void kith__conn_ack_elsewhere(struct kith_quic_conn *conn, struct kith_path *path);
 /** Every path that lives sends a PING. */

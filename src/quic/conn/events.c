@@ -60,8 +60,7 @@ static void fill_path(struct kith_quic_conn *conn, struct kith_quic_event *out)
         out->by_peer = path->is_closed_by_peer;
         out->was_validated = path->was_proved;
     }
-    if (path->state == KITH_PATH_DRAINED && path->news == 0)
-        kith__conn_free_id(conn, path->id);
+    kith__conn_free_drained(conn);
     if (path_with_news(conn) != NULL)
         conn->events.pending |= 1u << KITH_QUIC_PATH_CHANGED;
 }

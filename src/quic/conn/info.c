@@ -90,7 +90,7 @@ int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockad
 {
     int err;
 
-    if (!conn->is_client || conn->phase != KITH_PHASE_CONFIRMED || conn->path_count == 0)
+    if (!conn->is_client || conn->phase != KITH_PHASE_CONFIRMED)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     err = kith__migrate_local(conn->paths[0], local, conn->peer_delay_max_ns, conn->now_ns);

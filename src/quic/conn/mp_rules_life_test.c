@@ -116,7 +116,7 @@ KITH_TEST(mp_rules_peer_that_abandons_the_last_path_has_three_seconds_for_anothe
         inject_hex(from, KITH_LEVEL_DATA, "7e75 00 3e");
         kith__pair_run(&pair_m, 2900 * KITH_NS_PER_MS);
         KITH_CHECK_EQ(pair_m.sides[1 - from].seen[KITH_QUIC_CLOSED], 0);
-        KITH_CHECK_EQ(pair_m.sides[1 - from].conn->path_count, 0);
+        KITH_CHECK(!kith__path_is_live(pair_m.sides[1 - from].conn->paths[0]));
         KITH_CHECK_EQ(kith_quic_conn_migrate(pair_m.sides[1 - from].conn, &pair_m.sides[0].inner, pair_m.now_ns),
                       KITH_ERR_STATE); /* nothing is there to be moved */
         while (pair_m.sides[1 - from].seen[KITH_QUIC_CLOSED] == 0)
@@ -126,6 +126,60 @@ KITH_TEST(mp_rules_peer_that_abandons_the_last_path_has_three_seconds_for_anothe
         KITH_CHECK(pair_m.now_ns - began_ns < 3200 * KITH_NS_PER_MS);
         kith__pair_dispose(&pair_m);
     }
+}
+
+/** A server that gives path 0 up before the client's handshake is confirmed. */
+static bool abandon_early(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
+{
+    uint8_t copy[RULES_DATAGRAM_MAX];
+
+    if (sender != 1)
+        return true;
+    if (pair->user_flag++ != 0)
+        return false; /* no HANDSHAKE_DONE */
+    memcpy(copy, bytes, *size);
+    rules_give(pair, 0, copy, *size, pair->sides[1].outer.port);
+    KITH_CHECK(kith_quic_conn_is_established(pair->sides[0].conn));
+    inject_hex(1, KITH_LEVEL_DATA, "7e75 00 3e");
+    return false;
+}
+
+KITH_TEST(mp_rules_path_zero_may_be_abandoned_before_the_handshake_is_confirmed)
+{
+    struct kith_pair_config config = configured(8, 8);
+
+    config.tap = abandon_early;
+    KITH_CHECK_EQ(kith__pair_init(&pair_m, &config), 0);
+    KITH_CHECK_EQ(kith__pair_dial(&pair_m, NULL), 0);
+    kith__pair_run(&pair_m, 2 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_m.sides[0].seen[KITH_QUIC_PATH_ABANDONED], 1);
+    kith__conn_check(pair_m.sides[0].conn);
+    kith__pair_run(&pair_m, 2 * KITH_NS_PER_S);
+    check_closed("path 0 before confirmation", 0, KITH_WIRE_NO_VIABLE_PATH, NULL);
+    kith__pair_dispose(&pair_m);
+}
+
+KITH_TEST(mp_rules_verbs_find_no_path_when_the_last_one_is_gone)
+{
+    struct kith_sockaddr local;
+    struct kith_quic_path_info info[2];
+
+    start(8, 8);
+    local = pair_m.sides[0].inner;
+    local.port++;
+    inject_hex(1, KITH_LEVEL_DATA, "7e75 00 3e");
+    kith__pair_run(&pair_m, 2 * KITH_NS_PER_S); /* it has drained */
+    kith__conn_check(pair_m.sides[0].conn);
+    KITH_CHECK_EQ(kith_quic_conn_migrate(pair_m.sides[0].conn, &local, pair_m.now_ns), KITH_ERR_STATE);
+    KITH_CHECK_EQ(kith_quic_conn_paths(pair_m.sides[0].conn, info, 2), 1);
+    KITH_CHECK_EQ(info[0].state, KITH_QUIC_PATH_CLOSING);
+    kith_quic_conn_ping(pair_m.sides[0].conn, pair_m.now_ns);
+    KITH_CHECK_EQ(kith_quic_conn_path_close(pair_m.sides[0].conn, 0, 0, pair_m.now_ns), KITH_ERR_NOT_FOUND);
+    kith__pair_flush(&pair_m);
+    KITH_CHECK_EQ(open_path(), 1);
+    check_works("a path in the place of the last one");
+    KITH_CHECK(kith__conn_path(pair_m.sides[0].conn, 0) == NULL);
+    kith__pair_dispose(&pair_m);
 }
 
 KITH_TEST(mp_rules_new_path_after_the_last_one_goes_on_with_the_connection)

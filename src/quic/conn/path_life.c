@@ -44,6 +44,7 @@ int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id, const struct
         kith__path_on_proved(path, conn->now_ns);
         kith__conn_on_path_proved(conn, path);
     }
+    kith__conn_free_drained(conn); /* the last one of before */
     *out = path;
     return 0;
 }
@@ -125,13 +126,14 @@ void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn)
         struct kith_path *path = kith__conn_path(conn, id);
 
         kith__qlog_path_gone(&conn->qlog, id, conn->now_ns);
-        if (path != NULL && path->news != 0) { /* freed when the user has heard of its end */
+        if (path != NULL) {
             kith__conn_unregister_path(conn, path);
             kith__path_drain(path, conn->now_ns);
         } else {
             kith__conn_free_id(conn, id);
         }
     }
+    kith__conn_free_drained(conn);
     conn->has_path_frames = true;
     conn->are_cids_stale = true;
     kith__conn_sync_cids(conn);

@@ -201,6 +201,24 @@ void kith__conn_free_id(struct kith_quic_conn *conn, uint32_t id)
     kith__free(&conn->mem.mem, spare);
 }
 
+/** The last path stays, and path 0 as long as the handshake needs it: somebody may still look at what it was. */
+static bool may_be_freed(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    return path->state == KITH_PATH_DRAINED && path->news == 0 && conn->path_count > 1 &&
+           (conn->early == NULL || path->id != 0);
+}
+
+void kith__conn_free_drained(struct kith_quic_conn *conn)
+{
+    size_t i = 0;
+
+    while (i < conn->path_count)
+        if (may_be_freed(conn, conn->paths[i]))
+            kith__conn_free_id(conn, conn->paths[i]->id);
+        else
+            i++;
+}
+
 void kith__conn_free_paths(struct kith_quic_conn *conn)
 {
     while (conn->path_count != 0)
