@@ -278,8 +278,13 @@ KITH_MUST_USE int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id
 /** True if another path proved that the peer is there. */
 bool kith__conn_is_proved_by_other(const struct kith_quic_conn *conn, const struct kith_path *path,
                                    const struct kith_tuple *tuple);
-/** The path was validated: it tells its status, and the user. */
+/** A challenge on the path was answered. The first time it tells its status, and the user. */
 void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path);
+/**
+ * A probe on the path went unanswered. If others are dead already, it is challenged: the answer comes on the path itself,
+ * while a peer may send its acknowledgements on the dead one (spec/01, 4.4), as the reference does.
+ */
+void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path);
 /** PATH_ABANDON came. */
 void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64_t code);
 /** The path's own idle time is over. */

@@ -49,15 +49,6 @@ int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id, const struct
     return 0;
 }
 
-void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path)
-{
-    kith__multipath_announce(&conn->mp, path->id);
-    conn->has_path_frames = true;
-    kith__qlog_path_validated(&conn->qlog, path->id, conn->now_ns);
-    kith__conn_note_path_news(conn, path, path->was_told_proved ? KITH_PATH_NEWS_CHANGED : KITH_PATH_NEWS_VALIDATED);
-    path->was_told_proved = true;
-}
-
 /* ---- End ---- */
 
 /** Sends nothing on it any more; what was in flight goes elsewhere, and what it owes is acknowledged at once. */
@@ -84,6 +75,42 @@ static int abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t
     close_path(conn, path, code, false);
     kith__conn_sync_cids(conn);
     return 0;
+}
+
+/** Paths that left two probes in a row unanswered. */
+static bool is_dead(const struct kith_path *path)
+{
+    return kith__path_is_live(path) && path->loss.pto_count >= 2;
+}
+
+void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path)
+{
+    bool others_are_dead = false;
+
+    for (size_t i = 0; i < conn->path_count; i++)
+        others_are_dead |= conn->paths[i] != path && is_dead(conn->paths[i]);
+    if (others_are_dead && kith__path_is_proved(path) && !path->prove.is_active)
+        kith__prove_start(&path->prove, conn->now_ns,
+                          conn->now_ns + KITH_MIGRATE_PTOS * kith__path_pto_ns(path, conn->peer_delay_max_ns));
+}
+
+/** The path works both ways, but nothing that we send on it is acknowledged: the peer's ACKs go to where nobody hears them. */
+static void abandon_dead(struct kith_quic_conn *conn, const struct kith_path *working)
+{
+    for (size_t i = 0; i < conn->path_count; i++)
+        if (conn->paths[i] != working && is_dead(conn->paths[i]))
+            (void)abandon(conn, conn->paths[i],
+                          KITH_WIRE_PATH_UNSTABLE_OR_POOR); /* never the last one: `working` lives */
+}
+
+void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path)
+{
+    if (kith__conn_is_silent(path))
+        abandon_dead(conn, path);
+    kith__multipath_announce(&conn->mp, path->id);
+    conn->has_path_frames = true;
+    kith__conn_note_path_news(conn, path, path->was_told_proved ? KITH_PATH_NEWS_CHANGED : KITH_PATH_NEWS_VALIDATED);
+    path->was_told_proved = true;
 }
 
 void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64_t code)
@@ -135,7 +162,7 @@ void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn)
     }
     kith__conn_free_drained(conn);
     conn->has_path_frames = true;
-    conn->are_cids_stale = true;
+    kith__conn_note_paths_available(conn); /* our own limit may have been what was in the way */
     kith__conn_sync_cids(conn);
 }
 

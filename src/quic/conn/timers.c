@@ -211,6 +211,8 @@ static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const 
     *probes = KITH_MAX(*probes, timer->probes);
     if (timer->space == KITH_SPACE_DATA && path->loss.pto_count == 1)
         kith__conn_ack_elsewhere(conn, path);
+    if (timer->space == KITH_SPACE_DATA)
+        kith__conn_on_path_silent(conn, path);
     kith__fate_resend_for_probe(conn, path, timer->space, is_given_up(conn, path, timer) ? UINT_MAX : timer->probes);
 }
 
