@@ -331,8 +331,9 @@ void kith__conn_own_params(const struct kith_quic_conn *conn, struct kith_tparam
 size_t kith__conn_write_params(struct kith_quic_conn *conn, uint8_t out[KITH_TPARAMS_SIZE_MAX]);
 /** Takes what the handshake put out, until there is nothing more. 0 or KITH_ERR_CLOSED. */
 KITH_MUST_USE int kith__conn_run_handshake(struct kith_quic_conn *conn);
-/** Client: a Retry packet (untrusted): starts again with its token. */
-void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *packet, const uint8_t *bytes);
+/** Client: a Retry packet (untrusted): starts again with its token, towards the address that it came from. */
+void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *packet, const uint8_t *bytes,
+                         const struct kith_tuple *from);
 /** Client: a Version Negotiation packet (untrusted). */
 void kith__conn_on_version_negotiation(struct kith_quic_conn *conn, const struct kith_packet *packet);
 

@@ -336,7 +336,8 @@ static bool retry_is_usable(const struct kith_quic_conn *conn, const struct kith
            kith__retry_check(&conn->mem.mem, &early->odcid, bytes, packet->size) == 0;
 }
 
-void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *packet, const uint8_t *bytes)
+void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *packet, const uint8_t *bytes,
+                         const struct kith_tuple *from)
 {
     struct kith_conn_early *early = conn->early;
     struct kith_conn_space *space;
@@ -347,6 +348,10 @@ void kith__conn_on_retry(struct kith_quic_conn *conn, const struct kith_packet *
         return;
     }
     space = &early->spaces[KITH_SPACE_INITIAL];
+    /* The token is good for the address that we have on this way: copies on others would come with the wrong one. */
+    conn->paths[0]->tuple.remote = from->remote;
+    early->remote_count = 0;
+    early->copy_size = 0;
     early->retry_scid = kith__cid(packet->scid.ptr, packet->scid.size);
     early->token.size = 0;
     conn->paths[0]->loss.pto_count = 0; /* a new start (RFC 9002, 6.3), and the server is there */

@@ -492,7 +492,7 @@ static void on_unprotected(struct kith_quic_conn *conn, const struct arrived *ar
     if (!conn->is_client)
         drop_arrived(conn, arrived, KITH_DROP_malformed_header);
     else if (arrived->packet.type == KITH_PACKET_RETRY)
-        kith__conn_on_retry(conn, &arrived->packet, arrived->bytes);
+        kith__conn_on_retry(conn, &arrived->packet, arrived->bytes, arrived->tuple);
     else
         kith__conn_on_version_negotiation(conn, &arrived->packet);
 }

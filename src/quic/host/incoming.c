@@ -116,8 +116,15 @@ static bool check_token(struct kith_quic_host *host, struct kith_quic_incoming *
     kith__token_open(&host->tokens, &incoming->remote, packet->token, now_ns, &info);
     if (info.verdict == KITH_TOKEN_NOT_OURS || (!info.is_retry && info.verdict != KITH_TOKEN_VALID))
         return true; /* as if there were none */
-    if (info.verdict != KITH_TOKEN_VALID) {
+    if (info.verdict != KITH_TOKEN_VALID)
         kith__host_drop(host, KITH_DROP_bad_token);
+    /*
+     * A client that dials all addresses it knows sends copies of this packet too, and those have other sources: an
+     * answer to one of them would end an attempt that is fine.
+     */
+    if (info.verdict == KITH_TOKEN_OTHER_ADDRESS)
+        return false;
+    if (info.verdict != KITH_TOKEN_VALID) {
         send_close(host, &incoming->local, &incoming->remote, &incoming->scid, &incoming->dcid, KITH_WIRE_INVALID_TOKEN,
                    "");
         return false;

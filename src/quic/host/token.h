@@ -1,8 +1,8 @@
 /**
- * Address tokens: Retry tokens and NEW_TOKEN tokens, sealed with AES-128-GCM under a key of the host, so that a client can
- * neither read, change nor make one. Form (opaque to clients): sealed bytes, tag, 16-byte nonce; the key of each token is
- * the keyed hash of its nonce, so no nonce is ever used twice with one key.
- * Owner: the host, by value. Source: RFC 9000, 8.1; spec/01, 1.4.
+ * Address tokens: Retry tokens and NEW_TOKEN tokens, sealed with AES-128-GCM under a key of the host, so that a client
+ * can neither read, change nor make one. Form (opaque to clients): sealed bytes, tag, 16-byte nonce; the key of each
+ * token is the keyed hash of its nonce, so no nonce is ever used twice with one key. Owner: the host, by value. Source:
+ * RFC 9000, 8.1; spec/01, 1.4.
  */
 #ifndef KITH_QUIC_HOST_TOKEN_H
 #define KITH_QUIC_HOST_TOKEN_H
@@ -28,7 +28,10 @@ enum kith_token_verdict {
     KITH_TOKEN_REUSED /* a NEW_TOKEN token that was used before, or may have been */
 };
 
-/** What a token says. A Retry token that is not VALID is answered with INVALID_TOKEN; a NEW_TOKEN one is ignored. */
+/**
+ * What a token says. A Retry token of ours that is not VALID is answered with INVALID_TOKEN, but for one of another
+ * address, which is dropped; a NEW_TOKEN one is ignored.
+ */
 struct kith_token_info {
     uint8_t verdict; /* enum kith_token_verdict */
     bool is_retry;   /* the rest is valid unless NOT_OURS */
