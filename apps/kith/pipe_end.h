@@ -46,7 +46,8 @@ struct socket_target {
     socklen_t sizes[SOCKET_TARGETS_MAX];
     size_t count;
     const char *path; /* unix: borrowed; NULL for TCP */
-    const char *name; /* TCP with a host's name, which may come to mean another address: the text, borrowed; else NULL */
+    const char
+        *name; /* TCP with a host's name, which may come to mean another address: the text, borrowed; else NULL */
 };
 /** "HOST:PORT", "[v6]:PORT" or ":PORT" (this machine). NULL, or what is wrong. May ask the resolver. */
 const char *socket_target_tcp(struct socket_target *target, const char *text);

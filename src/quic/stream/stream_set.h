@@ -17,7 +17,7 @@
 #include <kith/quic.h>
 
 enum {
-    KITH_STREAM_AHEAD_MAX = 65536,     /* bytes a stream may buffer beyond what the peer takes on it; more is AGAIN */
+    KITH_STREAM_AHEAD_MAX = 65536, /* bytes a stream may buffer beyond what the peer takes on it; more is AGAIN */
     /*
      * Bytes of a stream that wait to be sent for the first time; more is AGAIN. Enough for a few super-packets, and little
      * enough that what is written is still in the cache when it is sent; window and pacer decide how much is on its way.
