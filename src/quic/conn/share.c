@@ -29,7 +29,7 @@ static void fill_views(const struct kith_quic_conn *conn, struct kith_path_view 
             .id = path->id,
             .is_usable = kith__conn_is_usable(path),
             .is_backup = id != NULL && id->is_backup,
-            .is_silent = kith__conn_is_silent(path),
+            .silence = (uint8_t)KITH_MIN(path->loss.pto_count, (uint32_t)UINT8_MAX),
             .rtt_ns = path->now.rtt.smoothed_ns,
             .in_flight = path->now.in_flight_size,
             .window = path->now.cc.window,

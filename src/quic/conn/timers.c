@@ -11,7 +11,7 @@
 #include <limits.h>
 
 /* Three of these, and the round trip until the sender has run dry, are less than a second. */
-#define SLOW_PTO_NS (200 * KITH_NS_PER_MS)
+#define SLOW_PTO_NS (120 * KITH_NS_PER_MS)
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -199,7 +199,7 @@ static bool is_given_up(const struct kith_quic_conn *conn, const struct kith_pat
     bool is_slow = kith__path_pto_ns(path, conn->peer_delay_max_ns) > SLOW_PTO_NS;
     const struct kith_path *other = kith__conn_first(conn);
 
-    return timer->space == KITH_SPACE_DATA && path->loss.pto_count == (is_slow ? 1 : 2) && other != NULL &&
+    return timer->space == KITH_SPACE_DATA && path->loss.pto_count >= (is_slow ? 1u : 2u) && other != NULL &&
            other != path && kith__conn_is_usable(other);
 }
 

@@ -1,15 +1,17 @@
-/* The groups are numbers, lower is better: available 0, backup 1; silent ones 2 and 3. */
+/* The groups are numbers, lower is better: available 0, backup 1; silent for one probe timeout 2 and 3, and so on. */
 #include "quic/path/schedule.h"
+
+#include <limits.h>
 
 static unsigned group_of(const struct kith_path_view *view)
 {
-    return (view->is_silent ? 2u : 0u) + (view->is_backup ? 1u : 0u);
+    return 2u * view->silence + (view->is_backup ? 1u : 0u);
 }
 
-/** Number of the first group with a usable path; 4 if there is none. */
+/** Number of the first group with a usable path; UINT_MAX if there is none. */
 static unsigned best_group(const struct kith_path_view *views, size_t count)
 {
-    unsigned best = 4;
+    unsigned best = UINT_MAX;
 
     for (size_t i = 0; i < count; i++)
         if (views[i].is_usable && group_of(&views[i]) < best)

@@ -1,9 +1,10 @@
 /**
  * Which path carries what belongs to no path (streams, datagrams, most frames). A pure choice among views of the paths.
  *
- * Paths stand in four groups: available, backup, then those of both that fall silent (the peer stopped acknowledging).
- * Only the first group that has a usable path counts, so a backup is idle while an available path answers, and a path
- * that just died costs no more than the time to notice it. Within the group:
+ * Paths stand in groups: available, backup, then those of both that fell silent (the peer stopped acknowledging), the more
+ * probe timeouts the later. Only the first group that has a usable path counts, so a backup is idle while an available
+ * path answers, and a path that just died costs no more than the time to notice it, even if at that time the others lose
+ * packets too. Within the group:
  *   FIRST      the lowest id; the next one only while all below are blocked by congestion or pacing
  *   SPREAD     the one where a packet sent now would arrive first, by round trip and fill; so equal paths share evenly,
  *              and a slow one is used only as far as it does not come late
@@ -22,7 +23,7 @@ struct kith_path_view {
     uint32_t id;
     bool is_usable;     /* validated, not abandoned, with a connection id of the peer */
     bool is_backup;     /* our status */
-    bool is_silent;     /* probe timeouts passed without an acknowledgement while others answer, or nobody does */
+    uint8_t silence;    /* probe timeouts since the peer last acknowledged something on it */
     bool is_blocked;    /* by congestion window or pacing, now */
     uint64_t rtt_ns;    /* smoothed */
     uint64_t in_flight; /* bytes */

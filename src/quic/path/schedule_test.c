@@ -39,11 +39,24 @@ KITH_TEST(a_silent_path_is_passed_over_while_another_answers)
 {
     struct kith_path_view views[] = { view(0), view(1) };
 
-    views[0].is_silent = true;
+    views[0].silence = 1;
     views[1].is_backup = true;
     KITH_CHECK_EQ(kith__schedule_pick(KITH_SCHEDULE_FIRST, views, 2), 1);
     KITH_CHECK_EQ(kith__schedule_first(views, 2), 1);
-    views[1].is_silent = true; /* none is better than the other: the usual order again */
+    views[1].silence = 1; /* none is better than the other: the usual order again */
+    KITH_CHECK_EQ(kith__schedule_pick(KITH_SCHEDULE_FIRST, views, 2), 0);
+}
+
+KITH_TEST(a_path_that_is_silent_for_longer_is_passed_over_when_none_answers)
+{
+    struct kith_path_view views[] = { view(0), view(1) };
+
+    views[0].silence = 2; /* it is dead; the other one lost a packet */
+    views[1].silence = 1;
+    views[1].is_backup = true;
+    KITH_CHECK_EQ(kith__schedule_pick(KITH_SCHEDULE_FIRST, views, 2), 1);
+    KITH_CHECK_EQ(kith__schedule_first(views, 2), 1);
+    views[0].silence = views[1].silence = UINT8_MAX;
     KITH_CHECK_EQ(kith__schedule_pick(KITH_SCHEDULE_FIRST, views, 2), 0);
 }
 
