@@ -355,6 +355,8 @@ static void on_conn_event(struct kith_simapp *app, struct kith_simconn *conn, co
     case KITH_QUIC_CANDIDATES_CHANGED:
     case KITH_QUIC_PATHS_AVAILABLE:
         conn->path_changes++;
+        if (conn->on_path != NULL)
+            conn->on_path(conn->on_path_ctx, event);
         break;
     case KITH_QUIC_CLOSED:
         on_closed(conn);
@@ -430,12 +432,13 @@ static void on_turn_end(void *ctx)
 
 int kith__simapp_start(struct kith_simapp *app)
 {
+    struct kith_sockaddr binds[2] = { app->bind, app->bind6 };
     struct kith_quic_host_options host;
     struct kith_driver_options options = { .mem = &app->simmem.mem,
                                            .rt = app->rt,
                                            .host = &host,
-                                           .binds = &app->bind,
-                                           .bind_count = 1,
+                                           .binds = binds,
+                                           .bind_count = app->bind6.family != KITH_FAMILY_NONE ? 2 : 1,
                                            .on_event = on_event,
                                            .ctx = app };
     int err;
@@ -488,8 +491,9 @@ void kith__simapp_dispose(struct kith_simapp *app)
 int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, const struct kith_sockaddr *addr,
                       const struct kith_simapp_plan *plan, struct kith_simconn **out)
 {
-    struct kith_quic_connect_options options = { .remotes = addr,
-                                                 .remote_count = 1,
+    struct kith_sockaddr remotes[1 + KITH_COUNT(app->also)] = { *addr };
+    struct kith_quic_connect_options options = { .remotes = remotes,
+                                                 .remote_count = 1 + app->also_count,
                                                  .alpns = &alpn,
                                                  .alpn_count = 1,
                                                  .session = { app->session, app->session_size },
@@ -498,6 +502,7 @@ int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, con
     struct kith_quic_conn *conn;
     int err;
 
+    memcpy(remotes + 1, app->also, app->also_count * sizeof app->also[0]);
     options.remote_id = kith_quic_host_id(kith__driver_host(to->driver));
     if ((err = kith_quic_connect(kith__driver_host(app->driver), &options, kith__rt_now(app->rt), &conn)) != 0)
         return err;

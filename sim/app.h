@@ -54,10 +54,13 @@ struct kith_simconn {
     uint32_t opened, flows_open, flows_peak, flows_done; /* peak: open at the same time */
     uint64_t bytes_read;                                 /* verified payload */
     uint64_t connected_ns, last_read_ns, closed_ns;
+    uint64_t gap_from_ns, gap_max_ns; /* gap_from_ns != 0: the longest time without a new byte since then is measured */
     uint32_t datagrams_sent, datagrams_refused, datagrams_received;
     struct kith_ranges datagrams_seen;
     struct kith_rt_timer datagram_timer;
-    uint64_t key_updates, path_changes;
+    uint64_t path_changes;
+    void (*on_path)(void *ctx, const struct kith_quic_event *event); /* PATH_* and PATHS_*; NULL: none */
+    void *on_path_ctx;
     bool is_connected, is_confirmed, is_closed, is_drained, early_ready, early_accepted, has_session;
     bool may_end;    /* an end before the plan is done is no surprise */
     bool by_peer;    /* of the end */
@@ -76,9 +79,11 @@ struct kith_simapp {
     struct kith_list conns;
     struct kith_quic_transport transport;
     struct kith_secret secret;
-    struct kith_sockaddr bind;
-    uint8_t answer;    /* enum kith_simapp_answer */
-    bool reads_paused; /* the reader does nothing */
+    struct kith_sockaddr also[4]; /* addresses that are dialled besides the one given */
+    size_t also_count;
+    struct kith_sockaddr bind, bind6; /* bind6: family NONE for none */
+    uint8_t answer;                   /* enum kith_simapp_answer */
+    bool reads_paused;                /* the reader does nothing */
     bool is_listening;
     bool may_end; /* connections that come from now on may end at any time */
     uint64_t retries, refused, incoming;

@@ -11,7 +11,11 @@ enum { WALK_SHARE = 64, DEBT_MAX = 1 << 20 };
 
 static uint64_t walk_cost(const struct kith_quic_conn *conn)
 {
-    return 8 + conn->streams.count + (conn->paths[0]->sent.next - conn->paths[0]->sent.base);
+    uint64_t cost = 8 + conn->streams.count;
+
+    for (size_t i = 0; i < conn->path_count; i++)
+        cost += 4 + (conn->paths[i]->sent.next - conn->paths[i]->sent.base);
+    return cost;
 }
 
 /* Walks the engine's own invariants as far as the saved-up work allows it. */

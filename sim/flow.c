@@ -165,6 +165,19 @@ static void write_some(struct kith_simflow *flow)
 
 /* ---- Reading ---- */
 
+static void note_progress(struct kith_simflow *flow, size_t size)
+{
+    struct kith_simconn *conn = flow->conn;
+    uint64_t now_ns = kith__rt_now(conn->app->rt);
+
+    flow->in_done += size;
+    conn->bytes_read += size;
+    if (conn->gap_from_ns == 0)
+        return;
+    conn->gap_max_ns = KITH_MAX(conn->gap_max_ns, now_ns - conn->gap_from_ns);
+    conn->gap_from_ns = now_ns;
+}
+
 static void take_header(struct kith_simflow *flow)
 {
     uint64_t first = get_u64(flow->header);
@@ -198,8 +211,7 @@ static void take_bytes(struct kith_simflow *flow, const uint8_t *bytes, size_t s
         kith__simapp_wrong(flow->conn->app, "stream %llu: wrong bytes in %llu..%llu of %llu",
                            (unsigned long long)flow->stream, (unsigned long long)flow->in_done,
                            (unsigned long long)(flow->in_done + size), (unsigned long long)flow->in_total);
-    flow->in_done += size;
-    flow->conn->bytes_read += size;
+    note_progress(flow, size);
 }
 
 static void take_chunk(struct kith_simflow *flow, uint64_t offset, const uint8_t *bytes, size_t size)
@@ -211,8 +223,7 @@ static void take_chunk(struct kith_simflow *flow, uint64_t offset, const uint8_t
     if (kith__ranges_intersects(&flow->seen, offset, offset + size))
         kith__simapp_wrong(flow->conn->app, "stream %llu: bytes came twice", (unsigned long long)flow->stream);
     KITH_ASSERT(kith__ranges_add(&flow->seen, offset, offset + size) == 0);
-    flow->in_done += size;
-    flow->conn->bytes_read += size;
+    note_progress(flow, size);
 }
 
 static int read_once(struct kith_simflow *flow)

@@ -46,6 +46,24 @@ static enum kith_sim_verdict play_two_flows(struct kith_trial *trial, const stru
     return kith__trial_close(trial);
 }
 
+/* Two equal links: the sum when told to spread (extra: the schedule), else at least what one gives. */
+static enum kith_sim_verdict play_two_links(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *client, *server;
+
+    trial->transport.stream_data_auto_max = 16 << 20;
+    trial->transport.schedule = (uint8_t)scenario->extra.min;
+    kith__trial_set_up_ways(trial, 2);
+    TRY(kith__trial_dial_ways(trial, &scenario->plan, &client));
+    kith__simkeeper_want(&trial->keeper, 1, true, false);
+    TRY(kith__trial_finish(trial));
+    server = kith__trial_server_conn(trial);
+    kith__trial_measure(trial, server, server->bytes_read, client->connected_ns);
+    DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
+    TRY(kith__trial_one_path(trial));
+    return kith__trial_close(trial);
+}
+
 #define LINK(mbit, delay_ms, queue)                                                                                    \
     .rate_kbit = { (mbit)*1000, (mbit)*1000 }, .delay_us = { (delay_ms)*1000, (delay_ms)*1000 },                       \
     .queue_bytes = { queue, queue }
@@ -108,5 +126,19 @@ const struct kith_scenario kith__scenarios_speed[] = {
       .seeds_percent = 3,
       .goodput_percent = 80,
       .plan = { .streams = 1, .up_min = 300000000, .up_max = 300000000 } },
+    { .name = "speed-two-links-spread",
+      .play = play_two_links,
+      .net = { LINK(100, 10, 375000) },
+      .extra = { KITH_QUIC_SCHEDULE_SPREAD },
+      .seeds_percent = 5,
+      .goodput_percent = 170,
+      .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
+    { .name = "speed-two-links-first",
+      .play = play_two_links,
+      .net = { LINK(100, 10, 375000) },
+      .extra = { KITH_QUIC_SCHEDULE_FIRST },
+      .seeds_percent = 5,
+      .goodput_percent = 85,
+      .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
     { 0 }
 };

@@ -37,7 +37,7 @@ void kith__trial_note(struct kith_trial *trial, const char *text)
 
 /* ---- Set up ---- */
 
-static void choose_link(struct kith_trial *trial, struct kith_sim_link *link)
+void kith__trial_choose_link(struct kith_trial *trial, struct kith_sim_link *link)
 {
     const struct kith_trial_net *net = &trial->scenario->net;
 
@@ -57,8 +57,10 @@ static void choose_link(struct kith_trial *trial, struct kith_sim_link *link)
     };
 }
 
-static struct kith_simapp *add_app(struct kith_trial *trial, const char *name, struct kith_sim_host_options *options)
+struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *name,
+                                        struct kith_sim_host_options *options, bool has_v6)
 {
+    static const char *const binds6[] = { "[::]:5000", "[::]:4433", "[::]:5000" };
     static const char *const binds[] = { "0.0.0.0:5000", "0.0.0.0:4433", "0.0.0.0:5000" };
     struct kith_simapp *app = &trial->apps[trial->app_count];
     uint64_t memory_max = trial->scenario->memory_max;
@@ -71,6 +73,8 @@ static struct kith_simapp *add_app(struct kith_trial *trial, const char *name, s
     app->transport = trial->transport;
     memset(app->secret.bytes, 10 + (int)trial->app_count, sizeof app->secret.bytes);
     app->bind = kith__trial_address(binds[trial->app_count]);
+    if (has_v6)
+        app->bind6 = kith__trial_address(binds6[trial->app_count]);
     app->seed = trial->seed * 1000 + trial->app_count * 100;
     app->trace = trial->trace;
     app->qlog = trial->qlog;
@@ -105,14 +109,14 @@ void kith__trial_set_up(struct kith_trial *trial)
         server.nat = trial->server_nat;
         server.addrs[0] = kith__trial_address("192.168.2.2:0");
     }
-    choose_link(trial, &client.up);
-    choose_link(trial, &server.up);
+    kith__trial_choose_link(trial, &client.up);
+    kith__trial_choose_link(trial, &server.up);
     if (net->client_up_only)
         server.up = (struct kith_sim_link) { .delay_ns = client.up.delay_ns };
     if (net->server_up_only)
         client.up = (struct kith_sim_link) { .delay_ns = server.up.delay_ns };
-    add_app(trial, "client", &client);
-    add_app(trial, "server", &server);
+    kith__trial_add_app(trial, "client", &client, false);
+    kith__trial_add_app(trial, "server", &server, false);
     trial->result->capacity = KITH_MAX(client.up.rate, server.up.rate);
 }
 
@@ -121,7 +125,7 @@ struct kith_simapp *kith__trial_add_client(struct kith_trial *trial)
     struct kith_sim_host_options other = { .addrs[0] = kith__trial_address("10.0.0.9:0") };
 
     other.up.delay_ns = kith__sim_host_up(trial->apps[0].host)->delay_ns;
-    return add_app(trial, "other", &other);
+    return kith__trial_add_app(trial, "other", &other, false);
 }
 
 struct kith_simconn *kith__trial_dial(struct kith_trial *trial, const struct kith_simapp_plan *plan)
@@ -154,13 +158,16 @@ struct until {
     struct kith_trial *trial;
     bool (*done)(struct kith_trial *trial);
     uint64_t end_ns;
+    bool has_begun;
 };
 
 static bool after_step(void *ctx)
 {
     struct until *until = ctx;
 
-    kith__simcheck_step(until->trial);
+    if (until->has_begun) /* before the first step the script may have left something to do in this instant */
+        kith__simcheck_step(until->trial);
+    until->has_begun = true;
     if (until->trial->sim->is_wrong)
         return true;
     return until->done != NULL && until->done(until->trial);
@@ -169,7 +176,7 @@ static bool after_step(void *ctx)
 enum kith_sim_verdict kith__trial_until(struct kith_trial *trial, bool (*done)(struct kith_trial *trial),
                                         uint64_t for_ns)
 {
-    struct until until = { trial, done, kith__sim_now(trial->sim) + for_ns };
+    struct until until = { trial, done, kith__sim_now(trial->sim) + for_ns, false };
     enum kith_sim_verdict verdict = kith__sim_run(trial->sim, after_step, &until, until.end_ns);
 
     if (trial->sim->is_wrong)
@@ -264,6 +271,22 @@ static void on_log(void *ctx, enum kith_log_level level, const char *part, const
     kith__trial_note(trial, line);
 }
 
+static void note_paths(struct kith_simconn *conn)
+{
+    struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX * 2];
+    size_t count = conn->conn != NULL ? kith_quic_conn_paths(conn->conn, paths, KITH_COUNT(paths)) : 0;
+
+    if (conn->conn != NULL)
+        kith__simapp_note(conn->app, "deadline %.6f", (double)kith__conn_deadline(conn->conn) / 1e9);
+    for (size_t i = 0; i < KITH_MIN(count, KITH_COUNT(paths)); i++)
+        kith__simapp_note(
+            conn->app, "path %u%s%s%s: window %llu, in flight %llu, rtt %llu us, mtu %u, probe timeouts %llu",
+            (unsigned)paths[i].id, paths[i].is_validated ? "" : ", not validated", paths[i].is_backup ? ", backup" : "",
+            paths[i].is_silent ? ", silent" : "", (unsigned long long)paths[i].congestion_window,
+            (unsigned long long)paths[i].in_flight_size, (unsigned long long)paths[i].rtt_ns / 1000, paths[i].udp_size,
+            (unsigned long long)paths[i].probe_timeouts);
+}
+
 /* What a stuck trial waited for. */
 static void note_state(struct kith_trial *trial)
 {
@@ -276,15 +299,7 @@ static void note_state(struct kith_trial *trial)
                               "connected %d, confirmed %d, closed %d, drained %d, %u opened, %u open, %u done",
                               conn->is_connected, conn->is_confirmed, conn->is_closed, conn->is_drained, conn->opened,
                               conn->flows_open, conn->flows_done);
-            if (conn->conn != NULL) {
-                struct kith_quic_path_info path = kith__trial_path(conn);
-
-                kith__simapp_note(
-                    conn->app, "window %llu, in flight %llu, rtt %llu us, mtu %u, pto %llu, deadline %.6f",
-                    (unsigned long long)path.congestion_window, (unsigned long long)path.in_flight_size,
-                    (unsigned long long)path.rtt_ns / 1000, path.udp_size, (unsigned long long)path.probe_timeouts,
-                    (double)kith__conn_deadline(conn->conn) / 1e9);
-            }
+            note_paths(conn);
             KITH_LIST_EACH(at, &conn->flows)
             {
                 const struct kith_simflow *flow = KITH_CONTAINER(at, struct kith_simflow, node);
@@ -338,6 +353,7 @@ void kith__trial_run(struct kith_trial *trial, const struct kith_scenario *scena
         for (size_t i = 0; i < trial->app_count; i++)
             kith__simapp_stop(&trial->apps[i]);
     }
+    kith__simkeeper_stop(&trial->keeper);
     for (size_t i = 0; i < trial->app_count; i++)
         kith__simapp_dispose(&trial->apps[i]);
     result->verdict = (int)verdict;

@@ -7,6 +7,7 @@
 
 #include "app.h"
 #include "check.h"
+#include "keeper.h"
 
 enum { KITH_TRIAL_APPS_MAX = 3, KITH_TRIAL_CLIENT = 0, KITH_TRIAL_SERVER = 1, KITH_TRIAL_OTHER = 2 };
 
@@ -52,9 +53,10 @@ struct kith_scenario {
 struct kith_trial_result {
     int verdict; /* enum kith_sim_verdict */
     char why[256];
-    uint64_t hash, steps, walks, virtual_ns, real_ns;
+    uint64_t hash, steps, walks, virtual_ns, cpu_ns;
     uint64_t goodput, capacity; /* bits per second; 0: not measured, unlimited */
     uint64_t memory_peak;
+    uint64_t gap_ns; /* the longest that the application waited; 0: not measured */
     struct kith_sim_stats stats;
 };
 
@@ -64,6 +66,8 @@ struct kith_trial {
     struct kith_prng prng; /* the seed's choices */
     struct kith_sim *sim;
     struct kith_sim_nat *nat, *server_nat;
+    struct kith_sim_nat *way_nats[KITH_SIMKEEPER_WAYS_MAX]; /* of kith__trial_set_up_ways, if the net has NATs */
+    struct kith_simkeeper keeper;                           /* likewise; of the client's newest connection */
     struct kith_simapp apps[KITH_TRIAL_APPS_MAX];
     size_t app_count;
     struct kith_quic_transport transport; /* of all apps that are added from now on */
@@ -80,8 +84,23 @@ void kith__trial_run(struct kith_trial *trial, const struct kith_scenario *scena
 
 /* ---- For scripts ---- */
 
+/** A link as the scenario says; one more endpoint, the first is the client, the second the server. For set-ups. */
+void kith__trial_choose_link(struct kith_trial *trial, struct kith_sim_link *link);
+struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *name,
+                                        struct kith_sim_host_options *options, bool has_v6);
 /** Makes client and server as the scenario says, and starts them. */
 void kith__trial_set_up(struct kith_trial *trial);
+/**
+ * Makes and starts a client with `count` interfaces, each with links of its own as the scenario chooses them (the server's
+ * link is perfect), every other one with IPv6 in half of the seeds; and a server that has both families. All of both sides
+ * speak multipath. Way i leaves by interface i.
+ */
+void kith__trial_set_up_ways(struct kith_trial *trial, size_t count);
+/** The client dials over its first way; the keeper is ready once it is confirmed (at most a minute). */
+enum kith_sim_verdict kith__trial_dial_ways(struct kith_trial *trial, const struct kith_simapp_plan *plan,
+                                            struct kith_simconn **out);
+/** Closes all paths but one and waits until nothing is left of them on either side. */
+enum kith_sim_verdict kith__trial_one_path(struct kith_trial *trial);
 /** Adds one more client, without NAT, with its own perfect link. */
 struct kith_simapp *kith__trial_add_client(struct kith_trial *trial);
 uint64_t kith__trial_choose(struct kith_trial *trial, struct kith_choice choice);
@@ -122,6 +141,7 @@ void kith__trial_note(struct kith_trial *trial, const char *text);
 /* ---- The scenarios: one table a file, ended by an entry without a name ---- */
 
 extern const struct kith_scenario kith__scenarios_transfer[], kith__scenarios_path[], kith__scenarios_peer[],
-    kith__scenarios_handshake[], kith__scenarios_time[], kith__scenarios_speed[];
+    kith__scenarios_handshake[], kith__scenarios_time[], kith__scenarios_speed[], kith__scenarios_multi[],
+    kith__scenarios_roam[];
 
 #endif
