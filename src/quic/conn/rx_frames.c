@@ -225,8 +225,9 @@ static int on_max_path_id(struct kith_rx *rx, const struct kith_frame *frame)
 static int on_paths_blocked(struct kith_rx *rx, const struct kith_frame *frame)
 {
     const char *reason = "";
+    int result = kith__multipath_on_paths_blocked(&rx->conn->mp, frame->paths_blocked.max, &reason);
 
-    return done(rx, kith__multipath_on_paths_blocked(&rx->conn->mp, frame->paths_blocked.max, &reason), frame, reason);
+    return done(rx, result, frame, reason);
 }
 
 static int on_path_cids_blocked(struct kith_rx *rx, const struct kith_frame *frame)
@@ -336,8 +337,9 @@ static int on_datagram(struct kith_rx *rx, const struct kith_frame *frame)
 static int on_candidate(struct kith_rx *rx, const struct kith_frame *frame)
 {
     const char *reason = "";
+    int result = kith__conn_on_candidate_frame(rx->conn, frame, &reason);
 
-    return done(rx, kith__conn_on_candidate_frame(rx->conn, frame, &reason), frame, reason);
+    return done(rx, result, frame, reason);
 }
 
 static int on_observed_address(struct kith_rx *rx, const struct kith_frame *frame)
