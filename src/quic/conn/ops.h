@@ -332,6 +332,29 @@ static void ops_on_conn(struct ops *ops, struct ops_side *side, uint8_t what)
     }
 }
 
+/** NAT traversal: addresses of either side where a datagram arrives, or where it does not. */
+static void ops_on_candidate(struct ops *ops, struct ops_side *side, uint8_t what)
+{
+    struct kith_sockaddr address = side->outer;
+
+    if ((what >> 5 & 3) != 0)
+        address.port = side == &ops->sides[0] ? ops_way_port(what >> 5 & 3) : (uint16_t)(5000 + (what >> 5));
+    switch (what >> 3 & 3) {
+    case 0:
+        (void)!kith_quic_conn_add_candidate(side->conn, &address, ops->now_ns);
+        break;
+    case 1:
+        (void)!kith_quic_conn_remove_candidate(side->conn, &address, ops->now_ns);
+        break;
+    case 2:
+        (void)!kith_quic_conn_punch(side->conn, ops->now_ns);
+        break;
+    case 3:
+        kith_quic_conn_ping(side->conn, ops->now_ns);
+        break;
+    }
+}
+
 /** Paths are opened from other ports of the client to the one of the server. */
 static void ops_on_path(struct ops *ops, struct ops_side *side, uint8_t what)
 {
@@ -356,7 +379,7 @@ static void ops_on_path(struct ops *ops, struct ops_side *side, uint8_t what)
         ops->dead_ways ^= (uint8_t)(1 << (what >> 3 & (OPS_WAYS - 1)));
         break;
     case 7:
-        kith_quic_conn_ping(side->conn, ops->now_ns);
+        ops_on_candidate(ops, side, what);
         break;
     }
 }
@@ -452,9 +475,11 @@ static void ops_start(struct ops *ops)
             options.transport.send_buffer_max = 4000;
         if (flags & 32)
             options.transport.congestion = KITH_QUIC_NEWRENO;
-        options.transport.paths_max = 0;
+        options.transport.paths_max = options.transport.nat_traversal_max = 0;
         if (flags & 64) {
             options.transport.paths_max = (flags & 128) != 0 ? 3 : 8;
+            options.transport.nat_traversal_max = (flags & 128) != 0 ? 2 : 32;
+            options.transport.observed_address = KITH_QUIC_OBSERVED_BOTH;
             options.transport.schedule = (flags & 128) != 0 ? KITH_QUIC_SCHEDULE_SPREAD : KITH_QUIC_SCHEDULE_FIRST;
         }
         KITH_ASSERT(kith_quic_host_new(&options, &ops->sides[i].host) == 0);
