@@ -80,10 +80,10 @@ struct kith_quic_transport {
     uint16_t udp_size_max;     /* upper bound of path MTU discovery: 1452; 1200 switches it off */
     uint16_t initial_udp_size; /* 1200 */
     uint8_t congestion;        /* enum kith_quic_congestion */
-    uint8_t paths_max;         /* path ids that may be in use at once, 1..12; 0: no multipath */
+    uint8_t paths_max;         /* 8: path ids that may be in use at once, 1..12; 0: no multipath */
     uint8_t schedule;          /* enum kith_quic_schedule: FIRST */
     uint8_t
-        nat_traversal_max; /* addresses of the peer that we store: at most 32; 0: no NAT traversal. Needs paths_max */
+        nat_traversal_max; /* 32: addresses of the peer that we store, at most 32; 0: no NAT traversal. Needs paths_max */
     uint8_t observed_address; /* enum kith_quic_observed: OFF */
     uint64_t
         path_idle_timeout_ns; /* 15 s: a path that hears nothing for so long is abandoned, if it is not the last; 0 = never */

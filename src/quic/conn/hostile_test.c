@@ -18,6 +18,7 @@ static void start_connected(void)
     struct kith_pair_config config;
 
     kith__pair_defaults(&config);
+    config.transport[0].paths_max = config.transport[1].paths_max = 0; /* with multipath: mp_rules_close_test.c */
     KITH_CHECK_EQ(kith__pair_init(&pair_h, &config), 0);
     kith__app_attach(&app_h, &pair_h);
     KITH_CHECK(kith__pair_connect(&pair_h));

@@ -80,6 +80,7 @@ static void start(void)
     seen = (struct records) { 0 };
     kith__pair_defaults(&config);
     config.transport[0].qlog = true;
+    config.transport[0].nat_traversal_max = 0; /* else packets may come from anywhere */
     config.qlog = on_record;
     rules_connect(&pair_q, &app_q, &config);
 }

@@ -31,6 +31,8 @@ void kith_quic_transport_defaults(struct kith_quic_transport *transport)
         .udp_size_max = 1452,
         .initial_udp_size = 1200,
         .congestion = KITH_QUIC_CUBIC,
+        .paths_max = 8,
+        .nat_traversal_max = 32,
         .path_idle_timeout_ns = 15 * KITH_NS_PER_S,
         .cid_size = KITH_CIDGEN_SIZE,
         .ecn = true,
