@@ -39,13 +39,7 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
 /* No address of ours is no failure to reach somebody, which has an exit code of its own. */
 static int fail_bind(struct cli *cli, int err)
 {
-    char why[KITH_ERROR_TEXT_SIZE];
-    const char *todo = err == KITH_ERR_UNREACHABLE  ? "; --bind needs an address of this machine"
-                       : err == KITH_ERR_PERMISSION ? "; ports below 1024 are for root"
-                                                    : "";
-
-    snprintf(why, sizeof why, "%.*s%s", (int)(sizeof why - strlen(todo) - 1), kith_error_last()->text, todo);
-    return cli_fail_text(cli, err == KITH_ERR_UNREACHABLE ? KITH_ERR_IO : err, why, "cannot bind");
+    return cli_fail_text(cli, err == KITH_ERR_UNREACHABLE ? KITH_ERR_IO : err, kith_error_last()->text, "cannot bind");
 }
 
 /* The library goes on without a qlog that it cannot write; who asks for one wants to know before. */

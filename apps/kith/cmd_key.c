@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct key_options {
     bool force, secret;
@@ -34,14 +35,29 @@ static int print_key(struct cli *cli, const struct key_options *options, const s
     return CLI_EXIT_OK;
 }
 
+/* A link to nothing is no key, and yet in the way of one: the same words for all verbs. 0: it is none. */
+static int fail_if_dangling(struct cli *cli, const struct key_options *options, int err)
+{
+    struct stat info;
+
+    if (lstat(options->path, &info) != 0 || !S_ISLNK(info.st_mode) || stat(options->path, &info) == 0)
+        return 0;
+    return cli_fail_text(cli, err,
+                         "it is a symbolic link to a file that is not there; remove the link, then "
+                         "'kith key new' makes a key",
+                         "%s", options->path);
+}
+
 static int make(struct cli *cli, struct key_options *options)
 {
     struct kith_secret secret;
-    int err;
+    int err, code;
 
     kith_secret_generate(&secret);
     err = kith_secret_store(options->path, &secret, options->force);
-    if (err == KITH_ERR_EXISTS)
+    if (err == KITH_ERR_EXISTS && (code = fail_if_dangling(cli, options, err)) != 0)
+        err = code;
+    else if (err == KITH_ERR_EXISTS)
         err = cli_fail_text(cli, err, "a key is there already; --force replaces it, and its id is then lost for good",
                             "%s", options->path);
     else if (err != 0)
@@ -56,7 +72,7 @@ static int show(struct cli *cli, struct key_options *options)
 {
     const char *variable = getenv("IROH_SECRET");
     struct kith_secret secret;
-    int err;
+    int err, code;
 
     if (cli->key_file == NULL && variable != NULL && *variable != 0) {
         if ((err = kith_secret_parse(variable, &secret)) != 0)
@@ -64,6 +80,8 @@ static int show(struct cli *cli, struct key_options *options)
         err = print_key(cli, options, &secret, "IROH_SECRET");
     } else {
         err = kith_secret_load(options->path, &secret);
+        if (err == KITH_ERR_NOT_FOUND && (code = fail_if_dangling(cli, options, err)) != 0)
+            return code;
         if (err == KITH_ERR_NOT_FOUND)
             return cli_fail_text(cli, err, "there is no key yet; 'kith key new' makes one", "%s", options->path);
         if (err != 0)

@@ -38,9 +38,9 @@ static const char *todo(const struct receiver *receiver, int err)
         return receiver->force ? "a directory is not replaced: remove it, or choose another place with -o"
                                : "--force replaces it, -o chooses another place";
     case KITH_ERR_PERMISSION: /* the library takes a link in a path of the sender's for an attempt to get out */
-        return "choose another place with -o (links inside the target directory are not followed)";
+        return "or choose another place with -o (links inside the target directory are not followed)";
     case KITH_ERR_NO_SPACE:
-        return "make room and run the same command again: it goes on from there";
+        return "run the same command again then: it goes on from there";
     case KITH_ERR_NOT_FOUND:
         return "it may have been moved or changed; ask for a new ticket";
     case KITH_ERR_HASH:

@@ -136,9 +136,7 @@ static int choose_path(struct sender *sender, const char *given)
 /* The library's words begin with the path that is meant; it need not be said twice. */
 static int fail_add(struct sender *sender, const struct kith_op *op)
 {
-    const char *todo = kith_op_result(op) == KITH_ERR_PERMISSION ? "its owner must let you read it"
-                       : kith_op_result(op) == KITH_ERR_INVALID  ? "rename it first"
-                                                                 : NULL;
+    const char *todo = kith_op_result(op) == KITH_ERR_INVALID ? "rename it first" : NULL;
 
     if (strncmp(kith_op_error(op)->text, sender->path, strlen(sender->path)) == 0)
         return cli_fail_op(sender->cli, op, todo, "cannot offer");

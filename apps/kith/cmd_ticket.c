@@ -48,7 +48,8 @@ static int print_ticket(struct cli *cli, const char *kind, const struct kith_add
     for (size_t i = 0; i < addr->ip_count; i++)
         printf("address  %s\n", kith_sockaddr_format(&addr->ips[i], text));
     if (addr->ignored_count > 0)
-        printf("ignored  %zu addresses of kinds that this version does not know\n", addr->ignored_count);
+        printf("ignored  %zu addresses that this version does not know, or that are too long or too many\n",
+               addr->ignored_count);
     if (blob != NULL)
         printf("hash     %s\nformat   %s\n", hash, format);
     return CLI_EXIT_OK;

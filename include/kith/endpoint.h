@@ -54,8 +54,10 @@ enum { KITH_ERROR_TEXT_SIZE = 512 };
 
 /** What went wrong with the last call of this thread that failed. */
 struct kith_error {
-    int code;      /* enum kith_err */
-    int64_t cause; /* errno of the system, or the wire code that the other side or we sent; 0 if none */
+    int code; /* enum kith_err */
+    /* If the system refused something: its errno. If a connection or stream ended: the wire code that the other side or we
+     * sent (0x100 plus the alert where TLS failed). 0: neither, or not known. */
+    int64_t cause;
     char text[KITH_ERROR_TEXT_SIZE]; /* a sentence: what happened, why, what to do. UTF-8, control characters escaped */
 };
 /** Never NULL; valid until this thread's next failing call. code 0 before the first failure. */

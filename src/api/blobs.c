@@ -283,7 +283,7 @@ static int serve(struct kith_blobs *blobs, struct kith_conn *conn)
     if (conn->hook != NULL)
         return kith__fail(KITH_ERR_INVALID, 0, "the connection is being served already");
     if ((served = kith__alloc_zero(blobs->context->mem, sizeof *served)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be served");
     served->blobs = blobs;
     served->conn = conn;
     served->number = ++blobs->next_connection;
@@ -317,11 +317,11 @@ int kith_blobs_new(struct kith_endpoint *endpoint, const struct kith_blobs_optio
     struct kith_blobs *blobs;
     int err;
 
-    if (options->size > sizeof with_defaults || options->size < sizeof options->size)
+    if (options == NULL || options->size > sizeof with_defaults || options->size < sizeof options->size)
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_BLOBS_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
     if ((blobs = kith__alloc_zero(context->mem, sizeof *blobs)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the provider cannot be made");
     blobs->context = context;
     blobs->endpoint = endpoint;
     blobs->requests_max = with_defaults.requests_max != 0 ? with_defaults.requests_max
@@ -338,8 +338,7 @@ int kith_blobs_new(struct kith_endpoint *endpoint, const struct kith_blobs_optio
     kith__context_leave(context);
     if (err != 0) {
         kith__free(context->mem, blobs);
-        return kith__fail(err, 0, "the cache directory '%s' cannot be used: %s", with_defaults.cache_directory,
-                          kith_strerror(err));
+        return kith__fail_because(err, "the cache directory '%s' cannot be used", with_defaults.cache_directory);
     }
     *out = blobs;
     return 0;
@@ -368,10 +367,12 @@ int kith_blobs_add_bytes(struct kith_blobs *blobs, const void *bytes, size_t siz
 {
     int err;
 
+    if (bytes == NULL && size > 0)
+        return kith__fail_null("bytes to add");
     kith__context_enter(blobs->context);
     err = kith__catalog_add_bytes(&blobs->catalog, bytes, size, out);
     kith__context_leave(blobs->context);
-    return err == 0 ? 0 : kith__fail(err, 0, NULL);
+    return err == 0 ? 0 : kith__fail_because(err, "the bytes cannot be added");
 }
 
 int kith_blobs_progress(const struct kith_op *op, struct kith_blobs_progress *out)

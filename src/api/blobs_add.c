@@ -33,7 +33,7 @@ struct add {
     const char *reading_path;
     int read_err;
     char failed[KITH_BLOB_NAME_SIZE_MAX]; /* the path that an error is about */
-    const char *problem;
+    const char *problem;                  /* a phrase that says more than the code; NULL */
 };
 
 /* ---- Texts ---- */
@@ -128,7 +128,7 @@ static bool on_entry(void *ctx, const char *name)
     if (err == KITH_ERR_NOT_FOUND) /* gone since */
         return true;
     if (err != 0)
-        err = blame(add, err, name, kith_strerror(err));
+        err = blame(add, err, name, NULL);
     else if (stat.kind == KITH_RT_KIND_DIR || stat.kind == KITH_RT_KIND_FILE)
         err = add_path(add, add->reading_path, name, stat.kind);
     add->read_err = err;
@@ -148,7 +148,7 @@ static int look_into(struct add *add)
         kith__rt_dir_close(add->reading);
     }
     if (err != 0)
-        blame(add, err, path, kith_strerror(err));
+        blame(add, err, path, NULL);
     kith__free(mem_of(add), path);
     return err != 0 ? err : add->read_err;
 }
@@ -195,8 +195,7 @@ static int hash_some(struct add *add)
     if (!add->has_file) {
         show(add, path);
         if ((err = kith__catalog_add_begin(&add->file, &add->blobs->catalog, path)) != 0)
-            return blame(add, err, path,
-                         err == KITH_ERR_INVALID ? "it is neither a file nor a directory" : kith_strerror(err));
+            return blame(add, err, path, err == KITH_ERR_INVALID ? "it is neither a file nor a directory" : NULL);
         add->has_file = true;
     }
     err = kith__catalog_add_step(&add->file, KITH_BLOBS_ADD_SLICE_SIZE);
@@ -205,7 +204,8 @@ static int hash_some(struct add *add)
     else if (err == 0)
         err = end_file(add);
     else
-        blame(add, err, path, err == KITH_ERR_STATE ? "it changed while it was read" : kith_strerror(err));
+        blame(add, err, path,
+              err == KITH_ERR_STATE ? "it changed while it was read; add it again when it is finished" : NULL);
     return err;
 }
 
@@ -243,8 +243,10 @@ static void add_end(struct add *add, int err)
         kith__op_done(op, 0);
         return;
     }
-    kith__fail_into(&error, err, 0, "%s%s%s", add->failed, add->failed[0] != '\0' ? ": " : "",
-                    add->problem != NULL ? add->problem : kith_strerror(err));
+    if (add->problem != NULL)
+        kith__fail_into(&error, err, 0, "%s: %s", add->failed, add->problem);
+    else
+        kith__fail_into_because(&error, err, "%s", add->failed[0] != '\0' ? add->failed : add->path);
     kith__op_fail(op, &error);
 }
 
@@ -325,10 +327,8 @@ static int take_path(struct add *add, const char *path)
 
     while (size > 1 && path[size - 1] == '/')
         size--;
-    if (size == 0 || size > KITH_RT_PATH_MAX)
-        return kith__fail(KITH_ERR_INVALID, 0, "'%.80s' cannot be a path", path);
     if ((add->path = kith__alloc(mem_of(add), size + 1)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "nothing can be added");
     memcpy(add->path, path, size);
     add->path[size] = '\0';
     add->base = strrchr(add->path, '/') != NULL ? (size_t)(strrchr(add->path, '/') + 1 - add->path) : 0;
@@ -345,7 +345,7 @@ static int take_name(struct add *add, const char *name)
     if (strchr(name, '/') != NULL)
         return kith__fail(KITH_ERR_INVALID, 0, "'%.80s' is not the name of a file", name);
     if ((add->name = kith__alloc(mem_of(add), size)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "nothing can be added");
     memcpy(add->name, name, size);
     return 0;
 }
@@ -353,11 +353,15 @@ static int take_name(struct add *add, const char *name)
 /* A file, or a directory and all below it. */
 static int begin(struct add *add, const char *path, const char *name, int flags)
 {
+    size_t size = strlen(path);
     struct kith_rt_stat stat;
-    int err = kith__rt_stat(add->blobs->context->rt, NULL, path, true, &stat);
+    int err;
 
-    if (err != 0)
-        return kith__fail(err, 0, "%s: %s", path, kith_strerror(err));
+    if (size == 0 || size > KITH_RT_PATH_MAX)
+        return kith__fail(KITH_ERR_INVALID, 0, "'%.80s%s' cannot be a path: it needs 1 to %d bytes", path,
+                          size > 80 ? "..." : "", KITH_RT_PATH_MAX);
+    if ((err = kith__rt_stat(add->blobs->context->rt, NULL, path, true, &stat)) != 0)
+        return kith__fail_because(err, "%s", path);
     if (stat.kind != KITH_RT_KIND_DIR && stat.kind != KITH_RT_KIND_FILE)
         return kith__fail(KITH_ERR_INVALID, 0, "%s: it is neither a file nor a directory", path);
     if (name != NULL && stat.kind == KITH_RT_KIND_DIR)
@@ -372,7 +376,7 @@ static int begin(struct add *add, const char *path, const char *name, int flags)
     err = texts_add(stat.kind == KITH_RT_KIND_DIR ? &add->dirs : &add->files, mem_of(add), add->path, NULL);
     if (err == 0 && stat.kind != KITH_RT_KIND_DIR)
         err = begin_hashing(add);
-    return err != 0 ? kith__fail(err, 0, NULL) : 0;
+    return err != 0 ? kith__fail_because(err, "%s: it cannot be added", path) : 0;
 }
 
 static int add_start(struct kith_blobs *blobs, const char *path, const char *name, int flags, struct kith_op **out)
@@ -386,7 +390,7 @@ static int add_start(struct kith_blobs *blobs, const char *path, const char *nam
         if (op != NULL)
             kith__op_free_locked(op);
         kith__free(context->mem, add);
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "nothing can be added");
     }
     add->blobs = blobs;
     add->work.op = op;
@@ -415,6 +419,8 @@ int kith_blobs_add_start(struct kith_blobs *blobs, const char *path, int flags, 
 {
     int err;
 
+    if (path == NULL)
+        return kith__fail_null("a path");
     kith__context_enter(blobs->context);
     err = add_start(blobs, path, NULL, flags, out);
     kith__context_leave(blobs->context);
@@ -426,6 +432,8 @@ int kith_blobs_add_named_start(struct kith_blobs *blobs, const char *path, const
 {
     int err;
 
+    if (path == NULL)
+        return kith__fail_null("a path");
     kith__context_enter(blobs->context);
     err = add_start(blobs, path, name, flags, out);
     kith__context_leave(blobs->context);

@@ -88,7 +88,7 @@ int kith_blobs_event_start(struct kith_blobs *blobs, struct kith_op **out)
 
     kith__context_enter(blobs->context);
     if ((op = kith__op_new(blobs->context, KITH_OP_DRIVER, &blobs->event_ops)) == NULL)
-        err = kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        err = kith__fail_because(KITH_ERR_NOMEM, "the events cannot be waited for");
     else if (blobs->event_count > 0)
         kith__op_done(op, 0);
     if (err == 0)

@@ -41,22 +41,26 @@ static void drop_stream(struct get *get)
 static int describe(struct get *get, struct kith_error *error)
 {
     const struct kith_getter *getter = &get->getter;
-    const char *text = getter->problem != NULL   ? getter->problem
-                       : get->target.why != NULL ? get->target.why
-                                                 : kith_strerror(getter->err);
+    const char *text = getter->problem != NULL ? getter->problem : get->target.why;
+    int64_t cause = (int64_t)getter->reset_code;
     const char *name = getter->failed_name[0] != '\0' ? getter->failed_name : getter->progress.name;
 
     if (getter->has_failed_chunk)
-        return kith__fail_into(error, getter->err, (int64_t)getter->failed_chunk,
+        return kith__fail_into(error, getter->err, 0,
                                "the other side sent wrong bytes at chunk %" PRIu64 "%s%s; what was right is kept",
                                getter->failed_chunk, name[0] != '\0' ? " of " : "", name);
     if (getter->failed_name[0] != '\0')
         return kith__fail_into(error, getter->err, 0, "the name '%s' is refused: %s", name, text);
+    if (text == NULL) /* nothing that the other side did */
+        return kith__fail_into_because(error, getter->err, "%s",
+                                       get->target.problem[0] != '\0' ? get->target.problem
+                                       : name[0] != '\0'              ? name
+                                                                      : get->target.path);
     if (get->target.problem[0] != '\0')
-        return kith__fail_into(error, getter->err, 0, "%s: %s", get->target.problem, text);
+        return kith__fail_into(error, getter->err, cause, "%s: %s", get->target.problem, text);
     if (name[0] != '\0')
-        return kith__fail_into(error, getter->err, 0, "%s (at %s)", text, name);
-    return kith__fail_into(error, getter->err, 0, "%s", text);
+        return kith__fail_into(error, getter->err, cause, "%s (at %s)", text, name);
+    return kith__fail_into(error, getter->err, cause, "%s", text);
 }
 
 static void finish(struct get *get)
@@ -254,18 +258,18 @@ static int init_parts(struct get *get, struct kith_conn *conn, const struct kith
     int err;
 
     if ((err = kith__target_init(&get->target, context->mem, context->rt, &target, &getter)) != 0)
-        return kith__fail(err, 0, "%s: %s", get->target.problem,
-                          get->target.why != NULL ? get->target.why : kith_strerror(err));
+        return get->target.why != NULL ? kith__fail(err, 0, "%s: %s", get->target.problem, get->target.why)
+                                       : kith__fail_because(err, "%s", get->target.problem);
     store = kith__target_store(&get->target);
     if ((err = kith__getter_init(&get->getter, context->mem, &getter, &store)) != 0) {
         kith__target_dispose(&get->target);
-        return kith__fail(err, 0,
-                          err == KITH_ERR_INVALID ? "a range needs a single blob, and must not be empty" : NULL);
+        return err == KITH_ERR_INVALID ? kith__fail(err, 0, "a range needs a single blob, and must not be empty")
+                                       : kith__fail_because(err, "nothing can be fetched");
     }
     if ((err = kith__rt_timer_init(context->rt, &get->fin_limit, on_fin_limit, get)) != 0) {
         kith__getter_dispose(&get->getter);
         kith__target_dispose(&get->target);
-        return kith__fail(err, 0, NULL);
+        return kith__fail_because(err, "nothing can be fetched");
     }
     return 0;
 }
@@ -280,7 +284,7 @@ static int get_start(struct kith_conn *conn, const struct kith_blobs_get_options
     if (conn->is_closed || conn->quic == NULL)
         return kith__api_conn_failure(conn);
     if ((get = kith__alloc_zero(context->mem, sizeof *get)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "nothing can be fetched");
     if ((err = init_parts(get, conn, options)) != 0) {
         kith__free(context->mem, get);
         return err;
@@ -295,7 +299,7 @@ static int get_start(struct kith_conn *conn, const struct kith_blobs_get_options
         kith__getter_dispose(&get->getter);
         kith__target_dispose(&get->target);
         kith__free(context->mem, get);
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "nothing can be fetched");
     }
     op->state = get;
     op->cancel = get_cancel;
@@ -312,11 +316,11 @@ int kith_blobs_get_start(struct kith_conn *conn, const struct kith_blobs_get_opt
     struct kith_blobs_get_options with_defaults = { 0 };
     int err;
 
-    if (options->size > sizeof with_defaults || options->size < sizeof options->size)
+    if (options == NULL || options->size > sizeof with_defaults || options->size < sizeof options->size)
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_BLOBS_GET_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
     if (with_defaults.target == NULL)
-        return kith__fail(KITH_ERR_INVALID, 0, "a target is needed");
+        return kith__fail_null("the path to put it at");
     kith__context_enter(conn->endpoint->context);
     err = get_start(conn, &with_defaults, out);
     kith__context_leave(conn->endpoint->context);

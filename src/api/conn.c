@@ -74,7 +74,7 @@ int kith__api_conn_failure(const struct kith_conn *conn)
 {
     if (conn->is_closed)
         return kith__fail_with(&conn->error);
-    return kith__fail(KITH_ERR_CLOSED, 0, "the connection is closed");
+    return kith__fail_because(KITH_ERR_CLOSED, "the connection is over");
 }
 
 /* The engine connection may go any time after its end: what the user may still ask is kept here. */
@@ -407,7 +407,7 @@ int kith_conn_export(struct kith_conn *conn, struct kith_slice label, struct kit
     if (conn->quic != NULL)
         err = kith_quic_conn_export(conn->quic, label, context, out, size);
     kith__context_leave(conn->endpoint->context);
-    return err == 0 ? 0 : kith__fail(err, 0, "no key material can be exported: %s", kith_strerror(err));
+    return err == 0 ? 0 : kith__fail_because(err, "no key material can be exported");
 }
 
 int kith_conn_update_keys(struct kith_conn *conn)
@@ -419,7 +419,7 @@ int kith_conn_update_keys(struct kith_conn *conn)
         err = kith_quic_conn_update_keys(conn->quic, kith__context_now(conn->endpoint->context));
     kith__api_endpoint_touch(conn->endpoint);
     kith__context_leave(conn->endpoint->context);
-    return err == 0 ? 0 : kith__fail(err, 0, "the keys cannot be updated now: %s", kith_strerror(err));
+    return err == 0 ? 0 : kith__fail_because(err, "the keys cannot be updated now");
 }
 
 /* ---- Waiting and ending ---- */
@@ -431,7 +431,7 @@ static int handshake_op_start(struct kith_conn *conn, struct kith_op **out)
     if (conn->is_closed)
         return kith__api_conn_failure(conn);
     if ((op = kith__op_new(conn->endpoint->context, KITH_OP_HANDSHAKE, &conn->handshake_ops)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the handshake cannot be waited for");
     if (conn->is_connected)
         kith__op_done(op, 0);
     *out = op;
@@ -477,7 +477,7 @@ static int closed_op_start(struct kith_conn *conn, struct kith_op **out)
     struct kith_op *op = kith__op_new(conn->endpoint->context, KITH_OP_CLOSED, &conn->closed_ops);
 
     if (op == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the end of the connection cannot be waited for");
     if (conn->is_closed)
         kith__op_done(op, 0);
     *out = op;
@@ -564,7 +564,7 @@ static int datagram_error(struct kith_conn *conn, int err, bool sending, size_t 
     if (err == KITH_ERR_CLOSED && conn->is_closed)
         *error = conn->error;
     else
-        kith__fail_into(error, err, 0, NULL);
+        kith__fail_into_because(error, err, sending ? "the datagram cannot be sent" : "no datagram can be received");
     return error->code;
 }
 
@@ -654,7 +654,7 @@ static int datagram_op_start(struct kith_conn *conn, bool sending, struct kith_o
         return kith__api_conn_failure(conn);
     op = kith__op_new(conn->endpoint->context, sending ? KITH_OP_DATAGRAM_SEND : KITH_OP_DATAGRAM_RECEIVE, list);
     if (op == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the datagram cannot be waited for");
     op->on_conn = conn;
     *out = op;
     return 0;

@@ -268,12 +268,12 @@ int kith_context_new(const struct kith_context_options *options, struct kith_con
     if (with_defaults.mem == NULL)
         with_defaults.mem = kith_mem_default();
     if ((context = kith__alloc_zero(with_defaults.mem, sizeof *context)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the context cannot be made");
     context->mem = with_defaults.mem;
     if ((err = context_init(context, &with_defaults)) != 0) {
         context_end(context);
         context_dispose(context);
-        return kith__fail(err, 0, "the event loop could not be started: %s", kith_strerror(err));
+        return kith__fail_because(err, "the event loop could not be started");
     }
     *out = context;
     return 0;

@@ -185,14 +185,15 @@ static void on_pending(void *ctx)
     kith__api_endpoint_touch(ctx);
 }
 
-/* Lock held. */
-static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options)
+/* Lock held. failed: the address that could not be bound; of no family if something else failed. */
+static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
+                         struct kith_sockaddr *failed)
 {
     struct kith_context *context = endpoint->context;
     struct kith_quic_host_options host;
     struct kith_driver_options driver = {
         context->mem, context->rt, &host, options->binds, options->bind_count, kith__api_endpoint_on_event,
-        on_pending,   endpoint
+        on_pending,   endpoint,    failed
     };
     struct kith_slice *alpns = NULL;
     int err;
@@ -250,30 +251,42 @@ void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
     kith__api_endpoint_release_if_done(endpoint);
 }
 
+/* Why an endpoint could not be opened. */
+static int open_error(int err, const struct kith_endpoint_options *options, const struct kith_sockaddr *failed)
+{
+    char text[KITH_SOCKADDR_TEXT_SIZE];
+
+    if (failed->family != KITH_FAMILY_NONE && err == KITH_ERR_PERMISSION)
+        return kith__fail_because(err, "the endpoint cannot use %s (ports below 1024 need a right of their own)",
+                                  kith_sockaddr_format(failed, text));
+    if (failed->family != KITH_FAMILY_NONE)
+        return kith__fail_because(err, "the endpoint cannot use %s", kith_sockaddr_format(failed, text));
+    if (err == KITH_ERR_LIMIT && options->bind_count > KITH_DRIVER_SOCKETS_MAX)
+        return kith__fail(err, 0, "%zu addresses to bind are too many: at most %d", options->bind_count,
+                          KITH_DRIVER_SOCKETS_MAX);
+    if (err == KITH_ERR_INVALID)
+        return kith__fail(err, 0,
+                          "the endpoint could not be opened: addresses to bind, protocol names (at most %d, of 1 to "
+                          "255 bytes) or transport settings are out of their ranges",
+                          KITH_QUIC_ALPN_COUNT_MAX);
+    if (options->key_log_file != NULL)
+        return kith__fail_because(err, "the endpoint could not be opened with the key log %s", options->key_log_file);
+    return kith__fail_because(err, "the endpoint could not be opened");
+}
+
 static int bind_in(struct kith_context *context, const struct kith_endpoint_options *options,
                    struct kith_endpoint **out)
 {
     struct kith_endpoint *endpoint = endpoint_alloc(context);
-    char text[KITH_SOCKADDR_TEXT_SIZE];
+    struct kith_sockaddr failed = { 0 };
     int err;
 
     if (endpoint == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
-    if ((err = endpoint_open(endpoint, options)) != 0) {
+        return kith__fail_because(KITH_ERR_NOMEM, "the endpoint cannot be made");
+    if ((err = endpoint_open(endpoint, options, &failed)) != 0) {
+        open_error(err, options, &failed); /* before anything else is asked of the system */
         kith__api_endpoint_destroy(endpoint);
-        if (err == KITH_ERR_ADDRESS_IN_USE)
-            return kith__fail(err, 0, "%s is in use by another program: choose another port, or 0 for any",
-                              options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text)
-                                                       : "one of the addresses to bind");
-        if (err == KITH_ERR_INVALID)
-            return kith__fail(
-                err, 0,
-                "the endpoint could not be opened: addresses to bind, protocol names (at most %d, of 1 to "
-                "255 bytes) or transport settings are out of their ranges",
-                KITH_QUIC_ALPN_COUNT_MAX);
-        return kith__fail(err, 0, "the endpoint could not be opened%s%s: %s", options->bind_count == 1 ? " on " : "",
-                          options->bind_count == 1 ? kith_sockaddr_format(&options->binds[0], text) : "",
-                          kith_strerror(err));
+        return err;
     }
     kith__list_push_back(&context->endpoints, &endpoint->node);
     *out = endpoint;
@@ -468,7 +481,7 @@ static int connect_error(int err)
                           "the connection cannot be started: it needs 1 to %d protocol names of 1 to 255 bytes, and "
                           "transport settings within their ranges",
                           KITH_QUIC_ALPN_COUNT_MAX);
-    return kith__fail(err, 0, "the connection cannot be started: %s", kith_strerror(err));
+    return kith__fail_because(err, "the connection cannot be started");
 }
 
 /* Starts the engine's connection; a ticket that turns out to be of no use is left out. */
@@ -532,12 +545,12 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
     if ((err = connect_quic(endpoint, &quic, options->no_session, &quic_conn)) != 0)
         return connect_error(err);
     if ((conn = kith__api_conn_new(endpoint, quic_conn)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be started");
     conn->remote_id = addr->id;
     conn->is_early = options->early_data;
     if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
         kith__api_conn_destroy(conn);
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be started");
     }
     (*out)->on_conn = conn;
     (*out)->cancel = kith__api_conn_cancel_connect;
@@ -593,7 +606,7 @@ static int endpoint_op_start(struct kith_endpoint *endpoint, enum kith_op_kind k
     if (endpoint->is_closing)
         return kith__fail(KITH_ERR_CLOSED, 0, "the endpoint is closing");
     if ((*out = kith__op_new(endpoint->context, kind, list)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "clients cannot be waited for");
     if (kind == KITH_OP_ACCEPT && (ready = kith__list_first(&endpoint->accepted)) != NULL)
         kith__api_endpoint_offer_accepted(KITH_CONTAINER(ready, struct kith_conn, accepted_node));
     kith__api_endpoint_pump_incoming(endpoint);
@@ -681,10 +694,10 @@ int kith_incoming_accept_start(struct kith_incoming *incoming, struct kith_op **
         err = accept_quic(endpoint, incoming->quic, &conn);
     incoming_free(incoming);
     if (err != 0) {
-        kith__fail(err, 0, "the client could not be accepted: %s", kith_strerror(err));
+        kith__fail_because(err, "the client could not be accepted");
     } else if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
         kith__api_conn_destroy(conn);
-        err = kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        err = kith__fail_because(KITH_ERR_NOMEM, "the client cannot be accepted");
     } else {
         (*out)->on_conn = conn;
         (*out)->cancel = kith__api_conn_cancel_connect;

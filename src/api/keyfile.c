@@ -15,7 +15,7 @@ static int borrow_rt(struct kith_rt **out)
 {
     int err = kith__rt_uv_new(kith_mem_default(), NULL, out);
 
-    return err == 0 ? 0 : kith__fail(err, 0, "the system gives no event loop: %s", kith_strerror(err));
+    return err == 0 ? 0 : kith__fail_because(err, "the system gives no event loop");
 }
 
 void kith_secret_generate(struct kith_secret *out)
@@ -37,13 +37,13 @@ static int read_secret(struct kith_rt *rt, const char *path, struct kith_secret 
     int err;
 
     if ((err = kith__rt_file_open(rt, NULL, path, KITH_RT_READ, 0, &file)) != 0)
-        return kith__fail(err, 0, "the key file %s cannot be read: %s", path, kith_strerror(err));
+        return kith__fail_because(err, "the key file %s cannot be read", path);
     if ((err = kith__rt_file_stat(file, &stat)) == 0 && stat.kind != KITH_RT_KIND_FILE)
         err = kith__fail(KITH_ERR_INVALID, 0, "%s is not a file: the name of a key file is expected", path);
     else if (err == 0 && (stat.mode & 077) != 0)
         err = kith__fail(KITH_ERR_PERMISSION, 0, "the key file %s can be read by others: run chmod 600 on it", path);
     else if (err == 0 && (err = kith__rt_file_pread(file, text, sizeof text, 0, &size)) != 0)
-        err = kith__fail(err, 0, "the key file %s cannot be read: %s", path, kith_strerror(err));
+        err = kith__fail_because(err, "the key file %s cannot be read", path);
     kith__rt_file_close(file);
     while (err == 0 && size > 0 && is_space(text[size - 1]))
         size--;
@@ -59,9 +59,11 @@ static int read_secret(struct kith_rt *rt, const char *path, struct kith_secret 
 int kith_secret_load(const char *path, struct kith_secret *out)
 {
     struct kith_rt *rt;
-    int err = borrow_rt(&rt);
+    int err;
 
-    if (err == 0) {
+    if (path == NULL)
+        return kith__fail_null("the path of a key file");
+    if ((err = borrow_rt(&rt)) == 0) {
         err = read_secret(rt, path, out);
         kith__rt_free(rt);
     }
@@ -111,13 +113,16 @@ static int write_secret(struct kith_rt *rt, const char *path, const struct kith_
 int kith_secret_store(const char *path, const struct kith_secret *secret, bool replace)
 {
     struct kith_rt *rt;
-    int err = borrow_rt(&rt);
+    int err;
 
-    if (err != 0)
+    if (path == NULL || secret == NULL)
+        return kith__fail_null("a key, or the path of its file,");
+    if ((err = borrow_rt(&rt)) != 0)
         return err;
-    err = write_secret(rt, path, secret, replace);
+    if ((err = write_secret(rt, path, secret, replace)) == KITH_ERR_EXISTS)
+        kith__fail(err, 0, "the key file %s exists already: it is not overwritten", path);
+    else if (err != 0)
+        kith__fail_because(err, "the key file %s cannot be written", path);
     kith__rt_free(rt);
-    if (err == KITH_ERR_EXISTS)
-        return kith__fail(err, 0, "the key file %s exists already: it is not overwritten", path);
-    return err == 0 ? 0 : kith__fail(err, 0, "the key file %s cannot be written: %s", path, kith_strerror(err));
+    return err;
 }

@@ -60,45 +60,40 @@ void kith__op_fail_all(struct kith_list *list, const struct kith_error *error)
         kith__op_fail(op, error);
 }
 
+/* What each kind of operation leaves undone when it fails, and what a limit that passed means for it. */
+static const struct op_fact {
+    const char *undone, *late;
+} facts[] = {
+    [KITH_OP_CONNECT] = { "the connection was not made",
+                          "the other side did not answer in time: it may be offline, or a firewall drops UDP" },
+    [KITH_OP_ACCEPT] = { "no connection was accepted", "nobody connected in time" },
+    [KITH_OP_INCOMING] = { "no client was handed out", "nobody connected in time" },
+    [KITH_OP_HANDSHAKE] = { "the handshake was not completed",
+                            "the other side did not answer in time: it may be offline, or a firewall drops UDP" },
+    [KITH_OP_CLOSED] = { "the end of the connection was not waited for", "the connection is still open" },
+    [KITH_OP_OPEN] = { "no stream was opened", "the other side allows no more streams now" },
+    [KITH_OP_ACCEPT_STREAM] = { "no stream was accepted", "no stream came in time" },
+    [KITH_OP_READ] = { "nothing was read", "no data came in time" },
+    [KITH_OP_READ_CHUNK] = { "nothing was read", "no data came in time" },
+    [KITH_OP_WRITE] = { "not everything was written", "the other side does not read fast enough" },
+    [KITH_OP_SENT] = { "not everything was acknowledged", "the other side has not acknowledged everything in time" },
+    [KITH_OP_DATAGRAM_SEND] = { "the datagram was not sent", "no room for the datagram in time" },
+    [KITH_OP_DATAGRAM_RECEIVE] = { "no datagram was received", "no datagram came in time" },
+    [KITH_OP_ENDPOINT_CLOSE] = { "the endpoint was not closed", "the operation was not done in time" },
+    [KITH_OP_DRIVER] = { "the operation did not come to its end", "the operation was not done in time" },
+};
+
+static const char *late_text(const struct kith_op *op)
+{
+    return facts[op->kind].late;
+}
+
 int kith__op_outcome(const struct kith_op *op)
 {
     if (op->result == 0 || op->result == KITH_ERR_AGAIN)
         return op->result;
-    return op->error != NULL ? kith__fail_with(op->error) : kith__fail(op->result, 0, NULL);
-}
-
-/* What a limit that passed means, by kind of operation. */
-static const char *late_text(const struct kith_op *op)
-{
-    switch ((enum kith_op_kind)op->kind) {
-    case KITH_OP_CONNECT:
-    case KITH_OP_HANDSHAKE:
-        return "the other side did not answer in time: it may be offline, or a firewall drops UDP";
-    case KITH_OP_ACCEPT:
-    case KITH_OP_INCOMING:
-        return "nobody connected in time";
-    case KITH_OP_CLOSED:
-        return "the connection is still open";
-    case KITH_OP_OPEN:
-        return "the other side allows no more streams now";
-    case KITH_OP_ACCEPT_STREAM:
-        return "no stream came in time";
-    case KITH_OP_READ:
-    case KITH_OP_READ_CHUNK:
-        return "no data came in time";
-    case KITH_OP_WRITE:
-        return "the other side does not read fast enough";
-    case KITH_OP_SENT:
-        return "the other side has not acknowledged everything in time";
-    case KITH_OP_DATAGRAM_SEND:
-        return "no room for the datagram in time";
-    case KITH_OP_DATAGRAM_RECEIVE:
-        return "no datagram came in time";
-    case KITH_OP_ENDPOINT_CLOSE:
-    case KITH_OP_DRIVER:
-        break;
-    }
-    return "the operation was not done in time";
+    return op->error != NULL ? kith__fail_with(op->error)
+                             : kith__fail_because(op->result, "%s", facts[op->kind].undone);
 }
 
 /* Ends a pending operation from outside: the limit passed, or somebody cancelled. */
@@ -231,7 +226,7 @@ static void make_error(struct kith_op *op)
 {
     op->error = kith__alloc(op->context->mem, sizeof *op->error);
     if (op->error != NULL)
-        kith__fail_into(op->error, op->result, 0, NULL);
+        kith__fail_into_because(op->error, op->result, "%s", facts[op->kind].undone);
 }
 
 const struct kith_error *kith_op_error(const struct kith_op *op)

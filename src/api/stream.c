@@ -84,7 +84,9 @@ static int stream_error(const struct kith_stream *stream, int err, uint64_t code
         *error = stream->conn->error;
         return error->code;
     }
-    return kith__fail_into(error, err, 0, NULL);
+    if (err == KITH_ERR_INVALID) /* the engine knows no other reason */
+        return kith__fail_into(error, err, 0, "a code of a stream must be below 2^62: choose a smaller one");
+    return kith__fail_into_because(error, err, err == KITH_ERR_END ? "nothing was read" : "the stream cannot be used");
 }
 
 static int fail_stream(const struct kith_stream *stream, int err, uint64_t code)
@@ -265,7 +267,7 @@ static int read_op_start(struct kith_stream *stream, enum kith_op_kind kind, voi
     if (size == 0)
         return kith__fail(KITH_ERR_INVALID, 0, "a read needs room for at least one byte");
     if ((op = kith__op_new(stream->conn->endpoint->context, kind, &stream->read_ops)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the read cannot be started");
     op->on_stream = stream;
     op->buffer = buffer;
     op->wanted = size;
@@ -282,7 +284,7 @@ static int write_op_start(struct kith_stream *stream, const void *bytes, size_t 
     if (err != 0)
         return err;
     if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_WRITE, &stream->write_ops)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the write cannot be started");
     op->on_stream = stream;
     op->bytes = bytes;
     op->wanted = size;
@@ -520,7 +522,7 @@ static int sent_op_start(struct kith_stream *stream, struct kith_op **out)
     if (stream->conn->is_closed && stream->sending == KITH_SENDING_FINISHED)
         return kith__api_conn_failure(stream->conn);
     if ((op = kith__op_new(stream->conn->endpoint->context, KITH_OP_SENT, &stream->sent_ops)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the acknowledgement cannot be waited for");
     op->on_stream = stream;
     if (stream->sending == KITH_SENDING_ACKED)
         kith__op_done(op, 0);

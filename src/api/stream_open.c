@@ -59,7 +59,7 @@ static int stream_op_start(struct kith_conn *conn, enum kith_op_kind kind, bool 
     if ((conn->is_closed || conn->quic == NULL) && (kind == KITH_OP_OPEN || kith__list_is_empty(&conn->opened[bidi])))
         return kith__api_conn_failure(conn);
     if ((op = kith__op_new(context, kind, list)) == NULL)
-        return kith__fail(KITH_ERR_NOMEM, 0, NULL);
+        return kith__fail_because(KITH_ERR_NOMEM, "the stream cannot be waited for");
     op->bidi = bidi;
     op->on_conn = conn;
     if (kith__op_first(list) == op)

@@ -14,6 +14,8 @@
 /* Errors never carry the text of a secret. */
 int kith_secret_parse(const char *text, struct kith_secret *out)
 {
+    if (text == NULL)
+        return kith__fail_null("a secret key");
     if (kith__secret_parse(text, strlen(text), out) != 0)
         return kith__fail(KITH_ERR_PARSE, 0,
                           "not a secret key: 64 lower-case hex digits or 52 characters of base32 are expected");
@@ -37,9 +39,11 @@ struct kith_id kith_secret_id(const struct kith_secret *secret)
 
 int kith_id_parse(const char *text, struct kith_id *out)
 {
-    int err = kith__id_parse(text, strlen(text), out);
+    int err;
 
-    if (err == KITH_ERR_CRYPTO)
+    if (text == NULL)
+        return kith__fail_null("an endpoint id");
+    if ((err = kith__id_parse(text, strlen(text), out)) == KITH_ERR_CRYPTO)
         return kith__fail(KITH_ERR_PARSE, 0, "'%.80s' is not an endpoint id: these bytes are no public key", text);
     if (err != 0)
         return kith__fail(
@@ -89,6 +93,8 @@ struct kith_hash kith_hash_bytes(const void *bytes, size_t size)
 
 int kith_hash_parse(const char *text, struct kith_hash *out)
 {
+    if (text == NULL)
+        return kith__fail_null("a hash");
     if (kith__hash_parse(text, strlen(text), out) != 0)
         return kith__fail(KITH_ERR_PARSE, 0,
                           "'%.80s' is not a hash: 64 lower-case hex digits or 52 characters of base32 are expected",
@@ -124,6 +130,8 @@ int kith_addr_add_ip(struct kith_addr *addr, const struct kith_sockaddr *ip)
 {
     size_t at = 0;
 
+    if (ip == NULL)
+        return kith__fail_null("a socket address");
     if (ip->family != KITH_FAMILY_V4 && ip->family != KITH_FAMILY_V6)
         return kith__fail(KITH_ERR_INVALID, 0, "a socket address of no family cannot be reached");
     while (at < addr->ip_count && compare_ips(&addr->ips[at], ip) < 0)
@@ -167,17 +175,20 @@ int kith_addr_add_relay(struct kith_addr *addr, const char *url)
     struct kith_buf normal;
     int err;
 
+    if (url == NULL)
+        return kith__fail_null("a relay URL");
     kith__buf_init(&normal, kith_mem_default());
     if ((err = kith__url_normalise(url, strlen(url), &normal)) == 0)
         err = add_relay_text(addr, kith__buf_slice(&normal));
     kith__buf_dispose(&normal);
-    return err == 0 ? 0 : kith__fail(err, 0, "'%.200s' cannot be used as a relay URL: %s", url, kith_strerror(err));
+    return err == 0 ? 0 : kith__fail_because(err, "'%.200s' cannot be used as a relay URL", url);
 }
 
 /* By value, with what has no room or no use counted. */
 static void addr_from_internal(const struct kith_endpoint_addr *from, struct kith_addr *to)
 {
     kith_addr_init(to, &from->id);
+    to->ignored_count = from->ignored_count;
     for (size_t i = 0; i < from->count; i++) {
         const struct kith_transport_addr *one = &from->addrs[i];
         int err = KITH_ERR_UNSUPPORTED;
@@ -207,9 +218,10 @@ static int addr_to_internal(const struct kith_addr *from, struct kith_endpoint_a
 static int ticket_text_out(int err, const struct kith_buf *from, char *text, size_t size)
 {
     if (err == 0 && from->size + 1 > size)
-        err = KITH_ERR_TOO_LARGE;
+        return kith__fail(KITH_ERR_TOO_LARGE, 0, "the ticket needs %zu bytes with its end, and there is room for %zu",
+                          from->size + 1, size);
     if (err != 0)
-        return kith__fail(err, 0, NULL);
+        return kith__fail_because(err, "the ticket cannot be written");
     memcpy(text, from->ptr, from->size);
     text[from->size] = 0;
     return 0;
@@ -221,6 +233,8 @@ int kith_ticket_format(const struct kith_addr *addr, char *text, size_t size)
     struct kith_buf out;
     int err;
 
+    if (addr == NULL || text == NULL)
+        return kith__fail_null("an address, or room for its ticket,");
     kith__buf_init(&out, kith_mem_default());
     if ((err = addr_to_internal(addr, &inner)) == 0) {
         err = kith__endpoint_ticket_format(&inner, &out);
@@ -233,10 +247,13 @@ int kith_ticket_format(const struct kith_addr *addr, char *text, size_t size)
 
 int kith_blob_ticket_format(const struct kith_blob_ticket *ticket, char *text, size_t size)
 {
-    struct kith_blob_ref inner = { .hash = ticket->hash, .is_hash_seq = ticket->format == KITH_BLOB_HASH_SEQ };
+    struct kith_blob_ref inner;
     struct kith_buf out;
     int err;
 
+    if (ticket == NULL || text == NULL)
+        return kith__fail_null("what a ticket names, or room for it,");
+    inner = (struct kith_blob_ref) { .hash = ticket->hash, .is_hash_seq = ticket->format == KITH_BLOB_HASH_SEQ };
     kith__buf_init(&out, kith_mem_default());
     if ((err = addr_to_internal(&ticket->addr, &inner.addr)) == 0) {
         err = kith__blob_ref_format(&inner, &out);
@@ -247,16 +264,28 @@ int kith_blob_ticket_format(const struct kith_blob_ticket *ticket, char *text, s
     return err;
 }
 
+/* Without memory, or beyond what is looked at at all, a ticket may be as good as any. */
+static int ticket_refused(int err, const char *text, const char *why)
+{
+    if (err == KITH_ERR_TOO_LARGE)
+        return kith__fail(KITH_ERR_TOO_LARGE, 0,
+                          "'%.40s...' is longer than %d characters: no ticket is read beyond that", text,
+                          KITH_TICKET_TEXT_MAX);
+    if (err == KITH_ERR_NOMEM)
+        return kith__fail_because(err, "the ticket '%.40s...' cannot be read", text);
+    return kith__fail(KITH_ERR_PARSE, 0, "'%.40s...' %s", text, why);
+}
+
 int kith_blob_ticket_parse(const char *text, struct kith_blob_ticket *out)
 {
     struct kith_blob_ref inner;
-    int err = kith__blob_ref_parse(text, strlen(text), kith_mem_default(), &inner);
+    int err;
 
-    if (err != 0)
-        return kith__fail(
-            KITH_ERR_PARSE, 0,
-            "'%.40s...' is not a blob ticket: those begin with 'blob'; it was cut or mistyped, or is of another kind",
-            text);
+    if (text == NULL)
+        return kith__fail_null("a ticket");
+    if ((err = kith__blob_ref_parse(text, strlen(text), kith_mem_default(), &inner)) != 0)
+        return ticket_refused(
+            err, text, "is not a blob ticket: those begin with 'blob'; it was cut or mistyped, or is of another kind");
     addr_from_internal(&inner.addr, &out->addr);
     out->hash = inner.hash;
     out->format = inner.is_hash_seq ? KITH_BLOB_HASH_SEQ : KITH_BLOB_RAW;
@@ -269,17 +298,20 @@ int kith_addr_parse(const char *text, struct kith_addr *out)
     struct kith_endpoint_addr inner;
     struct kith_blob_ticket blob;
     struct kith_id id;
+    int err;
 
+    if (text == NULL)
+        return kith__fail_null("a ticket or an endpoint id");
     if (kith__ticket_is_kind("endpoint", text, strlen(text))) {
-        if (kith__endpoint_ticket_parse(text, strlen(text), kith_mem_default(), &inner) != 0)
-            return kith__fail(KITH_ERR_PARSE, 0, "'%.40s...' is not an endpoint ticket: it was cut or mistyped", text);
+        if ((err = kith__endpoint_ticket_parse(text, strlen(text), kith_mem_default(), &inner)) != 0)
+            return ticket_refused(err, text, "is not an endpoint ticket: it was cut or mistyped");
         addr_from_internal(&inner, out);
         kith__endpoint_addr_dispose(&inner);
         return 0;
     }
     if (kith__ticket_is_kind("blob", text, strlen(text))) {
-        if (kith_blob_ticket_parse(text, &blob) != 0)
-            return kith_error_last()->code;
+        if ((err = kith_blob_ticket_parse(text, &blob)) != 0)
+            return err;
         *out = blob.addr;
         return 0;
     }

@@ -75,6 +75,7 @@ struct kith_getter {
     char failed_name[KITH_BLOB_NAME_SIZE_MAX + 1]; /* FAILED: of the file at hand; empty if there is none */
     bool has_failed_chunk;
     uint64_t failed_chunk; /* HASH: where the sender lied */
+    uint64_t reset_code;   /* FAILED: what the sender reset its answer with, if it did */
     struct kith_blobs_progress progress;
     struct kith_buf root, names_bytes; /* verified */
     struct kith_collection names;

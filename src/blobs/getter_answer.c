@@ -231,6 +231,8 @@ void kith__getter_on_end(struct kith_getter *getter, int err, uint64_t code)
 
     if (getter->step != KITH_GETTER_RECEIVE && getter->step != KITH_GETTER_REQUEST)
         return;
+    if (err == KITH_ERR_RESET)
+        getter->reset_code = code;
     if (err == KITH_ERR_RESET && code == KITH_BLOBS_ERR_PERMISSION)
         kith__getter_fail(getter, KITH_ERR_PERMISSION, "the other side does not give it to us");
     else if (err == KITH_ERR_RESET && code == KITH_BLOBS_ERR_LIMIT)

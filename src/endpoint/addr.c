@@ -128,6 +128,7 @@ int kith__endpoint_addr_copy(const struct kith_endpoint_addr *from, struct kith_
     int err;
 
     kith__endpoint_addr_init(&copy, to->mem, &from->id);
+    copy.ignored_count = from->ignored_count;
     for (size_t i = 0; i < from->count; i++) {
         if ((err = insert(&copy, &from->addrs[i])) != 0) {
             kith__endpoint_addr_dispose(&copy);
@@ -179,6 +180,14 @@ int kith__endpoint_addr_add_custom(struct kith_endpoint_addr *addr, uint64_t id,
     struct kith_transport_addr item = { .kind = KITH_TRANSPORT_CUSTOM, .custom_id = id, .bytes = data };
 
     return data.size > KITH_CUSTOM_ADDR_SIZE_MAX ? KITH_ERR_TOO_LARGE : insert(addr, &item);
+}
+
+int kith__endpoint_addr_ignore(struct kith_endpoint_addr *addr, int err)
+{
+    if (err != KITH_ERR_TOO_LARGE && err != KITH_ERR_LIMIT && err != KITH_ERR_UNSUPPORTED)
+        return err;
+    addr->ignored_count++;
+    return 0;
 }
 
 struct kith_slice kith__endpoint_addr_first_relay(const struct kith_endpoint_addr *addr)
@@ -292,15 +301,19 @@ static int decode_item(struct kith_reader *r, enum kith_custom_form form, struct
     if ((err = kith__postcard_read_variant(r, KITH_TRANSPORT_KINDS, &kind)) != 0)
         return err;
     if (kind == KITH_TRANSPORT_IP)
-        return (err = kith__sockaddr_decode(r, &ip)) != 0 ? err : kith__endpoint_addr_add_ip(addr, &ip);
+        return (err = kith__sockaddr_decode(r, &ip)) != 0
+                   ? err
+                   : kith__endpoint_addr_ignore(addr, kith__endpoint_addr_add_ip(addr, &ip));
     if (kind == KITH_TRANSPORT_RELAY) {
-        err = kith__postcard_read_string(r, &bytes);
-        return err != 0 ? err : kith__endpoint_addr_add_relay(addr, (const char *)bytes.ptr, bytes.size);
+        if ((err = kith__postcard_read_string(r, &bytes)) != 0)
+            return err;
+        err = kith__endpoint_addr_add_relay(addr, (const char *)bytes.ptr, bytes.size);
+        return kith__endpoint_addr_ignore(addr, err);
     }
     if ((err = kith__postcard_read_u64(r, &custom_id)) != 0)
         return err;
     err = form == KITH_CUSTOM_FORM_NEW ? kith__postcard_read_slice(r, &bytes) : decode_old_custom_data(r, &bytes);
-    return err != 0 ? err : kith__endpoint_addr_add_custom(addr, custom_id, bytes);
+    return err != 0 ? err : kith__endpoint_addr_ignore(addr, kith__endpoint_addr_add_custom(addr, custom_id, bytes));
 }
 
 int kith__endpoint_addr_decode(struct kith_reader *r, enum kith_custom_form form, const struct kith_mem *mem,

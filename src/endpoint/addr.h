@@ -38,6 +38,7 @@ struct kith_endpoint_addr {
     struct kith_id id;
     struct kith_transport_addr *addrs;
     size_t count, cap;
+    size_t ignored_count;       /* addresses that a decoder left out: see kith__endpoint_addr_ignore */
     const struct kith_mem *mem; /* borrowed */
 };
 
@@ -61,12 +62,19 @@ int kith__endpoint_addr_add_custom(struct kith_endpoint_addr *addr, uint64_t id,
 /** The first relay in set order, or an empty slice. */
 struct kith_slice kith__endpoint_addr_first_relay(const struct kith_endpoint_addr *addr);
 
+/**
+ * For decoders: the answer to `err`, which adding an address gave. Real peers know no limits, so one that is too long, too
+ * many, or has a host name that we cannot write (TOO_LARGE, LIMIT, UNSUPPORTED) costs itself only: counted, and 0. Other
+ * errors are returned. Source: spec/03, 2.1; checked against a peer.
+ */
+int kith__endpoint_addr_ignore(struct kith_endpoint_addr *addr, int err);
+
 /** Postcard of the address, without a variant: id, count, addresses. KITH_ERR_NOMEM leaves buf as it was. */
 int kith__endpoint_addr_encode(const struct kith_endpoint_addr *addr, enum kith_custom_form form, struct kith_buf *buf);
 /**
  * Reads one that kith__endpoint_addr_encode or a peer wrote (untrusted) into `out`, which the caller disposes of.
  * KITH_ERR_TRUNCATED; KITH_ERR_PARSE for unknown variants, bad URLs, bad ports; KITH_ERR_CRYPTO for an id that is not a point;
- * KITH_ERR_LIMIT, KITH_ERR_TOO_LARGE, KITH_ERR_UNSUPPORTED (a host name), KITH_ERR_NOMEM. Neither r nor *out changes then.
+ * KITH_ERR_NOMEM. Neither r nor *out changes then. What is only too much for us is left out and counted.
  */
 int kith__endpoint_addr_decode(struct kith_reader *r, enum kith_custom_form form, const struct kith_mem *mem,
                                struct kith_endpoint_addr *out);

@@ -1,6 +1,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "codec/base32.h"
+#include "codec/postcard.h"
 #include "endpoint/addr.h"
 #include <string.h>
 
@@ -247,6 +248,40 @@ KITH_TEST(addr_has_a_largest_size)
     KITH_CHECK_EQ(kith__endpoint_addr_add_ip(&addr, &ip), KITH_ERR_LIMIT);
     KITH_CHECK_EQ(addr.count, KITH_ADDRS_MAX);
     kith__endpoint_addr_dispose(&addr);
+}
+
+/* Peers have no limits: what is only too much for us costs itself, and the rest of the address can be used. */
+KITH_TEST(addr_decoding_leaves_out_what_is_too_much_and_counts_it)
+{
+    struct kith_endpoint_addr addr, copy;
+    struct kith_sockaddr ip = { .family = KITH_FAMILY_V4 };
+    struct kith_buf buf;
+    struct kith_reader r;
+
+    start(&addr, kith_mem_default());
+    kith__buf_init(&buf, kith_mem_default());
+    KITH_CHECK_EQ(kith__buf_append(&buf, addr.id.bytes, sizeof addr.id.bytes), 0);
+    KITH_CHECK_EQ(kith__postcard_write_uint(&buf, KITH_ADDRS_MAX + 2), 0);
+    KITH_CHECK_EQ(kith__buf_append(&buf, "\x02\x05\x81\x08", 4), 0); /* custom, id 5, 1,025 bytes */
+    for (int i = 0; i < KITH_CUSTOM_ADDR_SIZE_MAX + 1; i++)
+        KITH_CHECK_EQ(kith__buf_append_byte(&buf, 0), 0);
+    for (int i = 0; i < KITH_ADDRS_MAX + 1; i++) {
+        ip.port = (uint16_t)i;
+        KITH_CHECK_EQ(kith__buf_append_byte(&buf, KITH_TRANSPORT_IP), 0);
+        KITH_CHECK_EQ(kith__sockaddr_encode(&ip, &buf), 0);
+    }
+    kith__endpoint_addr_dispose(&addr);
+    r = kith__reader_of_slice(kith__buf_slice(&buf));
+    KITH_CHECK_EQ(kith__endpoint_addr_decode(&r, KITH_CUSTOM_FORM_NEW, kith_mem_default(), &addr), 0);
+    KITH_CHECK_EQ(kith__reader_left(&r), 0);
+    KITH_CHECK_EQ(addr.count, KITH_ADDRS_MAX);
+    KITH_CHECK_EQ(addr.ignored_count, 2);
+    kith__endpoint_addr_init(&copy, kith_mem_default(), NULL);
+    KITH_CHECK_EQ(kith__endpoint_addr_copy(&addr, &copy), 0);
+    KITH_CHECK_EQ(copy.ignored_count, 2);
+    kith__endpoint_addr_dispose(&addr);
+    kith__endpoint_addr_dispose(&copy);
+    kith__buf_dispose(&buf);
 }
 
 static int build_and_copy(const struct kith_mem *mem)

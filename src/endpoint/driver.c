@@ -65,7 +65,8 @@ static void on_timer(void *ctx, uint64_t now_ns)
     kith__driver_pump(driver);
 }
 
-static int open_socket(struct kith_driver *driver, const struct kith_sockaddr *local)
+static int open_socket(struct kith_driver *driver, const struct kith_driver_options *asked,
+                       const struct kith_sockaddr *local)
 {
     struct kith_rt_udp_options options = { .local = *local };
     struct kith_rt_udp_events events = { on_receive, on_writable, driver };
@@ -73,8 +74,11 @@ static int open_socket(struct kith_driver *driver, const struct kith_sockaddr *l
 
     if (driver->socket_count == KITH_DRIVER_SOCKETS_MAX)
         return KITH_ERR_LIMIT;
-    if ((err = kith__rt_udp_open(driver->rt, &options, &events, &driver->sockets[driver->socket_count])) != 0)
+    if ((err = kith__rt_udp_open(driver->rt, &options, &events, &driver->sockets[driver->socket_count])) != 0) {
+        if (asked->failed != NULL)
+            *asked->failed = *local;
         return err;
+    }
     driver->locals[driver->socket_count] = kith__rt_udp_local(driver->sockets[driver->socket_count]);
     driver->socket_count++;
     return 0;
@@ -85,12 +89,12 @@ static int open_sockets(struct kith_driver *driver, const struct kith_driver_opt
     int err = 0;
 
     for (size_t i = 0; err == 0 && i < options->bind_count; i++)
-        err = open_socket(driver, &options->binds[i]);
+        err = open_socket(driver, options, &options->binds[i]);
     if (options->bind_count > 0)
         return err;
-    if ((err = open_socket(driver, &(struct kith_sockaddr) { .family = KITH_FAMILY_V4 })) != 0)
+    if ((err = open_socket(driver, options, &(struct kith_sockaddr) { .family = KITH_FAMILY_V4 })) != 0)
         return err;
-    err = open_socket(driver, &(struct kith_sockaddr) { .family = KITH_FAMILY_V6 });
+    err = open_socket(driver, options, &(struct kith_sockaddr) { .family = KITH_FAMILY_V6 });
     /* A machine without IPv6 is no error as long as nobody asked for it. */
     return err == KITH_ERR_UNSUPPORTED || err == KITH_ERR_UNREACHABLE ? 0 : err;
 }

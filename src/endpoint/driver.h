@@ -28,6 +28,8 @@ struct kith_driver_options {
      */
     void (*on_pending)(void *ctx);
     void *ctx;
+    struct kith_sockaddr
+        *failed; /* the address that could not be bound; NULL: not asked. No family: something else failed */
 };
 
 /** Binds the sockets and makes the host. Errors of kith__rt_udp_open and kith_quic_host_new; LIMIT for too many binds. */

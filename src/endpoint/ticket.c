@@ -96,13 +96,17 @@ static int decode_relay_and_ips(struct kith_reader *r, struct kith_endpoint_addr
 
     if ((err = kith__postcard_read_bool(r, &has_relay)) != 0)
         return err;
-    if (has_relay && ((err = kith__postcard_read_string(r, &url)) != 0 ||
-                      (err = kith__endpoint_addr_add_relay(addr, (const char *)url.ptr, url.size)) != 0))
+    if (has_relay && (err = kith__postcard_read_string(r, &url)) != 0)
+        return err;
+    if (has_relay)
+        err = kith__endpoint_addr_ignore(addr, kith__endpoint_addr_add_relay(addr, (const char *)url.ptr, url.size));
+    if (err != 0)
         return err;
     if ((err = kith__postcard_read_count(r, SOCKADDR_SIZE_MIN, &count)) != 0)
         return err;
     while (count-- != 0)
-        if ((err = kith__sockaddr_decode(r, &ip)) != 0 || (err = kith__endpoint_addr_add_ip(addr, &ip)) != 0)
+        if ((err = kith__sockaddr_decode(r, &ip)) != 0 ||
+            (err = kith__endpoint_addr_ignore(addr, kith__endpoint_addr_add_ip(addr, &ip))) != 0)
             return err;
     return 0;
 }

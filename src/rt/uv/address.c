@@ -1,5 +1,6 @@
 /* Socket addresses, interfaces, names and error numbers of the system. */
 #include "base/assert.h"
+#include "base/cause.h"
 #include "base/mem.h"
 #include "base/sockaddr.h"
 #include "rt/uv/loop.h"
@@ -53,8 +54,8 @@ int kith__uv_errno(int number)
 
     for (size_t i = 0; i < KITH_COUNT(facts); i++)
         if (facts[i].number == number)
-            return facts[i].err;
-    return KITH_ERR_IO;
+            return kith__cause_note(facts[i].err, number);
+    return kith__cause_note(KITH_ERR_IO, number);
 }
 
 int kith__uv_error(int result)

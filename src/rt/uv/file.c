@@ -47,7 +47,7 @@ static int open_error(int at, const char *name, unsigned flags)
     struct stat info;
 
     if ((flags & KITH_RT_NOFOLLOW) && fstatat(at, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode))
-        return KITH_ERR_PERMISSION;
+        return kith__uv_errno(ELOOP);
     return kith__uv_errno(number);
 }
 

@@ -29,7 +29,7 @@ static inline struct kith_uv *kith__uv_of(const struct kith_rt *rt)
     return (struct kith_uv *)(void *)(uintptr_t)rt;
 }
 
-/** The error code for an errno > 0. */
+/** The error code for an errno > 0, which is noted as its cause (base/cause.h). */
 int kith__uv_errno(int number);
 /** The error code for a libuv result < 0; 0 for the rest. */
 int kith__uv_error(int result);
