@@ -215,6 +215,52 @@ KITH_TEST(mp_rules_challenge_from_elsewhere_is_answered_there_and_moves_nothing)
     kith__pair_dispose(&pair_m);
 }
 
+/** A packet of the server's from another port of its. */
+static void give_to_client_from(uint16_t delta, const uint8_t *frames, size_t size)
+{
+    uint8_t datagram[RULES_DATAGRAM_MAX];
+    size_t sealed = rules_seal(pair_m.sides[1].conn, KITH_LEVEL_DATA, 0, frames, size, 0, datagram);
+
+    rules_give(&pair_m, 0, datagram, sealed, (uint16_t)(pair_m.sides[1].outer.port + delta));
+}
+
+KITH_TEST(mp_rules_client_challenges_back_an_address_that_nobody_advertised)
+{
+    static const uint8_t challenge[9] = { 0x1a, 1, 2, 3, 4, 5, 6, 7, 8 };
+    uint8_t response[9] = { 0x1b };
+    struct kith_quic_conn *client;
+
+    start_punching(32, 32);
+    client = pair_m.sides[0].conn;
+    give_to_client_from(9, challenge, sizeof challenge);
+    kith__pair_flush(&pair_m);
+    KITH_CHECK_EQ(client->punch.probe_count, 1);
+    KITH_CHECK(client->punch.probes[0].is_seen && client->punch.probes[0].value_count == 1);
+    KITH_CHECK_EQ(client->paths[0]->tuple.remote.port, pair_m.sides[1].outer.port);
+    memcpy(response + 1, client->punch.probes[0].values[0], 8);
+    give_to_client_from(8, response, sizeof response);
+    KITH_CHECK_EQ(client->path_count, 1);
+    give_to_client_from(9, response, sizeof response);
+    KITH_CHECK_EQ(client->path_count, 2);
+    KITH_CHECK_EQ(client->paths[1]->tuple.remote.port, pair_m.sides[1].outer.port + 9);
+    check_works("an unknown address of the server's");
+    kith__pair_dispose(&pair_m);
+}
+
+KITH_TEST(mp_rules_client_without_traversal_hears_nobody_else)
+{
+    static const uint8_t challenge[9] = { 0x1a, 1, 2, 3, 4, 5, 6, 7, 8 };
+    uint64_t before;
+
+    start_punching(0, 32);
+    before = pair_m.sides[0].host->stats.dropped_wrong_remote;
+    give_to_client_from(9, challenge, sizeof challenge);
+    KITH_CHECK_EQ(pair_m.sides[0].host->stats.dropped_wrong_remote, before + 1);
+    KITH_CHECK_EQ(pair_m.sides[0].conn->paths[0]->responses.count, 0);
+    check_works("a stranger");
+    kith__pair_dispose(&pair_m);
+}
+
 KITH_TEST(mp_rules_answers_that_are_owed_are_bounded)
 {
     uint8_t challenge[9] = { 0x1a };
