@@ -53,6 +53,63 @@ static enum kith_sim_verdict play_blackout(struct kith_trial *trial, const struc
     return kith__trial_close(trial);
 }
 
+/*
+ * The client knows several addresses of the server: some dead, some not, of both families, in any order. One connection
+ * comes of it, with Retry in half of the seeds, and every other copy of its first packet makes no second one.
+ */
+static enum kith_sim_verdict play_several_addresses(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    static const char *const texts[] = { "10.0.0.2:4433", "[2001:db8::2]:4433", "10.0.0.77:4433", "[2001:db8::77]:4433",
+                                         "10.0.2.2:4433" };
+    struct kith_sim_interface_options second = { .addrs[0] = kith__trial_address("10.0.2.2:0") };
+    struct kith_sockaddr addrs[KITH_COUNT(texts)], first;
+    struct kith_simapp *app;
+    struct kith_simconn *conn;
+    unsigned index;
+
+    kith__trial_set_up_ways(trial, 1);
+    app = &trial->apps[KITH_TRIAL_CLIENT];
+    KITH_ASSERT(kith__sim_interface_add(trial->apps[KITH_TRIAL_SERVER].host, &second, &index) == 0);
+    trial->apps[KITH_TRIAL_SERVER].answer = kith__trial_choose(trial, (struct kith_choice) { 0, 1 }) != 0
+                                                ? KITH_SIMAPP_RETRY
+                                                : KITH_SIMAPP_ACCEPT;
+    for (size_t i = 0; i < KITH_COUNT(texts); i++) { /* shuffled: each new one changes places with any before it */
+        size_t place = (size_t)kith__trial_choose(trial, (struct kith_choice) { 0, i });
+
+        addrs[i] = addrs[place];
+        addrs[place] = kith__trial_address(texts[i]);
+    }
+    memcpy(app->also, addrs + 1, sizeof app->also);
+    app->also_count = KITH_COUNT(app->also);
+    KITH_ASSERT(kith__simapp_dial(app, &trial->apps[KITH_TRIAL_SERVER], &addrs[0], &scenario->plan, &conn) == 0);
+    TRY(kith__trial_finish(trial));
+    first = kith__trial_path(conn).remote;
+    DEMAND(first.ip[first.family == KITH_FAMILY_V4 ? 3 : 15] == 2);
+    DEMAND(kith__trial_server_conn(trial)->node.prev == &trial->apps[KITH_TRIAL_SERVER].conns); /* the only one */
+    return kith__trial_close(trial);
+}
+
+static bool has_incoming(struct kith_trial *trial)
+{
+    return trial->apps[KITH_TRIAL_SERVER].incoming > 0;
+}
+
+/* The answers to the first packet come from another address: the client takes it for the server's (spec/01, 1.7). */
+static enum kith_sim_verdict play_server_moves(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_sockaddr away = kith__trial_address("10.0.0.22:0");
+    struct kith_simconn *conn;
+
+    kith__trial_set_up(trial);
+    conn = kith__trial_dial(trial, &scenario->plan);
+    TRY(kith__trial_until(trial, has_incoming, 60 * KITH_NS_PER_S));
+    kith__trial_note(trial, "the server moves");
+    KITH_ASSERT(kith__sim_nat_move(trial->server_nat, &away) == 0);
+    TRY(kith__trial_finish(trial));
+    DEMAND(kith__trial_path(conn).remote.ip[3] == 22);
+    return kith__trial_close(trial);
+}
+
 static bool client_is_over(struct kith_trial *trial)
 {
     return kith__simapp_newest(&trial->apps[0])->is_drained;
@@ -228,6 +285,11 @@ const struct kith_scenario kith__scenarios_handshake[] = {
       .play = play_blackout,
       .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 20000 } },
       .extra = { 50, 8000 },
+      .plan = SMALL_PLAN },
+    { .name = "handshake-several-addresses", .play = play_several_addresses, .net = BAD_NET, .plan = SMALL_PLAN },
+    { .name = "handshake-server-moves",
+      .play = play_server_moves,
+      .net = { .delay_us = { 1000, 40000 }, .loss_ppm = { 0, 100000 }, .has_server_nat = true },
       .plan = SMALL_PLAN },
     { .name = "handshake-bad-network", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN },
     { .name = "handshake-retry", .play = play_plain, .net = BAD_NET, .plan = SMALL_PLAN, .answer = KITH_SIMAPP_RETRY },
