@@ -18,8 +18,9 @@
 #include <string.h>
 
 static const struct kith_scenario *const families[] = {
-    kith__scenarios_handshake, kith__scenarios_transfer, kith__scenarios_path,  kith__scenarios_peer,
-    kith__scenarios_time,      kith__scenarios_speed,    kith__scenarios_multi, kith__scenarios_roam,
+    kith__scenarios_handshake, kith__scenarios_transfer, kith__scenarios_path,
+    kith__scenarios_peer,      kith__scenarios_time,     kith__scenarios_speed,
+    kith__scenarios_multi,     kith__scenarios_roam,     kith__scenarios_punch,
 };
 
 static int usage(void)
