@@ -36,13 +36,8 @@ static enum kith_level early_level;
 /** When the server has sent its first flight, the bad one speaks before anybody else. */
 static bool break_early(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
 {
-    uint8_t copy[RULES_DATAGRAM_MAX];
-
-    if (sender != 1 || pair->user_flag != 0)
+    if (!rules_is_first_flight(pair, sender, bytes, *size))
         return true;
-    pair->user_flag = 1;
-    memcpy(copy, bytes, *size);
-    rules_give(pair, 0, copy, *size, pair->sides[1].outer.port);
     inject_hex(early_from, early_level, early_frame);
     return false;
 }

@@ -131,14 +131,8 @@ KITH_TEST(mp_rules_peer_that_abandons_the_last_path_has_three_seconds_for_anothe
 /** A server that gives path 0 up before the client's handshake is confirmed. */
 static bool abandon_early(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
 {
-    uint8_t copy[RULES_DATAGRAM_MAX];
-
-    if (sender != 1)
-        return true;
-    if (pair->user_flag++ != 0)
-        return false; /* no HANDSHAKE_DONE */
-    memcpy(copy, bytes, *size);
-    rules_give(pair, 0, copy, *size, pair->sides[1].outer.port);
+    if (!rules_is_first_flight(pair, sender, bytes, *size))
+        return sender != 1; /* no HANDSHAKE_DONE */
     KITH_CHECK(kith_quic_conn_is_established(pair->sides[0].conn));
     inject_hex(1, KITH_LEVEL_DATA, "7e75 00 3e");
     return false;

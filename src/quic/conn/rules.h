@@ -1,6 +1,6 @@
 /**
- * Test only: a peer that may do anything. It seals packets of any level with any frames past all checks of the sender, and
- * hands them over at once.
+ * Test only: a peer that may do anything. It seals packets of any level with any frames past all checks of the sender,
+ * and hands them over at once.
  */
 #ifndef KITH_QUIC_CONN_RULES_H
 #define KITH_QUIC_CONN_RULES_H
@@ -26,7 +26,10 @@ static inline void rules_give(struct kith_pair *pair, int to, uint8_t *bytes, si
     kith_quic_host_receive(pair->sides[to].host, &received, pair->now_ns);
 }
 
-/** Seals frames; flip: bits of the first byte to change before that; pad_to: bytes of PADDING make it so large. Returns the size. */
+/**
+ * Seals frames; flip: bits of the first byte to change before that; pad_to: bytes of PADDING make it so large. Returns
+ * the size.
+ */
 static inline size_t rules_seal(struct kith_quic_conn *conn, enum kith_level level, uint8_t flip, const uint8_t *frames,
                                 size_t size, size_t pad_to, uint8_t datagram[RULES_DATAGRAM_MAX])
 {
@@ -51,6 +54,22 @@ static inline void rules_inject(struct kith_pair *pair, int from, enum kith_leve
                                datagram);
 
     rules_give(pair, 1 - from, datagram, sealed, pair->sides[from].outer.port);
+}
+
+/**
+ * For taps: true once, when the server's first datagram is on its way; the client has it then, before anybody else
+ * speaks. The tap should drop it.
+ */
+static inline bool rules_is_first_flight(struct kith_pair *pair, int sender, const uint8_t *bytes, size_t size)
+{
+    uint8_t copy[RULES_DATAGRAM_MAX];
+
+    if (sender != 1 || pair->user_flag != 0)
+        return false;
+    pair->user_flag = 1;
+    memcpy(copy, bytes, size);
+    rules_give(pair, 0, copy, size, pair->sides[1].outer.port);
+    return true;
 }
 
 /** Two hosts that are connected, confirmed, and quiet. */

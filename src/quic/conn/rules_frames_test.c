@@ -26,13 +26,8 @@ static const struct early_case *early_case;
 /** When the server has sent its first flight, the bad one of the case speaks before anybody else. */
 static bool break_early(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
 {
-    uint8_t copy[RULES_DATAGRAM_MAX];
-
-    if (sender != 1 || pair->user_flag != 0)
+    if (!rules_is_first_flight(pair, sender, bytes, *size))
         return true;
-    pair->user_flag = 1;
-    memcpy(copy, bytes, *size);
-    rules_give(pair, 0, copy, *size, pair->sides[1].outer.port);
     rules_inject(pair, early_case->from, (enum kith_level)early_case->level, early_case->frames, early_case->size);
     return false;
 }
