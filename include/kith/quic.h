@@ -335,7 +335,10 @@ KITH_API KITH_MUST_USE int kith_quic_conn_export(const struct kith_quic_conn *co
 KITH_API KITH_MUST_USE int kith_quic_conn_update_keys(struct kith_quic_conn *conn, uint64_t now_ns);
 /** Sends a PING on every path. */
 KITH_API void kith_quic_conn_ping(struct kith_quic_conn *conn, uint64_t now_ns);
-/** Client: the local address changed: go on from the new one (family NONE: any). RFC 9000, 9. STATE before confirmation. */
+/**
+ * Client: the local address changed: all validated paths go on from the new one (family NONE: any). RFC 9000, 9. STATE before
+ * confirmation, or if no path can move now (none is validated, or the peer issued no spare ids).
+ */
 KITH_API KITH_MUST_USE int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockaddr *local,
                                                   uint64_t now_ns);
 /** Tells that the peer's limit for our streams changed nothing, but ours for it does: streams the peer may have open. */

@@ -341,7 +341,8 @@ static void ack_end(struct kith_quic_conn *conn, struct kith_path *path, enum ki
 static void log_metrics(struct kith_quic_conn *conn, const struct kith_path *path)
 {
     const struct kith_path_measures *now = &path->now;
-    struct kith_qlog_metrics metrics = { .congestion_window = now->cc.window,
+    struct kith_qlog_metrics metrics = { .path = path->id,
+                                         .congestion_window = now->cc.window,
                                          .bytes_in_flight = now->in_flight_size,
                                          .slow_start_threshold = now->cc.threshold,
                                          .smoothed_rtt_ns = now->rtt.smoothed_ns,

@@ -86,25 +86,40 @@ void kith_quic_conn_ping(struct kith_quic_conn *conn, uint64_t now_ns)
     kith__conn_touch(conn);
 }
 
+static int migrate_path(struct kith_quic_conn *conn, struct kith_path *path, const struct kith_sockaddr *local)
+{
+    int err = kith__migrate_local(path, local, conn->peer_delay_max_ns, conn->now_ns);
+
+    if (err != 0)
+        return err;
+    conn->has_path_frames = true; /* the peer's old id is retired */
+    conn->are_cids_stale = true;
+    conn->stats.migrations++;
+    kith__observed_on_local_moved(kith__conn_observed(path));
+    path->spin = false;
+    path->ping_wanted = true; /* a probing frame alone does not move the path at the server */
+    kith__conn_note_path(conn, path);
+    return 0;
+}
+
 int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockaddr *local, uint64_t now_ns)
 {
-    int err;
+    int err = KITH_ERR_STATE, first_err = 0;
+    bool has_moved = false;
 
     if (!conn->is_client || conn->phase != KITH_PHASE_CONFIRMED)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
-    err = kith__migrate_local(conn->paths[0], local, conn->peer_delay_max_ns, conn->now_ns);
-    if (err != 0)
-        return err;
-    if (kith__cid_theirs_switch(&conn->paths[0]->cids_theirs))
-        kith__conn_sync_cids(conn);
-    conn->stats.migrations++;
-    kith__observed_on_local_moved(kith__conn_observed(conn->paths[0]));
-    conn->paths[0]->spin = false;
-    conn->paths[0]->ping_wanted = true; /* a probing frame alone does not move the path at the server */
-    kith__conn_note_path(conn, conn->paths[0]);
+    for (size_t i = 0; i < conn->path_count; i++) {
+        if (!kith__path_is_live(conn->paths[i]))
+            continue;
+        err = migrate_path(conn, conn->paths[i], local);
+        has_moved |= err == 0;
+        first_err = first_err != 0 ? first_err : err;
+    }
+    kith__conn_sync_cids(conn);
     kith__conn_touch(conn);
-    return 0;
+    return has_moved ? 0 : first_err != 0 ? first_err : KITH_ERR_STATE;
 }
 
 /** Moves a buffer out to the user. */

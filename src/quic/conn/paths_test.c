@@ -309,6 +309,44 @@ KITH_TEST(paths_a_dead_path_costs_less_than_a_second)
         }
 }
 
+/** A peer that acknowledges whatever it receives on path 0, as the reference may: that is where it sends its own data. */
+static bool acknowledge_on_path_0(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
+{
+    struct kith_path *path = pair->sides[1].conn != NULL ? kith__conn_path(pair->sides[1].conn, 1) : NULL;
+
+    (void)sender, (void)bytes, (void)size;
+    if (path != NULL && pair->sides[1].conn->paths[0]->id == 0) {
+        path->is_ack_moved = true;
+        pair->sides[1].conn->paths[0]->loss.pto_count = 0; /* and it notices nothing */
+    }
+    return true;
+}
+
+KITH_TEST(paths_that_swallow_the_acknowledgements_of_others_are_abandoned)
+{
+    struct kith_pair_config config;
+    uint64_t died_ns, read;
+
+    configure(&config, 2, 15);
+    config.tap = acknowledge_on_path_0;
+    rules_connect(&pair_p, &app_p, &config);
+    open_path(1, true);
+    kith__pair_run(&pair_p, KITH_NS_PER_S);
+    kith__app_send(&pair_p, 0, false, 20000000);
+    kith__pair_run(&pair_p, 180 * KITH_NS_PER_MS);
+    pair_p.config.link.blocked[0] = pair_p.config.link.blocked[1] = true;
+    kith__pair_run(&pair_p, 500 * KITH_NS_PER_MS);
+    died_ns = pair_p.now_ns;
+    read = app_p.sides[1].read_total;
+    KITH_CHECK(!server_ended(&pair_p));
+    KITH_CHECK(kith__pair_run_until(&pair_p, server_ended, 10 * KITH_NS_PER_S));
+    KITH_CHECK(app_p.sides[1].read_total > read && pair_p.now_ns - died_ns < 5 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].path, 0);
+    KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].code, KITH_WIRE_PATH_UNSTABLE_OR_POOR);
+    KITH_CHECK(is_open(1));
+    kith__pair_dispose(&pair_p);
+}
+
 KITH_TEST(paths_that_answer_again_are_used_again)
 {
     uint64_t before;
@@ -369,6 +407,29 @@ KITH_TEST(paths_an_idle_pair_stays_open)
     open_path(2, true);
     kith__pair_run(&pair_p, 300 * KITH_NS_PER_S);
     KITH_CHECK(is_open(0) && is_open(1) && is_open(2));
+    kith__pair_dispose(&pair_p);
+}
+
+KITH_TEST(paths_all_go_on_from_another_local_address)
+{
+    struct kith_sockaddr local;
+
+    start(2);
+    open_path(1, false);
+    kith__pair_run(&pair_p, KITH_NS_PER_S);
+    local = pair_p.sides[0].inner;
+    local.port = (uint16_t)(local.port + 7);
+    KITH_CHECK_EQ(kith_quic_conn_migrate(conn_of(0), &local, pair_p.now_ns), 0);
+    kith__app_send(&pair_p, 0, false, 300000);
+    KITH_CHECK(kith__pair_run_until(&pair_p, server_ended, 20 * KITH_NS_PER_S));
+    kith__pair_run(&pair_p, KITH_NS_PER_S);
+    for (uint32_t id = 0; id < 2; id++) {
+        struct kith_cid_theirs *theirs = &kith__conn_path(conn_of(0), id)->cids_theirs;
+
+        KITH_CHECK(is_open(id));
+        KITH_CHECK_EQ(info_of(1, id).remote.port, pair_p.sides[0].outer.port + 7);
+        KITH_CHECK(theirs->retired_count == 0 && theirs->retired == NULL); /* the old ids were retired */
+    }
     kith__pair_dispose(&pair_p);
 }
 
