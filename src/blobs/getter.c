@@ -335,6 +335,13 @@ static int make_empty(struct kith_getter *getter, struct kith_get_file *file)
     return err;
 }
 
+static int scan_file(struct kith_getter *getter, const struct kith_get_file *file)
+{
+    getter->partial.size = file->size;
+    getter->partial.has_size = true;
+    return kith__partial_scan_begin(&getter->partial);
+}
+
 /* One file, or a slice of a large one. */
 static int check_file(struct kith_getter *getter)
 {
@@ -349,7 +356,7 @@ static int check_file(struct kith_getter *getter)
         else if (err == 0 && file->size == 0)
             err = make_empty(getter, file);
         else if (err == 0)
-            err = kith__partial_scan_begin(&getter->partial);
+            err = scan_file(getter, file);
         if (err != 0)
             return err;
     }
@@ -380,6 +387,12 @@ static int place_files(struct kith_getter *getter)
     static const struct kith_slice no_name = { (const uint8_t *)"", 0 };
     uint64_t count = is_single(getter) ? 1 : getter->file_count;
 
+    if (!getter->is_settled) { /* a slice of its own: it may take long */
+        int err = getter->store.settle(getter->store.ctx, count);
+
+        getter->is_settled = err == 0;
+        return err;
+    }
     for (int i = 0; i < KITH_GETTER_FILES_PER_STEP && getter->next_file < count; i++) {
         struct kith_slice name = is_single(getter) ? no_name : getter->names.names[getter->next_file];
         int err;

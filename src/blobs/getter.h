@@ -28,9 +28,11 @@ struct kith_get_store {
     void (*discard)(void *ctx, uint64_t index);
     /** Whether these files may be placed later: EXISTS, ... Called once, before any file is fetched. Single blobs: not called. */
     int (*accept)(void *ctx, const struct kith_collection *names);
+    /** Puts the data of files 0 to count - 1, all of them finished, on the disk: called before any of them is placed. */
+    int (*settle)(void *ctx, uint64_t count);
     /** Puts the finished data file under its final name (empty for a single blob). AGAIN: a part is done, call again. */
     int (*place)(void *ctx, uint64_t index, struct kith_slice name);
-    /** All files are placed: removes what is not needed any more. */
+    /** All files are placed: their names are on the disk after this; removes what is not needed any more. */
     int (*clean)(void *ctx);
     void *ctx;
 };
@@ -81,6 +83,7 @@ struct kith_getter {
     struct kith_collection names;
     struct kith_get_file *files;
     uint64_t file_count, next_file; /* next_file: the one that work goes on with */
+    bool is_settled;                /* what is to be placed is on the disk */
     struct kith_request request;
     struct kith_buf request_bytes;
     /* The answer. */

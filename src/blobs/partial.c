@@ -35,18 +35,26 @@ static int read_exact(struct kith_partial *partial, enum kith_partial_part part,
 
 /* ---- What is there already ---- */
 
+/* A blob of one group has no pairs: its tree file would hold a size only. */
+static bool has_tree(const struct kith_partial *partial)
+{
+    return kith__group_count(partial->size) > 1;
+}
+
 int kith__partial_scan_begin(struct kith_partial *partial)
 {
     uint8_t head[KITH_PARTIAL_HEAD_SIZE];
     int err = read_exact(partial, KITH_PARTIAL_TREE, 0, head, sizeof head);
+    bool is_ours = err == 0 && memcmp(head, magic, sizeof magic) == 0;
 
-    if (err == KITH_ERR_TRUNCATED || (err == 0 && memcmp(head, magic, sizeof magic) != 0))
-        return 0;                /* nothing, or not ours */
+    if ((err == 0 || err == KITH_ERR_TRUNCATED) && !is_ours && !(partial->has_size && !has_tree(partial)))
+        return 0;
     partial->is_scanning = true; /* on an error below too: what is there is not known */
-    if (err != 0)
+    if (err != 0 && err != KITH_ERR_TRUNCATED)
         return err;
-    partial->size = 0;
-    for (int i = 7; i >= 0; i--)
+    if (is_ours)
+        partial->size = 0;
+    for (int i = 7; is_ours && i >= 0; i--)
         partial->size = partial->size << 8 | head[8 + i];
     partial->has_size = true;
     if ((err = kith__chunk_set_range(&partial->everything, 0, kith__chunk_count(partial->size))) != 0)
@@ -161,6 +169,8 @@ static int write_head(struct kith_partial *partial)
 {
     uint8_t head[KITH_PARTIAL_HEAD_SIZE];
 
+    if (!has_tree(partial))
+        return 0;
     memcpy(head, magic, sizeof magic);
     for (int i = 0; i < 8; i++)
         head[8 + i] = (uint8_t)(partial->size >> 8 * i);

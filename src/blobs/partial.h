@@ -53,7 +53,10 @@ struct kith_partial {
 void kith__partial_init(struct kith_partial *partial, const struct kith_mem *mem, const struct kith_hash *hash,
                         const struct kith_partial_io *io);
 void kith__partial_dispose(struct kith_partial *partial);
-/** Starts to verify what is there. 0 with nothing present if nothing usable is. NOMEM, errors of the files. */
+/**
+ * Starts to verify what is there. 0 with nothing present if nothing usable is. The size comes from the tree file; for a blob
+ * of one group, which has none, from has_size and size, if the caller knows it. NOMEM, errors of the files.
+ */
 KITH_MUST_USE int kith__partial_scan_begin(struct kith_partial *partial);
 /** Verifies a bounded part; AGAIN: more is left; 0: done. NOMEM, errors of reading. */
 KITH_MUST_USE int kith__partial_scan_step(struct kith_partial *partial);

@@ -6,10 +6,19 @@
 
 #include <stdio.h>
 
-enum { COPY_SIZE = 1 << 20, PART_NAME_SIZE = 2 * KITH_HASH_SIZE + 32, LOCK_TRIES_MAX = 10 };
+enum {
+    COPY_SIZE = 1 << 20,
+    PART_NAME_SIZE = 2 * KITH_HASH_SIZE + 32,
+    LOCK_TRIES_MAX = 10,
+    /* A sync of one file, and of one directory, waits for the disk each time: 10 ms a file, hours for a million. More files
+     * than this go together, by two syncs of the whole file system, which in turn wait for what others wrote there. */
+    SYNC_EACH_MAX = 16
+};
 
-/* The two files of a blob that is open. */
+/* The two files of a blob that is open; that of the tree is made by the first write: blobs of one group never need one. */
 struct target_file {
+    struct kith_target *target;
+    uint64_t index;
     struct kith_rt_file *files[2];
 };
 
@@ -38,23 +47,31 @@ static int copy_text(const struct kith_mem *mem, const char *text, char **out)
     return 0;
 }
 
-/* Opens the directory of a path of the user's; *last is the name in it. */
-static int open_parent(struct kith_target *target)
+/* The directory that holds the last part of the user's path. */
+static int open_parent(struct kith_target *target, struct kith_rt_dir **out)
 {
     char *slash = strrchr(target->path, '/');
     int err;
 
+    if (slash == NULL)
+        return kith__rt_dir_open(target->rt, NULL, ".", 0, out);
+    if (slash == target->path)
+        return kith__rt_dir_open(target->rt, NULL, "/", 0, out);
+    *slash = '\0';
+    err = kith__rt_dir_open(target->rt, NULL, target->path, 0, out);
+    *slash = '/';
+    return err;
+}
+
+/* The directory of a single blob's file, and the name in it. */
+static int open_root_of_single(struct kith_target *target)
+{
+    char *slash = strrchr(target->path, '/');
+
     target->last = slash != NULL ? slash + 1 : target->path;
     if (kith__rt_name_check(target->last, strlen(target->last)) != 0)
         return KITH_ERR_INVALID;
-    if (slash == NULL)
-        return kith__rt_dir_open(target->rt, NULL, ".", 0, &target->root);
-    if (slash == target->path)
-        return kith__rt_dir_open(target->rt, NULL, "/", 0, &target->root);
-    *slash = '\0';
-    err = kith__rt_dir_open(target->rt, NULL, target->path, 0, &target->root);
-    *slash = '/';
-    return err;
+    return open_parent(target, &target->root);
 }
 
 static void blame(struct kith_target *target, const void *name, size_t size)
@@ -141,7 +158,7 @@ static void drop_lock(struct kith_target *target)
 
 static int open_single(struct kith_target *target)
 {
-    int err = open_parent(target);
+    int err = open_root_of_single(target);
 
     if (err == 0)
         err = check_free(target, target->root, target->last);
@@ -201,19 +218,38 @@ void kith__target_dispose(struct kith_target *target)
 
 /* ---- Unfinished files ---- */
 
+static int open_part(struct target_file *file, enum kith_partial_part part, bool make)
+{
+    struct kith_target *target = file->target;
+    unsigned flags = KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW | KITH_RT_REGULAR | (make ? KITH_RT_CREATE : 0);
+    char name[PART_NAME_SIZE];
+
+    part_name(target, file->index, part == KITH_PARTIAL_TREE ? "tree" : data_ending(target), name);
+    return kith__rt_file_open(target->rt, target->partials, name, flags, 0666, &file->files[part]);
+}
+
 static int file_read(void *handle, enum kith_partial_part part, uint64_t offset, void *out, size_t size, size_t *got)
 {
-    return kith__rt_file_pread(((struct target_file *)handle)->files[part], out, size, offset, got);
+    struct target_file *file = handle;
+
+    *got = 0;
+    return file->files[part] != NULL ? kith__rt_file_pread(file->files[part], out, size, offset, got) : 0;
 }
 
 static int file_write(void *handle, enum kith_partial_part part, uint64_t offset, const void *bytes, size_t size)
 {
-    return kith__rt_file_pwrite(((struct target_file *)handle)->files[part], bytes, size, offset);
+    struct target_file *file = handle;
+    int err = file->files[part] != NULL ? 0 : open_part(file, part, true);
+
+    return err != 0 ? err : kith__rt_file_pwrite(file->files[part], bytes, size, offset);
 }
 
 static int file_cut(void *handle, enum kith_partial_part part, uint64_t size)
 {
-    return kith__rt_file_truncate(((struct target_file *)handle)->files[part], size);
+    struct target_file *file = handle;
+
+    KITH_ASSERT(file->files[part] != NULL || size == 0);
+    return file->files[part] != NULL ? kith__rt_file_truncate(file->files[part], size) : 0;
 }
 
 static void file_free(struct kith_target *target, struct target_file *file)
@@ -226,18 +262,16 @@ static void file_free(struct kith_target *target, struct target_file *file)
 static int target_open(void *ctx, uint64_t index, bool make, struct kith_partial_io *out)
 {
     struct kith_target *target = ctx;
-    unsigned flags = KITH_RT_READ | KITH_RT_WRITE | KITH_RT_NOFOLLOW | KITH_RT_REGULAR | (make ? KITH_RT_CREATE : 0);
     struct target_file *file = kith__alloc_zero(target->mem, sizeof *file);
-    char name[PART_NAME_SIZE];
     int err;
 
     if (file == NULL)
         return KITH_ERR_NOMEM;
-    part_name(target, index, data_ending(target), name);
-    err = kith__rt_file_open(target->rt, target->partials, name, flags, 0666, &file->files[KITH_PARTIAL_DATA]);
-    part_name(target, index, "tree", name);
-    if (err == 0 && !target->is_range)
-        err = kith__rt_file_open(target->rt, target->partials, name, flags, 0666, &file->files[KITH_PARTIAL_TREE]);
+    file->target = target;
+    file->index = index;
+    err = open_part(file, KITH_PARTIAL_DATA, make);
+    if (err == 0 && !target->is_range && (err = open_part(file, KITH_PARTIAL_TREE, false)) == KITH_ERR_NOT_FOUND)
+        err = 0;
     if (err != 0) {
         file_free(target, file);
         return err;
@@ -330,6 +364,59 @@ static int sync_data(struct kith_target *target, const char *data)
     return err;
 }
 
+static int target_settle(void *ctx, uint64_t count)
+{
+    struct kith_target *target = ctx;
+    char data[PART_NAME_SIZE];
+    int err = 0;
+
+    target->syncs_all = count > SYNC_EACH_MAX;
+    if (target->syncs_all)
+        return kith__rt_dir_sync_all(target->partials);
+    for (uint64_t i = 0; err == 0 && i < count; i++) {
+        part_name(target, i, data_ending(target), data);
+        err = sync_data(target, data);
+    }
+    return err;
+}
+
+/* The directory that a name was put into, and those above it up to the root, as any of them may be new. */
+static int sync_name(struct kith_target *target, const char *name)
+{
+    char path[KITH_RT_PATH_MAX + 1];
+    struct kith_rt_dir *dir;
+    const char *last;
+    char *slash;
+    int err;
+
+    KITH_ASSERT(strlen(name) < sizeof path);
+    memcpy(path, name, strlen(name) + 1);
+    for (;;) {
+        if ((err = kith__rt_dir_walk(target->rt, target->root, path, false, &dir, &last)) != 0)
+            return err;
+        err = kith__rt_dir_sync(dir);
+        kith__rt_dir_close(dir);
+        if (err != 0 || (slash = strrchr(path, '/')) == NULL)
+            return err;
+        *slash = '\0';
+    }
+}
+
+/* The names of a collection, and that of its root. */
+static int sync_names(struct kith_target *target)
+{
+    struct kith_rt_dir *parent;
+    int err;
+
+    if (target->syncs_all)
+        return kith__rt_dir_sync_all(target->root);
+    if ((err = open_parent(target, &parent)) != 0)
+        return err;
+    err = kith__rt_dir_sync(parent);
+    kith__rt_dir_close(parent);
+    return err;
+}
+
 static int begin_copy(struct kith_target *target, const char *data, const char *name)
 {
     struct kith_rt_replace_options options = { .root = target->root, .name = name, .overwrite = target->replace };
@@ -370,13 +457,9 @@ static int rename_data(struct kith_target *target, const char *data, const char 
     const char *last;
     int err;
 
-    if ((err = sync_data(target, data)) != 0)
-        return err;
     if ((err = kith__rt_dir_walk(target->rt, target->root, name, true, &dir, &last)) != 0)
         return err;
     err = kith__rt_rename(target->rt, target->partials, data, dir, last, target->replace);
-    if (err == 0)
-        err = kith__rt_dir_sync(dir);
     kith__rt_dir_close(dir);
     return err;
 }
@@ -429,6 +512,8 @@ static int target_place(void *ctx, uint64_t index, struct kith_slice name)
     }
     if (err == KITH_ERR_AGAIN)
         return err;
+    if (err == 0 && !target->syncs_all)
+        err = sync_name(target, final);
     if (err != 0) {
         blame(target, final, strlen(final));
         return err;
@@ -444,6 +529,8 @@ static int target_clean(void *ctx)
     struct kith_rt_dir *parent = NULL;
     int err;
 
+    if (target->is_collection && (err = sync_names(target)) != 0)
+        return err;
     drop_lock(target);
     if (!target->is_collection)
         return 0;
@@ -466,6 +553,6 @@ static int target_clean(void *ctx)
 
 struct kith_get_store kith__target_store(struct kith_target *target)
 {
-    return (struct kith_get_store) { target_open,  target_close, target_discard, target_accept,
-                                     target_place, target_clean, target };
+    return (struct kith_get_store) { target_open,   target_close, target_discard, target_accept,
+                                     target_settle, target_place, target_clean,   target };
 }

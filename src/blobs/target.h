@@ -25,6 +25,7 @@ struct kith_target {
     struct kith_rt *rt;
     char *path, *partial_path; /* owned; partial_path may be NULL */
     bool replace, is_collection, is_range;
+    bool syncs_all;                        /* so many files that the disk takes them together, not one by one */
     char stem[2 * KITH_HASH_SIZE + 8];     /* ".kith-HASH" */
     struct kith_rt_dir *root, *partials;   /* root: of a collection, or the directory of the file */
     const char *last;                      /* of a single blob: its name in root; points into path */

@@ -108,6 +108,7 @@ struct desk {
     uint64_t space; /* bytes that may still be written */
     int accept_err;
     int accepted, cleaned;
+    uint64_t settled;
     const struct kith_mem *mem;
 };
 
@@ -186,11 +187,21 @@ static int desk_accept(void *ctx, const struct kith_collection *names)
     return ((struct desk *)ctx)->accept_err;
 }
 
+static int desk_settle(void *ctx, uint64_t count)
+{
+    struct desk *desk = ctx;
+
+    KITH_CHECK(count <= KITH_COUNT(desk->files));
+    desk->settled = count;
+    return 0;
+}
+
 static int desk_place(void *ctx, uint64_t index, struct kith_slice name)
 {
     struct memory_file *file = &((struct desk *)ctx)->files[index];
 
     KITH_CHECK(file->is_made);
+    KITH_CHECK(index < ((struct desk *)ctx)->settled);
     snprintf(file->placed_as, sizeof file->placed_as, "%.*s!", (int)name.size, (const char *)name.ptr);
     return 0;
 }
@@ -295,7 +306,8 @@ static void exchange(struct shelf *shelf, const struct kith_mem *mem, struct wir
 static int run(struct shelf *shelf, struct desk *desk, struct wire *wire, const struct kith_getter_options *options,
                const struct kith_mem *mem, struct kith_getter *out)
 {
-    struct kith_get_store store = { desk_open, desk_close, desk_discard, desk_accept, desk_place, desk_clean, desk };
+    struct kith_get_store store = { desk_open,   desk_close, desk_discard, desk_accept,
+                                    desk_settle, desk_place, desk_clean,   desk };
     struct kith_getter *getter = out;
     int err = kith__getter_init(getter, mem, options, &store);
 

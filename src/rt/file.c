@@ -89,6 +89,11 @@ int kith__rt_dir_sync(struct kith_rt_dir *dir)
     return dir->rt->ops->dir_sync(dir);
 }
 
+int kith__rt_dir_sync_all(struct kith_rt_dir *dir)
+{
+    return dir->rt->ops->dir_sync_all(dir);
+}
+
 int kith__rt_dir_read(struct kith_rt_dir *dir, bool (*each)(void *ctx, const char *name), void *ctx)
 {
     return dir->rt->ops->dir_read(dir, each, ctx);

@@ -67,6 +67,12 @@ KITH_MUST_USE int kith__rt_dir_open(struct kith_rt *rt, struct kith_rt_dir *dir,
 void kith__rt_dir_close(struct kith_rt_dir *dir);
 /** Puts the directory's entries on the disk: after rename, so that it survives a crash. */
 KITH_MUST_USE int kith__rt_dir_sync(struct kith_rt_dir *dir);
+/**
+ * Puts everything on the disk that was written to the file system of dir, by whomever: data, names, directories. For many
+ * files at once; a few are faster one by one, as the others' data does not hold them up. IO also for what others wrote there
+ * since dir was opened.
+ */
+KITH_MUST_USE int kith__rt_dir_sync_all(struct kith_rt_dir *dir);
 /** Calls `each` for every entry except . and .., in byte order of the names, until it returns false. */
 KITH_MUST_USE int kith__rt_dir_read(struct kith_rt_dir *dir, bool (*each)(void *ctx, const char *name), void *ctx);
 /** What `name` is. follow: through a symbolic link at its end. */

@@ -105,6 +105,7 @@ struct kith_rt_ops {
                     struct kith_rt_dir **out);
     void (*dir_close)(struct kith_rt_dir *dir);
     int (*dir_sync)(struct kith_rt_dir *dir);
+    int (*dir_sync_all)(struct kith_rt_dir *dir);
     int (*dir_read)(struct kith_rt_dir *dir, bool (*each)(void *ctx, const char *name), void *ctx);
     int (*stat)(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, bool follow, struct kith_rt_stat *out);
     int (*mkdir)(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, uint32_t mode);

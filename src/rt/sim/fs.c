@@ -389,19 +389,24 @@ static int sim_file_write(struct kith_rt_file *head, const void *bytes, size_t s
     return err;
 }
 
-static int sim_file_sync(struct kith_rt_file *head)
+static int sync_contents(const struct kith_mem *mem, struct sim_fs_node *node)
 {
-    struct sim_fs_node *node = ((struct sim_file *)head)->node;
-    struct kith_buf copy = { .mem = host_of(head)->sim->mem };
-    int err = change(host_of(head));
+    struct kith_buf copy = { .mem = mem };
+    int err;
 
-    if (err != 0)
-        return err;
     if (node->data.size > 0 && (err = kith__buf_append(&copy, node->data.ptr, node->data.size)) != 0)
         return err;
     kith__buf_dispose(&node->synced_data);
     node->synced_data = copy;
     return 0;
+}
+
+static int sim_file_sync(struct kith_rt_file *head)
+{
+    struct kith_sim_host *host = host_of(head);
+    int err = change(host);
+
+    return err != 0 ? err : sync_contents(host->sim->mem, ((struct sim_file *)head)->node);
 }
 
 static int sim_file_lock(struct kith_rt_file *head)
@@ -492,6 +497,27 @@ static int sim_dir_sync(struct kith_rt_dir *head)
     int err = change(host);
 
     return err != 0 ? err : entries_copy(host->sim->mem, &node->entries, &node->synced_entries);
+}
+
+/* As deep as the names are. */
+static int sync_below(const struct kith_mem *mem, struct sim_fs_node *node)
+{
+    int err;
+
+    if (!node->is_dir)
+        return sync_contents(mem, node);
+    err = entries_copy(mem, &node->entries, &node->synced_entries);
+    for (size_t i = 0; err == 0 && i < node->entries.count; i++)
+        err = sync_below(mem, node->entries.list[i].node);
+    return err;
+}
+
+static int sim_dir_sync_all(struct kith_rt_dir *head)
+{
+    struct kith_sim_host *host = kith__sim_host_of(head->rt);
+    int err = change(host);
+
+    return err != 0 ? err : sync_below(host->sim->mem, host->root);
 }
 
 static int sim_dir_read(struct kith_rt_dir *head, bool (*each)(void *ctx, const char *name), void *ctx)
@@ -594,6 +620,7 @@ void kith__sim_fs_ops(struct kith_rt_ops *ops)
     ops->dir_open = sim_dir_open;
     ops->dir_close = sim_dir_close;
     ops->dir_sync = sim_dir_sync;
+    ops->dir_sync_all = sim_dir_sync_all;
     ops->dir_read = sim_dir_read;
     ops->stat = sim_stat;
     ops->mkdir = sim_mkdir;

@@ -1,5 +1,5 @@
 /* Files over the system's *at calls: a directory is a descriptor, so nobody can move the ground from under a name. */
-#define _GNU_SOURCE 1 /* renameat2 */
+#define _GNU_SOURCE 1 /* renameat2, syncfs */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "rt/uv/loop.h"
@@ -240,6 +240,11 @@ static int uv_dir_sync(struct kith_rt_dir *dir)
     return kith__uv_errno(errno);
 }
 
+static int uv_dir_sync_all(struct kith_rt_dir *dir)
+{
+    return result_of(syncfs(fd_of_dir(dir)));
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -374,6 +379,7 @@ void kith__uv_file_ops(struct kith_rt_ops *ops)
     ops->dir_open = uv_dir_open;
     ops->dir_close = uv_dir_close;
     ops->dir_sync = uv_dir_sync;
+    ops->dir_sync_all = uv_dir_sync_all;
     ops->dir_read = uv_dir_read;
     ops->stat = uv_stat;
     ops->mkdir = uv_mkdir;
