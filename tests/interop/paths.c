@@ -2,7 +2,7 @@
  * The test program `paths`: one connection of kith's engine over two sockets, 127.0.0.1 and 127.0.0.2, with a real peer
  * (tests/interop/README.md). What happens to its paths is printed line by line.
  *
- *     paths dial TICKET second|kill|generations|keys
+ *     paths dial TICKET second|kill|generations|keys|punch
  *     paths serve
  */
 #include "quic/conn/conn.h"
@@ -27,7 +27,8 @@ struct paths {
     bool is_server, is_dead[SOCKETS]; /* of a dead socket nothing leaves, and nothing arrives */
     bool done, failed;
     uint64_t stream, written, generation, died_ns;
-    uint32_t second; /* path id over the second socket */
+    uint64_t received[SOCKETS]; /* datagrams, or several in one buffer */
+    uint32_t second;            /* path id over the second socket */
     uint8_t answer[8];
     size_t answered;
 };
@@ -113,6 +114,22 @@ static void begin_upload(struct paths *p)
         upload(p);
 }
 
+/** Names the second socket to the server, which then probes it, and probes the server's address. */
+static void punch(struct paths *p)
+{
+    struct kith_sockaddr candidate = kith__rt_udp_local(p->udp[1]);
+    int err;
+
+    printf("CANDIDATES %zu\n", kith_quic_conn_candidates(p->conn, NULL, 0));
+    if (strcmp(p->what, "punch") != 0 || p->stream != UINT64_MAX)
+        return;
+    if ((err = kith_quic_conn_add_candidate(p->conn, &candidate, now_of(p))) != 0 ||
+        (err = kith_quic_conn_punch(p->conn, now_of(p))) != 0)
+        fail(p, "punch", err);
+    else
+        begin_upload(p);
+}
+
 static void on_validated(struct paths *p, uint32_t path)
 {
     int err;
@@ -155,6 +172,7 @@ static void on_answer(struct paths *p)
     printf("ANSWER %" PRIu64 " key_updates %" PRIu64 "\n", count, stats.key_updates);
     if (p->died_ns != 0)
         printf("TOOK %d ms\n", (int)((now_of(p) - p->died_ns) / KITH_NS_PER_MS));
+    printf("PROBES %" PRIu64 "\n", p->received[1]);
     say_paths(p->conn);
     kith_quic_conn_close(p->conn, 0, (struct kith_slice) { (const uint8_t *)"done", 4 }, now_of(p));
 }
@@ -205,7 +223,8 @@ static void on_confirmed(struct paths *p, struct kith_quic_conn *conn)
 
     printf("CONFIRMED\n");
     if (!p->is_server) {
-        open_second(p);
+        if (strcmp(p->what, "punch") != 0)
+            open_second(p);
         return;
     }
     if ((err = kith_quic_conn_add_candidate(conn, &candidate, now_of(p))) != 0)
@@ -237,7 +256,7 @@ static void on_event(struct paths *p, const struct kith_quic_event *event)
         printf("ABANDONED %u code 0x%" PRIx64 " by %s\n", event->path, event->code, event->by_peer ? "peer" : "us");
         break;
     case KITH_QUIC_CANDIDATES_CHANGED:
-        printf("CANDIDATES %zu\n", kith_quic_conn_candidates(event->conn, NULL, 0));
+        punch(p);
         break;
     case KITH_QUIC_STREAM_READABLE:
         on_readable(p, event->conn, event->stream);
@@ -275,9 +294,13 @@ static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count
 {
     struct paths *p = ctx;
 
-    for (size_t i = 0; i < count; i++)
-        if (!p->is_dead[socket_of(p, &batch[i].local)])
+    for (size_t i = 0; i < count; i++) {
+        size_t index = socket_of(p, &batch[i].local);
+
+        p->received[index]++;
+        if (!p->is_dead[index])
             kith_quic_host_receive(p->host, &batch[i], now_ns);
+    }
 }
 
 static void on_timer(void *ctx, uint64_t now_ns)
@@ -369,10 +392,11 @@ int main(int argc, char **argv)
     static struct paths p;
     int err;
 
+    p.stream = UINT64_MAX;
     p.is_server = argc == 2 && strcmp(argv[1], "serve") == 0;
     p.what = argc == 4 ? argv[3] : "";
     if (!p.is_server && (argc != 4 || kith_addr_parse(argv[2], &p.peer) != 0 || p.peer.ip_count == 0)) {
-        fprintf(stderr, "usage: paths dial TICKET second|kill|generations|keys\n       paths serve\n");
+        fprintf(stderr, "usage: paths dial TICKET second|kill|generations|keys|punch\n       paths serve\n");
         return 2;
     }
     if ((err = start(&p)) != 0)

@@ -269,6 +269,15 @@ static void list_token(struct kith_quic_conn *conn, struct kith_path *path)
     }
 }
 
+/** A path without an id of the peer's can send nothing: PATH_CIDS_BLOCKED goes out on another one (spec/01, 4.6). */
+static void ask_for_cids(struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    if (!conn->mp.is_on || !kith__path_is_live(path) || kith__cid_theirs_active(&path->cids_theirs) != NULL)
+        return;
+    kith__multipath_on_cids_missing(&conn->mp, path->id, path->cids_theirs.largest);
+    conn->has_path_frames = true;
+}
+
 void kith__conn_sync_cids(struct kith_quic_conn *conn)
 {
     uint32_t id = 0;
@@ -280,8 +289,10 @@ void kith__conn_sync_cids(struct kith_quic_conn *conn)
          kith__phase_is_open(conn->phase) && conn->mp.is_on && kith__multipath_next_for_cids(&conn->mp, from, &id);
          from = id + 1)
         issue_cids(conn, id);
-    for (size_t i = 0; i < conn->path_count; i++)
+    for (size_t i = 0; i < conn->path_count; i++) {
         list_token(conn, conn->paths[i]);
+        ask_for_cids(conn, conn->paths[i]);
+    }
 }
 
 /* ---- All of them ---- */

@@ -267,6 +267,29 @@ KITH_TEST(paths_a_rebinding_moves_one_of_them)
     kith__pair_dispose(&pair_p);
 }
 
+KITH_TEST(paths_that_begin_before_ids_for_the_way_back_wait_for_them)
+{
+    struct kith_conn_ids ids;
+
+    start(2);
+    ids = kith__conn_ids(conn_of(1), 1);
+    kith__cid_theirs_forget(ids.theirs); /* as if the client's frames had not come yet */
+    conn_of(0)->peer_cids_max = KITH_CONN_SPARE_CIDS;
+    open_path(1, false);
+    kith__pair_run(&pair_p, 200 * KITH_NS_PER_MS);
+    KITH_CHECK(!info_of(0, 1).is_validated);
+    KITH_CHECK_EQ(kith__multipath_find(&conn_of(1)->mp, 1)->cids_blocked, KITH_INTENT_ACKED);
+    {
+        struct kith_cid_issue issue = { .sequence = 9, .cid = kith__conn_path(conn_of(0), 1)->cids_ours.slots[0].cid };
+        bool changed;
+
+        KITH_CHECK_EQ(kith__cid_theirs_on_issue(&kith__conn_path(conn_of(1), 1)->cids_theirs, &issue, &changed), 0);
+    }
+    kith__pair_run(&pair_p, 3 * KITH_NS_PER_S);
+    KITH_CHECK(is_open(1));
+    kith__pair_dispose(&pair_p);
+}
+
 /* ---- Failing ---- */
 
 /** How long the application at `to` waits when way 0 dies in mid-transfer, both directions or one. */
