@@ -15,17 +15,17 @@ const pattern = (offset, size) => Array.from({ length: size }, (_, i) => (offset
 const equal = (a, b) => Buffer.from(a).equals(Buffer.from(b))
 const LIMIT = 1 << 27
 
-async function bind(secret, alpns) {
+async function bind(secret, alpns, addresses = ['127.0.0.1:0']) {
   const builder = Endpoint.builder()
   builder.applyMinimal()
   builder.relayMode(RelayMode.disabled())
-  builder.bindAddr('127.0.0.1:0')
+  for (const address of addresses) builder.bindAddr(address)
   if (secret) builder.secretKey(secret)
   builder.alpns(alpns.map(bytes))
   return builder.bind()
 }
 
-const loopback = (endpoint) => endpoint.boundSockets().filter((a) => a.startsWith('127.'))
+const loopback = (endpoint) => endpoint.boundSockets().filter((a) => a.startsWith('127.') || a.startsWith('[::1]'))
 
 function fail(reason) {
   throw new Error(reason)
@@ -109,12 +109,14 @@ async function decide(incoming, mode) {
 async function serve(args) {
   let mode = 'accept'
   let secret = null
+  const addresses = []
   for (let i = 0; i < args.length; i += 2) {
     if (args[i] === '--mode') mode = args[i + 1]
     else if (args[i] === '--secret') secret = Array.from(Buffer.from(args[i + 1], 'hex'))
+    else if (args[i] === '--bind') addresses.push(args[i + 1])
     else fail('unknown option ' + args[i])
   }
-  const endpoint = await bind(secret, [ECHO, SINK, SOURCE, CLOSE])
+  const endpoint = await bind(secret, [ECHO, SINK, SOURCE, CLOSE], addresses.length ? addresses : undefined)
   const addr = new EndpointAddr(endpoint.id(), null, loopback(endpoint))
   console.log('READY ' + EndpointTicket.fromAddr(addr).toString())
   process.stdin.resume()

@@ -2,6 +2,7 @@
 mod bench;
 mod blobs;
 mod dial;
+mod paths;
 mod serve;
 
 use anyhow::{bail, Result};
@@ -15,11 +16,16 @@ pub const CLOSE: &[u8] = b"kith-test/close";
 
 /// An endpoint on one loopback port, without relay and without address lookup.
 pub async fn bind(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
-    let mut builder = Endpoint::builder(presets::Minimal)
-        .relay_mode(RelayMode::Disabled)
-        .clear_ip_transports()
-        .bind_addr("127.0.0.1:0")?
-        .alpns(alpns);
+    bind_all(secret, alpns, &["127.0.0.1:0"]).await
+}
+
+/// The same on several addresses.
+pub async fn bind_all(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>, addresses: &[&str]) -> Result<Endpoint> {
+    let mut builder =
+        Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled).clear_ip_transports().alpns(alpns);
+    for address in addresses {
+        builder = builder.bind_addr(*address)?;
+    }
     if let Some(secret) = secret {
         builder = builder.secret_key(secret);
     }
@@ -71,8 +77,9 @@ async fn main() -> Result<()> {
         ["blobs-serve", paths @ ..] => blobs::serve(paths).await,
         ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
         ["ticket", text] => ticket(text),
+        ["paths", rest @ ..] => paths::run(rest).await,
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | bench-serve | bench-dial TICKET CASE"),
     }
 }

@@ -10,16 +10,21 @@ use std::{str::FromStr, sync::Arc};
 pub async fn run(args: &[&str]) -> Result<()> {
     let mut mode = "accept".to_string();
     let mut secret = None;
+    let mut addresses = vec![];
     let mut words = args.iter();
     while let Some(word) = words.next() {
         match (*word, words.next()) {
             ("--mode", Some(value)) => mode = value.to_string(),
             ("--secret", Some(value)) => secret = Some(SecretKey::from_str(value)?),
+            ("--bind", Some(value)) => addresses.push(*value),
             _ => bail!("unknown option {word}"),
         }
     }
+    if addresses.is_empty() {
+        addresses.push("127.0.0.1:0");
+    }
     let alpns = [crate::ECHO, crate::SINK, crate::SOURCE, crate::CLOSE];
-    let endpoint = crate::bind(secret, alpns.iter().map(|a| a.to_vec()).collect()).await?;
+    let endpoint = crate::bind_all(secret, alpns.iter().map(|a| a.to_vec()).collect(), &addresses).await?;
     let ticket = EndpointTicket::new(crate::loopback_addr(&endpoint));
     println!("READY {}", ticket.encode_string());
     let mode = Arc::new(mode);
