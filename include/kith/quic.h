@@ -2,6 +2,11 @@
  * kith/quic.h: the QUIC engine without any input or output of its own. Datagrams, the time and verbs go in; datagrams,
  * events and one deadline come out. RFC 9000, 9001, 9002, 9221 and the profile of spec/01; both roles.
  *
+ * A connection may have several paths (pairs of addresses), each with packet numbers, congestion control and MTU of its own:
+ * see kith_quic_conn_path_open. The engine has the means, the decisions are the owner's: which paths to open, which are
+ * backups, which addresses to tell the peer (kith_quic_conn_add_candidate), when to try to get through NATs
+ * (kith_quic_conn_punch). What the peer opens is answered without being asked for; events tell of all of it.
+ *
  * A `kith_quic_host` is one endpoint: any number of connections, as client and as server, over any number of local
  * addresses. The owner's loop is always the same:
  *
@@ -36,14 +41,18 @@ enum {
     KITH_QUIC_REASON_SIZE_MAX = 1024, /* close reasons are cut to this */
     KITH_QUIC_SESSION_SIZE_MAX = 4096,
     KITH_QUIC_CID_SIZE_MAX = 20,
-    KITH_QUIC_PATHS_MAX = 8
+    KITH_QUIC_PATHS_MAX =
+        16 /* most entries of kith_quic_conn_paths: paths in use, and those that are on their way out */
 };
 
-/** What is told about the addresses that packets come from (address discovery): we tell the peer, it tells us. */
+/**
+ * Address discovery: each side can tell the other from which address its packets come, which behind a NAT it cannot know
+ * itself. Something is told if one side offers to send and the other to receive; see `observed` of kith_quic_path_info.
+ */
 enum kith_quic_observed {
     KITH_QUIC_OBSERVED_OFF,
-    KITH_QUIC_OBSERVED_SEND,
-    KITH_QUIC_OBSERVED_RECEIVE,
+    KITH_QUIC_OBSERVED_SEND,    /* we tell the peer */
+    KITH_QUIC_OBSERVED_RECEIVE, /* it tells us */
     KITH_QUIC_OBSERVED_BOTH
 };
 
@@ -59,6 +68,11 @@ enum kith_quic_congestion { KITH_QUIC_CUBIC, KITH_QUIC_NEWRENO };
 /** Per-connection settings. Set all with kith_quic_transport_defaults, then change single ones. */
 struct kith_quic_transport {
     uint64_t idle_timeout_ns; /* 30 s; 0 = none. The smaller of both sides' counts */
+    /**
+     * Server: 30 s; 0 = none. A client that has not proven who it is so long after it was accepted is given up without a
+     * word, however much it sends: each of its packets would start the idle timeout anew.
+     */
+    uint64_t handshake_timeout_ns;
     uint64_t keep_alive_ns;   /* 5 s; 0 = none. A PING after this long without sending anything ack-eliciting */
     uint64_t data_max;        /* connection receive window, bytes. 2^62-1: MAX_DATA is never needed */
     uint64_t stream_data_max; /* receive window per stream, bytes: 1,250,000 at the start; see stream_data_auto_max */
@@ -80,19 +94,23 @@ struct kith_quic_transport {
     uint16_t udp_size_max;     /* upper bound of path MTU discovery: 1452; 1200 switches it off */
     uint16_t initial_udp_size; /* 1200 */
     uint8_t congestion;        /* enum kith_quic_congestion */
-    uint8_t paths_max;         /* 8: path ids that may be in use at once, 1..12; 0: no multipath */
-    uint8_t schedule;          /* enum kith_quic_schedule: FIRST */
-    uint8_t
-        nat_traversal_max; /* 32: addresses of the peer that we store, at most 32; 0: no NAT traversal. Needs paths_max */
+    /**
+     * 8: how many paths a connection may have at once, 1..12; 0: no multipath. Offered in the handshake; in effect if the
+     * peer offers it too, and then the smaller of both counts. 1: no second path now, but the frames of multipath.
+     */
+    uint8_t paths_max;
+    uint8_t schedule; /* enum kith_quic_schedule: FIRST. Ours alone: the peer shares its data out as it likes */
+    /** 32: addresses of the peer that we store, at most 32; 0: no NAT traversal. In effect if both offer it, with multipath. */
+    uint8_t nat_traversal_max;
     uint8_t observed_address; /* enum kith_quic_observed: OFF */
-    uint64_t
-        path_idle_timeout_ns; /* 15 s: a path that hears nothing for so long is abandoned, if it is not the last; 0 = never */
-    uint8_t cid_size;         /* 8 */
-    bool ecn;                 /* true */
-    bool pacing;              /* true */
-    bool mtu_discovery;       /* true */
-    bool grease;              /* true: one reserved transport parameter, skipped packet numbers */
-    bool spin_bit;            /* true */
+    /** 15 s; 0 = never. A path that hears nothing for so long is abandoned, if it is not the last. With multipath only. */
+    uint64_t path_idle_timeout_ns;
+    uint8_t cid_size;   /* 8 */
+    bool ecn;           /* true */
+    bool pacing;        /* true */
+    bool mtu_discovery; /* true */
+    bool grease;        /* true: one reserved transport parameter, skipped packet numbers */
+    bool spin_bit;      /* true */
     uint64_t
         key_update_after; /* packets sent with one key before we update; 0 = random 10..999 for the first, then near the AEAD limit */
     bool allow_early_data; /* server: accept 0-RTT. true */
@@ -206,6 +224,8 @@ struct kith_quic_host_stats {
     uint64_t datagrams_sent, bytes_sent;
     uint64_t version_negotiations_sent, retries_sent, stateless_resets_sent, refusals_sent;
     uint64_t conns_opened, conns_live, incoming_waiting;
+    uint64_t
+        handshakes_given_up; /* clients accepted here that we ended before they had proven who they are: late, or closed */
 #define KITH_QUIC_DROP_FIELD(name) uint64_t dropped_##name;
     KITH_QUIC_DROPS(KITH_QUIC_DROP_FIELD)
 #undef KITH_QUIC_DROP_FIELD
@@ -351,10 +371,12 @@ KITH_API KITH_MUST_USE int kith_quic_conn_take_session(struct kith_quic_conn *co
 KITH_API KITH_MUST_USE int kith_quic_conn_take_token(struct kith_quic_conn *conn, uint8_t *out, size_t capacity,
                                                      size_t *size);
 
+/** PROBING: waits for its first answer. OPEN: carries data. CLOSING: given up by a side, late packets may still come. */
 enum kith_quic_path_state { KITH_QUIC_PATH_PROBING, KITH_QUIC_PATH_OPEN, KITH_QUIC_PATH_CLOSING };
 
+/** One path, as it is now. Without multipath there is one, with id 0. */
 struct kith_quic_path_info {
-    uint32_t id;
+    uint32_t id;   /* never used again in this connection; the first path is 0 */
     uint8_t state; /* enum kith_quic_path_state */
     bool is_validated, ecn_capable;
     bool is_backup,

@@ -110,6 +110,7 @@ void kith__api_conn_on_connected(struct kith_conn *conn, bool early_accepted)
     remember_identity(conn);
     if (conn->is_accepting) {
         conn->is_accepting = false;
+        kith__list_remove(&conn->accepted_node);
         kith__api_endpoint_offer_accepted(conn);
         return;
     }

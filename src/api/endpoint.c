@@ -53,6 +53,37 @@ void kith__api_endpoint_on_claimed(struct kith_conn *conn)
     conn->is_unclaimed = false;
 }
 
+/* All places are taken: the oldest client that has not proven who it is goes, now or when it had its time. */
+static bool make_room(struct kith_endpoint *endpoint)
+{
+    struct kith_list *node = kith__list_first(&endpoint->handshaking);
+    uint64_t now_ns = kith__context_now(endpoint->context);
+    struct kith_conn *conn;
+
+    if (node == NULL)
+        return false; /* all are connected, and wait for the program */
+    conn = KITH_CONTAINER(node, struct kith_conn, accepted_node);
+    if (now_ns - conn->accepted_ns < KITH_ACCEPTING_SURE_NS) {
+        kith__rt_timer_set(&endpoint->room_timer, conn->accepted_ns + KITH_ACCEPTING_SURE_NS);
+        return false;
+    }
+    kith__log(&endpoint->context->log, KITH_LOG_INFO, "endpoint",
+              "a client did not get through: it had not proven who it is, and others wait for its place");
+    /* Here and now, so that its end, which comes as an event, is nobody's turn to accept once more. */
+    conn->is_accepting = false;
+    kith__list_remove(&conn->accepted_node);
+    kith__api_endpoint_on_claimed(conn);
+    kith_quic_conn_close(conn->quic, 0, (struct kith_slice) { NULL, 0 }, now_ns);
+    kith__api_endpoint_touch(endpoint);
+    return true;
+}
+
+static void on_room(void *ctx, uint64_t now_ns)
+{
+    (void)now_ns;
+    kith__api_endpoint_pump_incoming(ctx);
+}
+
 void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint)
 {
     struct kith_list *node;
@@ -69,9 +100,12 @@ void kith__api_endpoint_pump_incoming(struct kith_endpoint *endpoint)
             kith__list_push_back(&endpoint->handed, node);
             op->incoming = incoming;
             kith__op_done(op, 0);
-        } else if (!kith__list_is_empty(&endpoint->accept_ops) && endpoint->accepting_count < KITH_ACCEPTING_MAX) {
+        } else if (!kith__list_is_empty(&endpoint->accept_ops) &&
+                   (endpoint->accepting_count < KITH_ACCEPTING_MAX || make_room(endpoint))) {
             if ((err = accept_quic(endpoint, incoming->quic, &conn)) == 0) {
                 conn->is_accepting = conn->is_unclaimed = true;
+                conn->accepted_ns = kith__context_now(endpoint->context);
+                kith__list_push_back(&endpoint->handshaking, &conn->accepted_node);
                 endpoint->accepting_count++;
             } else {
                 kith__log(&endpoint->context->log, KITH_LOG_WARN, "endpoint", "a client could not be accepted: %s",
@@ -169,10 +203,15 @@ static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
     kith__list_init(&endpoint->conns);
     kith__list_init(&endpoint->incoming);
     kith__list_init(&endpoint->handed);
+    kith__list_init(&endpoint->handshaking);
     kith__list_init(&endpoint->accepted);
     kith__list_init(&endpoint->accept_ops);
     kith__list_init(&endpoint->incoming_ops);
     kith__list_init(&endpoint->peers);
+    if (kith__rt_timer_init(context->rt, &endpoint->room_timer, on_room, endpoint) != 0) {
+        kith__free(context->mem, endpoint);
+        return NULL;
+    }
     kith__rt_random(context->rt)->fill(kith__rt_random(context->rt)->ctx, (uint8_t *)&seed, sizeof seed);
     kith__map_init(&endpoint->peer_map, context->mem, seed);
     context->object_count++;
@@ -240,6 +279,7 @@ void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
     KITH_CONTAINER(node, struct kith_incoming, node)->quic = NULL; /* goes with the host */
     KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
     kith__api_conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
+    kith__rt_timer_dispose(&endpoint->room_timer);
     kith__driver_free(endpoint->driver);
     endpoint->driver = NULL;
     kith__endpoint_logs_free(endpoint->logs);

@@ -1,5 +1,9 @@
+#include "api/objects.h"
 #include "api/pair.h"
+#include "base/random.h"
+#include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -236,6 +240,59 @@ PAIR_TEST(endpoint_clients_that_left_are_not_accepted)
     } while (stats.conns_live > 0);
     kith_op_free(never);
     PAIR_CHECK(kith_accept(pair.server, KITH_NS_PER_MS, &conn), KITH_ERR_TIMEOUT);
+    pair_free(&pair);
+}
+
+/* First packets of `count` clients that never say a second word, to the only address of the pair's server. */
+static void send_hung_clients(struct pair *pair, struct kith_quic_host *host, int fd, size_t count)
+{
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(pair->addr.ips[0].port) };
+    struct kith_slice alpn = { (const uint8_t *)PAIR_ALPN, strlen(PAIR_ALPN) };
+    struct kith_quic_connect_options options = {
+        .remote_id = pair->addr.id, .remotes = pair->addr.ips, .remote_count = 1, .alpns = &alpn, .alpn_count = 1
+    };
+    uint8_t buffer[KITH_QUIC_UDP_SIZE_MAX];
+    struct kith_quic_transmit transmit;
+    struct kith_quic_conn *conn;
+
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (size_t i = 0; i < count; i++)
+        KITH_CHECK_EQ(kith_quic_connect(host, &options, KITH_NS_PER_S, &conn), 0);
+    while (kith_quic_host_transmit(host, buffer, sizeof buffer, &transmit, KITH_NS_PER_S))
+        KITH_CHECK_EQ(sendto(fd, buffer, transmit.size, 0, (struct sockaddr *)&to, sizeof to), (ssize_t)transmit.size);
+}
+
+PAIR_TEST(endpoint_hung_clients_make_room_for_others)
+{
+    struct kith_prng prng;
+    struct kith_quic_host_options options;
+    struct kith_quic_host *hung;
+    struct kith_quic_host_stats stats;
+    struct kith_op *accepting;
+    struct pair pair;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    kith_quic_host_defaults(&options);
+    kith__prng_init(&prng, 1);
+    options.random = kith__prng_source(&prng);
+    options.secret.bytes[0] = 1;
+    KITH_CHECK_EQ(kith_quic_host_new(&options, &hung), 0);
+    pair_bind(&pair, mode, NULL);
+    PAIR_CHECK(kith_accept_start(pair.server, &accepting), 0);
+    for (size_t sent = 0; sent < KITH_ACCEPTING_MAX; sent += 32) { /* no more at once than a socket takes */
+        send_hung_clients(&pair, hung, fd, 32);
+        do {
+            kith_op_wait(accepting, KITH_NS_PER_MS);
+            kith_endpoint_stats(pair.server, &stats);
+        } while (stats.conns_opened < sent + 32);
+    }
+    PAIR_CHECK(kith_connect(pair.client, &pair.addr, PAIR_ALPN, 20 * KITH_NS_PER_S, &pair.at_client), 0);
+    PAIR_CHECK(kith_op_wait(accepting, PAIR_LIMIT), 0);
+    kith_endpoint_stats(pair.server, &stats);
+    KITH_CHECK_EQ(stats.handshakes_given_up, 1); /* the oldest of them, for the one that came */
+    kith_op_free(accepting);
+    close(fd);
+    kith_quic_host_free(hung);
     pair_free(&pair);
 }
 

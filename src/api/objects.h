@@ -22,6 +22,12 @@ enum {
     KITH_SESSIONS_PER_PEER_MAX = 2 /* a ticket is used once: two let two connections resume */
 };
 
+/**
+ * With KITH_ACCEPTING_MAX clients there, one that has not proven who it is for so long makes room for the next. An honest one
+ * has by then, on most networks; who holds all places must start KITH_ACCEPTING_MAX handshakes in this time, again and again.
+ */
+#define KITH_ACCEPTING_SURE_NS KITH_NS_PER_S
+
 /** Tickets and the address token of one peer. */
 struct kith_peer_memory {
     struct kith_list node; /* in the endpoint's list, used last first */
@@ -38,9 +44,11 @@ struct kith_endpoint {
     struct kith_driver *driver;
     struct kith_endpoint_logs *logs; /* NULL: none */
     struct kith_list conns;
-    struct kith_list incoming; /* clients nobody asked for yet */
-    struct kith_list handed;   /* kith_incoming that the user has, or that an operation will give */
-    struct kith_list accepted; /* connected clients that nobody asked for yet */
+    struct kith_list incoming;       /* clients nobody asked for yet */
+    struct kith_list handed;         /* kith_incoming that the user has, or that an operation will give */
+    struct kith_list handshaking;    /* clients that an accept took in and whose handshake goes on, oldest first */
+    struct kith_list accepted;       /* connected clients that nobody asked for yet */
+    struct kith_rt_timer room_timer; /* all places are taken and somebody waits: when the oldest has to go */
     struct kith_list accept_ops, incoming_ops;
     struct kith_map peer_map; /* id -> kith_peer_memory */
     struct kith_list peers;
@@ -57,8 +65,10 @@ struct kith_incoming {
 };
 
 struct kith_conn {
-    struct kith_list node;          /* in the endpoint */
-    struct kith_list accepted_node; /* in the endpoint's accepted list */
+    struct kith_list node; /* in the endpoint */
+    struct kith_list
+        accepted_node;    /* in the endpoint's list of those in their handshake, then in that of those accepted */
+    uint64_t accepted_ns; /* when an accept took it in */
     struct kith_endpoint *endpoint;
     struct kith_quic_conn
         *quic;         /* until drained and not held: what arrived before the end can still be read. NULL: gone */

@@ -150,6 +150,7 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
     early->retry_scid = options->retry_scid;
     conn->initial_dcid = options->initial_dcid;
     early->is_peer_waiting = conn->is_client;
+    early->give_up_ns = KITH_NEVER;
     if (conn->is_client) {
         early->odcid.size = KITH_CID_SIZE_MAX;
         kith__random_fill(random, early->odcid.bytes, KITH_CID_SIZE_MAX);
@@ -158,6 +159,8 @@ static int init_early(struct kith_quic_conn *conn, const struct kith_conn_option
     } else {
         early->has_remote_cid = true;
         early->first_remote_cid = options->remote_scid;
+        if (conn->config.handshake_timeout_ns != 0)
+            early->give_up_ns = conn->now_ns + KITH_MIN(conn->config.handshake_timeout_ns, KITH_NEVER - conn->now_ns);
         kith__cid_theirs_set_first(&conn->paths[0]->cids_theirs, &options->remote_scid);
     }
     return kith__keys_install_initial(&early->spaces[KITH_SPACE_INITIAL].keys, &conn->mem.mem,

@@ -79,6 +79,7 @@ struct kith_conn_early {
     uint8_t *copy;                     /* the datagram to copy, KITH_QUIC_UDP_SIZE_MAX bytes; NULL likewise */
     uint16_t copy_size;                /* 0: nothing to copy now */
     struct kith_tparams remembered;    /* client with 0-RTT: the server's old parameters */
+    uint64_t give_up_ns;               /* server: when the client must have proven who it is; KITH_NEVER */
     struct kith_tparams theirs;        /* the peer's parameters between their arrival and the end of the handshake */
 };
 

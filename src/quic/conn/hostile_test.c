@@ -303,6 +303,45 @@ KITH_TEST(hostile_client_address_that_is_not_proved_gets_three_times_what_it_sen
     kith__pair_dispose(&pair_h);
 }
 
+/* Every Initial that it repeats starts the idle timeout anew; the limit of the handshake counts from its first one. */
+KITH_TEST(hostile_client_that_never_proves_itself_is_given_up)
+{
+    struct kith_pair_config config;
+    struct kith_quic_host_stats stats;
+
+    kith__pair_defaults(&config);
+    config.transport[1].handshake_timeout_ns = 5 * KITH_NS_PER_S;
+    config.transport[1].idle_timeout_ns = 4 * KITH_NS_PER_S;
+    config.link.blocked[1] = true; /* it goes on without having heard a word */
+    KITH_CHECK_EQ(kith__pair_init(&pair_h, &config), 0);
+    KITH_CHECK_EQ(kith__pair_dial(&pair_h, NULL), 0);
+    kith__pair_run(&pair_h, 4900 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(pair_h.sides[1].seen[KITH_QUIC_CLOSED], 0);
+    kith__pair_run(&pair_h, 200 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(pair_h.sides[1].seen[KITH_QUIC_DRAINED], 1);
+    KITH_CHECK_EQ(pair_h.sides[1].closed.err, KITH_ERR_TIMEOUT);
+    kith_quic_host_stats(pair_h.sides[1].host, &stats);
+    KITH_CHECK_EQ(stats.handshakes_given_up, 1);
+    kith__pair_dispose(&pair_h);
+}
+
+KITH_TEST(hostile_client_that_proved_itself_has_no_limit_of_the_handshake_any_more)
+{
+    struct kith_pair_config config;
+    struct kith_quic_host_stats stats;
+
+    kith__pair_defaults(&config);
+    config.transport[0].handshake_timeout_ns = 1; /* a client has none */
+    config.transport[1].handshake_timeout_ns = KITH_NS_PER_S;
+    KITH_CHECK_EQ(kith__pair_init(&pair_h, &config), 0);
+    KITH_CHECK(kith__pair_connect(&pair_h));
+    kith__pair_run(&pair_h, 20 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_h.sides[0].seen[KITH_QUIC_CLOSED] + pair_h.sides[1].seen[KITH_QUIC_CLOSED], 0);
+    kith_quic_host_stats(pair_h.sides[1].host, &stats);
+    KITH_CHECK_EQ(stats.handshakes_given_up, 0);
+    kith__pair_dispose(&pair_h);
+}
+
 KITH_TEST(hostile_client_initial_that_is_too_small_is_dropped)
 {
     uint8_t buffer[1500];

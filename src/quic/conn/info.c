@@ -50,6 +50,7 @@ void kith_quic_conn_close(struct kith_quic_conn *conn, uint64_t code, struct kit
     };
 
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
+    conn->host->stats.handshakes_given_up += !conn->is_client && conn->phase == KITH_PHASE_HANDSHAKING;
     kith__conn_close_local(conn, &info);
     kith__conn_touch(conn);
 }

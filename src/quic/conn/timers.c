@@ -43,6 +43,12 @@ static uint64_t idle_deadline(const struct kith_quic_conn *conn)
     return kith__path_idle_deadline(from_ns, kith__conn_idle_timeout(conn), kith__conn_pto_max(conn));
 }
 
+/** When a client that has not proven who it is must have done so. */
+static uint64_t handshake_deadline(const struct kith_quic_conn *conn)
+{
+    return conn->phase == KITH_PHASE_HANDSHAKING ? conn->early->give_up_ns : KITH_NEVER;
+}
+
 static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
     const struct kith_conn_early *early = path->id == 0 ? conn->early : NULL;
@@ -151,7 +157,7 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
         return KITH_NEVER;
     if (!kith__phase_is_open(conn->phase))
         return conn->close.deadline_ns;
-    at = earlier(idle_deadline(conn), conn->keys_drop_ns);
+    at = earlier(earlier(idle_deadline(conn), handshake_deadline(conn)), conn->keys_drop_ns);
     at = earlier(at, kith__multipath_deadline(&conn->mp));
     if (conn->has_nat_traversal)
         at = earlier(at, send_time(conn, kith__punch_deadline(&conn->punch)));
@@ -282,6 +288,11 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
     }
     if (idle_deadline(conn) <= now_ns) {
         kith__conn_lost(conn, KITH_ERR_IDLE);
+        return;
+    }
+    if (handshake_deadline(conn) <= now_ns) {
+        conn->host->stats.handshakes_given_up++;
+        kith__conn_lost(conn, KITH_ERR_TIMEOUT);
         return;
     }
     for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)

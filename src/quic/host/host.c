@@ -15,6 +15,7 @@ void kith_quic_transport_defaults(struct kith_quic_transport *transport)
 {
     *transport = (struct kith_quic_transport) {
         .idle_timeout_ns = 30 * KITH_NS_PER_S,
+        .handshake_timeout_ns = 30 * KITH_NS_PER_S,
         .keep_alive_ns = 5 * KITH_NS_PER_S,
         .data_max = KITH_VARINT_MAX,
         .stream_data_max = 1250000,
