@@ -36,7 +36,7 @@ static void open_way(struct kith_simkeeper *keeper, struct kith_simway *way)
 /** A path besides this one was validated and answers. Without one the peer would be left with none (spec/01, 4.8). */
 static bool has_other(const struct kith_simkeeper *keeper, uint32_t path)
 {
-    struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX * 2];
+    struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX];
     size_t count = kith_quic_conn_paths(keeper->conn->conn, infos, KITH_COUNT(infos));
 
     for (size_t i = 0; i < KITH_MIN(count, KITH_COUNT(infos)); i++)
@@ -144,7 +144,7 @@ void kith__simkeeper_want(struct kith_simkeeper *keeper, size_t index, bool is_w
 
 size_t kith__simkeeper_working(const struct kith_simkeeper *keeper)
 {
-    struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX * 2];
+    struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX];
     size_t count = keeper->conn->conn != NULL ? kith_quic_conn_paths(keeper->conn->conn, infos, KITH_COUNT(infos)) : 0,
            working = 0;
 

@@ -273,7 +273,7 @@ static void on_log(void *ctx, enum kith_log_level level, const char *part, const
 
 static void note_paths(struct kith_simconn *conn)
 {
-    struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX * 2];
+    struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX];
     size_t count = conn->conn != NULL ? kith_quic_conn_paths(conn->conn, paths, KITH_COUNT(paths)) : 0;
 
     if (conn->conn != NULL)
