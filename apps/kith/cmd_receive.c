@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S;
+static const uint64_t CLOSE_LIMIT_NS = KITH_NS_PER_S, STALL_NS = 60 * KITH_NS_PER_S;
 
 enum { CLOSE_GIVEN_UP = 1 }; /* the code that a connection is closed with; spec/05 has none for it */
 
@@ -21,6 +21,7 @@ struct receiver {
     struct cli *cli;
     const char *output;
     bool force, is_renamed;
+    uint64_t stall_ns; /* 0: no limit */
     struct cli_addrs addrs;
     struct kith_blob_ticket ticket;
     struct cli_remote remote;
@@ -49,6 +50,8 @@ static const char *todo(const struct receiver *receiver, int err)
         return "wait for it, or choose another place with -o";
     case KITH_ERR_PARSE:
         return "nothing of it was written";
+    case KITH_ERR_TIMEOUT:
+        return "the same command goes on from there, and --stall SECONDS gives it more time";
     case KITH_ERR_TRUNCATED:
     case KITH_ERR_CLOSED_BY_PEER:
     case KITH_ERR_RESET:
@@ -174,10 +177,14 @@ static int rename_staged(struct receiver *receiver, const struct kith_op *op)
 
 static int fetch(struct receiver *receiver, struct kith_conn *conn)
 {
-    struct kith_blobs_get_options options = {
-        KITH_BLOBS_GET_OPTIONS_INIT, .hash = receiver->ticket.hash,          .format = receiver->ticket.format,
-        .target = receiver->target,  .partial_directory = receiver->partial, .replace = receiver->force
-    };
+    struct kith_blobs_get_options options = { KITH_BLOBS_GET_OPTIONS_INIT,
+                                              .hash = receiver->ticket.hash,
+                                              .format = receiver->ticket.format,
+                                              .target = receiver->target,
+                                              .partial_directory = receiver->partial,
+                                              .replace = receiver->force,
+                                              .stall_limit_ns = receiver->stall_ns != 0 ? receiver->stall_ns
+                                                                                        : KITH_WAIT };
     struct kith_op *op;
     int err, code = 0, problem;
 
@@ -310,10 +317,13 @@ static int run(struct cli *cli, int argc, char **argv)
     struct receiver *receiver;
     const char *output = NULL;
     bool force = false;
+    uint64_t stall_ns = STALL_NS;
     struct cli_addrs addrs = { .count = 0 };
     const struct option_spec own[] = {
         { "output", 'o', OPTION_TEXT, &output, "DIR|FILE", "put it there, or give it this name", NULL },
         { "force", 0, OPTION_FLAG, &force, NULL, "replace what exists", NULL },
+        { "stall", 0, OPTION_SECONDS, &stall_ns, "SECONDS",
+          "give up when nothing right came for so long (60; 0: never)", NULL },
         { "addr", 0, OPTION_CALL, &addrs, "IP:PORT", "another address of the sender; may be repeated", cli_take_addr },
         { 0 },
     };
@@ -325,6 +335,7 @@ static int run(struct cli *cli, int argc, char **argv)
     receiver->cli = cli;
     receiver->output = output;
     receiver->force = force;
+    receiver->stall_ns = stall_ns;
     if (kith_blob_ticket_parse(cli->args.items[0], &receiver->ticket) != 0) {
         code = fail_ticket(cli);
     } else if ((code = cli_remote_parse(cli, cli->args.items[0], addrs.items, addrs.count, &receiver->remote)) == 0 &&
@@ -343,6 +354,8 @@ const struct cli_command command_receive = {
     .details = "Everything is checked against the hash in the ticket while it arrives, and gets its final name\n"
                "only when it is complete. What was received before an interruption is kept in the hidden\n"
                "directory .kith-partial-... beside the target: the same command goes on from there.\n"
+               "--timeout bounds connecting only; afterwards, a sender from which nothing right comes for a minute\n"
+               "(--stall) is given up.\n"
                "The path of the result is printed on stdout. Nothing is overwritten without --force.\n",
     .run = run,
 };

@@ -12,7 +12,7 @@ _kith()
     esac
     case ${COMP_WORDS[1]} in
     send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --qlog --qr --quiet --relay --timeout --verbose -h -q -v" -- "$current")) ;;
-    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --qlog --quiet --relay --timeout --verbose -h -o -q -v" -- "$current")) ;;
+    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --qlog --quiet --relay --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
     listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
     connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
     ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --qlog --quiet --relay --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;

@@ -22,6 +22,7 @@ complete -c kith -n '__fish_seen_subcommand_from send' -l verbose -s v -d 'tell 
 complete -c kith -n '__fish_seen_subcommand_from send' -l help -s h -d 'this text'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l output -s o -r -F -d 'put it there, or give it this name'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l force -d 'replace what exists'
+complete -c kith -n '__fish_seen_subcommand_from receive recv' -l stall -x -d 'give up when nothing right came for so long (60; 0: never)'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l addr -x -d 'another address of the sender; may be repeated'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'

@@ -57,6 +57,8 @@ struct kith_blobs_options {
         *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
     uint32_t requests_max; /* at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
     uint64_t request_limit_ns; /* a request must have come whole by then, or it is reset the same way; 0: 30 s */
+    uint64_t stall_limit_ns; /* a receiver that acknowledges nothing of its answer for so long is reset the same way, so that
+                              * it does not hold a place for ever; ABORTED with TIMEOUT tells. 0: 60 s; KITH_WAIT: never */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
 
@@ -130,6 +132,7 @@ struct kith_blobs_get_options {
     bool replace; /* replace what exists at the target (KITH_ERR_EXISTS otherwise, before anything is fetched) */
     uint64_t chunk_first,
         chunk_end; /* RAW only: this range of 1,024-byte chunks, written to target at offset 0, never resumed; both 0: everything */
+    uint64_t stall_limit_ns; /* TIMEOUT when nothing that can be verified came for so long; 0: 60 s; KITH_WAIT: never */
 };
 #define KITH_BLOBS_GET_OPTIONS_INIT .size = sizeof(struct kith_blobs_get_options)
 
@@ -137,7 +140,7 @@ struct kith_blobs_get_options {
  * Fetches over an open connection, verified chunk by chunk, and puts the result under its final name only when it is
  * complete and on disk. What an earlier try left in the partial directory is verified and not fetched again.
  * Errors: HASH (the other side lied: kith_op_error names the chunk; what was right is kept), NOT_FOUND (it does not have
- * it), TRUNCATED, EXISTS, NO_SPACE, PERMISSION, PARSE (a name in the collection that would leave the target directory).
+ * it), TRUNCATED, TIMEOUT (see stall_limit_ns; what came is kept), EXISTS, NO_SPACE, PERMISSION, PARSE (a name in the collection that would leave the target directory).
  */
 KITH_API KITH_MUST_USE int kith_blobs_get_start(struct kith_conn *conn, const struct kith_blobs_get_options *options,
                                                 struct kith_op **out);

@@ -454,6 +454,8 @@ KITH_API KITH_MUST_USE int kith_quic_stream_open(struct kith_quic_conn *conn, bo
  */
 KITH_API KITH_MUST_USE int kith_quic_stream_write(struct kith_quic_conn *conn, uint64_t stream, const void *bytes,
                                                   size_t size, bool fin, size_t *written);
+/** Bytes written that the peer has not acknowledged yet, without gaps before them; 0 also for a stream that is not there. */
+KITH_API uint64_t kith_quic_stream_unacked(const struct kith_quic_conn *conn, uint64_t stream);
 /** Ends our sending half after what was written. STATE after finish or reset, STOPPED, NOT_FOUND, CLOSED. */
 KITH_API KITH_MUST_USE int kith_quic_stream_finish(struct kith_quic_conn *conn, uint64_t stream);
 /** Abandons our sending half. */

@@ -22,7 +22,8 @@ struct request {
     struct kith_stream *stream; /* held */
     struct kith_provider provider;
     struct kith_job job;
-    struct kith_rt_timer limit;
+    struct kith_rt_timer limit; /* until the request came whole: its limit; then: when to look for a stall */
+    struct kith_stall stall;
     uint64_t number, total;
     bool is_announced, is_finished;
 };
@@ -74,7 +75,7 @@ static void request_free(struct request *request)
 /* Ends it before its time. */
 static void request_abort(struct request *request, uint64_t code, int err)
 {
-    if (!request->is_finished)
+    if (!request->is_finished || err == KITH_ERR_TIMEOUT) /* written whole is not taken whole */
         kith__api_stream_reset(request->stream, code);
     emit(request, KITH_BLOBS_ABORTED, err);
     request_free(request);
@@ -105,11 +106,16 @@ static void request_end(struct request *request)
 
 static void announce(struct request *request)
 {
+    const struct kith_blobs *blobs = request->served->blobs;
+    uint64_t now;
+
     if (request->is_announced || !request->provider.is_understood)
         return;
     request->is_announced = true;
     request->total = kith__provider_total(&request->provider);
-    kith__rt_timer_set(&request->limit, KITH_NEVER);
+    now = kith__context_now(blobs->context);
+    kith__stall_begin(&request->stall, blobs->stall_limit_ns, now);
+    kith__rt_timer_set(&request->limit, kith__stall_next(&request->stall, now));
     emit(request, KITH_BLOBS_REQUEST, 0);
 }
 
@@ -200,10 +206,26 @@ static void on_stream_event(void *ctx, const struct kith_quic_event *event)
     }
 }
 
+/* How much of the answer has arrived. A receiver that reads nothing acknowledges no more than its windows hold. */
+static uint64_t acknowledged(const struct request *request)
+{
+    return request->provider.bytes_out - kith__api_stream_unacked(request->stream);
+}
+
 static void on_request_limit(void *ctx, uint64_t now_ns)
 {
-    (void)now_ns;
-    request_abort(ctx, KITH_BLOBS_ERR_LIMIT, KITH_ERR_TIMEOUT);
+    struct request *request = ctx;
+    struct kith_blobs *blobs = request->served->blobs;
+
+    if (request->is_announced && !kith__stall_look(&request->stall, acknowledged(request), now_ns)) {
+        kith__rt_timer_set(&request->limit, kith__stall_next(&request->stall, now_ns));
+        return;
+    }
+    if (request->is_announced)
+        kith__log(&blobs->context->log, KITH_LOG_WARN, "blobs",
+                  "a request is given up: its receiver takes nothing any more (%llu such so far)",
+                  (unsigned long long)++blobs->stalled_count);
+    request_abort(request, KITH_BLOBS_ERR_LIMIT, KITH_ERR_TIMEOUT);
 }
 
 static struct request *request_new(struct served *served, struct kith_stream *stream)
@@ -328,6 +350,7 @@ int kith_blobs_new(struct kith_endpoint *endpoint, const struct kith_blobs_optio
                                                           : (uint32_t)KITH_BLOBS_REQUESTS_MAX;
     blobs->request_limit_ns = with_defaults.request_limit_ns != 0 ? with_defaults.request_limit_ns
                                                                   : KITH_BLOBS_REQUEST_LIMIT_S * KITH_NS_PER_S;
+    blobs->stall_limit_ns = with_defaults.stall_limit_ns;
     kith__list_init(&blobs->conns);
     kith__list_init(&blobs->adds);
     kith__list_init(&blobs->events);

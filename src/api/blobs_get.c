@@ -18,10 +18,11 @@ struct get {
     struct kith_stream_waiter waiter; /* always in the list of the connection: also tells of its end */
     struct kith_target target;
     struct kith_getter getter;
-    struct kith_rt_timer fin_limit;
-    size_t sent;      /* of the request */
-    bool is_answered; /* only the end of the stream is missing */
-    char *names;      /* made on demand: all names, each with an end */
+    struct kith_rt_timer fin_limit, stall_timer;
+    struct kith_stall stall; /* of what comes: local work and waiting behind other gets do not count */
+    size_t sent;             /* of the request */
+    bool is_answered;        /* only the end of the stream is missing */
+    char *names;             /* made on demand: all names, each with an end */
     const char **name_at;
 };
 
@@ -69,6 +70,7 @@ static void finish(struct get *get)
 
     kith__job_cancel(&get->work.job);
     kith__list_remove(&get->waiter.node);
+    kith__rt_timer_set(&get->stall_timer, KITH_NEVER);
     drop_stream(get);
     if (get->getter.step == KITH_GETTER_DONE) {
         kith__op_done(get->work.op, 0);
@@ -166,6 +168,29 @@ static void on_fin_limit(void *ctx, uint64_t now_ns)
     drive(ctx);
 }
 
+/* Whether it is the other side's turn: it has our request, or will not let us ask although nobody else does. */
+static bool is_other_sides_turn(const struct get *get)
+{
+    if (get->stream != NULL)
+        return !get->is_answered;
+    return get->getter.step == KITH_GETTER_REQUEST && get->conn != NULL && kith__list_is_empty(&get->conn->streams);
+}
+
+static void on_stall_timer(void *ctx, uint64_t now_ns)
+{
+    struct get *get = ctx;
+
+    if (!is_other_sides_turn(get))
+        get->stall.since_ns = now_ns;
+    if (kith__stall_look(&get->stall, get->getter.verified_count, now_ns)) {
+        kith__getter_fail(&get->getter, KITH_ERR_TIMEOUT,
+                          "the other side has sent nothing for too long that can be verified; what was right is kept");
+        drive(get);
+        return;
+    }
+    kith__rt_timer_set(&get->stall_timer, kith__stall_next(&get->stall, now_ns));
+}
+
 /* Opens the stream for a request, or waits until the other side allows one. */
 static void open_stream(struct get *get)
 {
@@ -231,6 +256,7 @@ static void get_cancel(struct kith_op *op)
 
     kith__job_cancel(&get->work.job);
     kith__list_remove(&get->waiter.node);
+    kith__rt_timer_set(&get->stall_timer, KITH_NEVER);
     drop_stream(get);
     kith__getter_fail(&get->getter, KITH_ERR_CANCELLED, NULL);
 }
@@ -240,6 +266,7 @@ void kith__blobs_get_dispose(struct kith_op *op)
     struct get *get = op->state;
 
     get_cancel(op);
+    kith__rt_timer_dispose(&get->stall_timer);
     kith__getter_dispose(&get->getter);
     kith__target_dispose(&get->target);
     kith__rt_timer_dispose(&get->fin_limit);
@@ -266,7 +293,10 @@ static int init_parts(struct get *get, struct kith_conn *conn, const struct kith
         return err == KITH_ERR_INVALID ? kith__fail(err, 0, "a range needs a single blob, and must not be empty")
                                        : kith__fail_because(err, "nothing can be fetched");
     }
-    if ((err = kith__rt_timer_init(context->rt, &get->fin_limit, on_fin_limit, get)) != 0) {
+    if ((err = kith__rt_timer_init(context->rt, &get->fin_limit, on_fin_limit, get)) == 0 &&
+        (err = kith__rt_timer_init(context->rt, &get->stall_timer, on_stall_timer, get)) != 0)
+        kith__rt_timer_dispose(&get->fin_limit);
+    if (err != 0) {
         kith__getter_dispose(&get->getter);
         kith__target_dispose(&get->target);
         return kith__fail_because(err, "nothing can be fetched");
@@ -296,6 +326,7 @@ static int get_start(struct kith_conn *conn, const struct kith_blobs_get_options
     kith__list_init(&get->waiter.node);
     if ((op = kith__op_new(context, KITH_OP_DRIVER, NULL)) == NULL) {
         kith__rt_timer_dispose(&get->fin_limit);
+        kith__rt_timer_dispose(&get->stall_timer);
         kith__getter_dispose(&get->getter);
         kith__target_dispose(&get->target);
         kith__free(context->mem, get);
@@ -306,6 +337,8 @@ static int get_start(struct kith_conn *conn, const struct kith_blobs_get_options
     op->dispose = kith__blobs_get_dispose;
     get->work.op = op;
     kith__list_push_back(&conn->stream_waiters, &get->waiter.node);
+    kith__stall_begin(&get->stall, options->stall_limit_ns, kith__context_now(context));
+    kith__rt_timer_set(&get->stall_timer, kith__stall_next(&get->stall, kith__context_now(context)));
     drive(get);
     *out = op;
     return 0;

@@ -1,5 +1,7 @@
 /* Files over a real connection on loopback: provider and receiver in one process, one loop. */
+#include "api/blobs_parts.h"
 #include "base/test.h"
+#include "blobs/request.h"
 #include <kith/kith.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -544,6 +546,124 @@ KITH_TEST(a_request_that_does_not_come_to_its_end_is_reset)
     KITH_CHECK_EQ(kith_error_last()->cause, 2);
     KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_ABORTED).err, KITH_ERR_TIMEOUT);
     kith_stream_free(stream);
+    scene_close(&scene);
+}
+
+KITH_TEST(a_stall_is_counted_from_the_last_progress)
+{
+    struct kith_stall stall;
+
+    kith__stall_begin(&stall, 0, 5);
+    KITH_CHECK_EQ(stall.limit_ns, 60 * KITH_NS_PER_S);
+    kith__stall_begin(&stall, 100, 1000);
+    KITH_CHECK_EQ(kith__stall_next(&stall, 1000), 1026);
+    KITH_CHECK(!kith__stall_look(&stall, 0, 1099));
+    KITH_CHECK(kith__stall_look(&stall, 0, 1100));
+    KITH_CHECK(!kith__stall_look(&stall, 1, 1100));
+    KITH_CHECK(!kith__stall_look(&stall, 1, 1199));
+    KITH_CHECK(!kith__stall_look(&stall, 2, 1200));
+    KITH_CHECK(kith__stall_look(&stall, 2, 1300));
+    kith__stall_begin(&stall, KITH_WAIT, 1000);
+    KITH_CHECK(!kith__stall_look(&stall, 0, KITH_NEVER - 1));
+    KITH_CHECK_EQ(kith__stall_next(&stall, 1000), KITH_NEVER);
+}
+
+/* Asks for a whole blob, as the protocol does it: Get, the hash, everything of blob 0 and nothing of others (spec/05, 3.5). */
+static struct kith_stream *ask_for(struct scene *scene, const struct kith_hash *hash)
+{
+    struct kith_stream *stream;
+    struct kith_request request;
+    struct kith_chunk_set all;
+    struct kith_buf bytes;
+
+    kith__buf_init(&bytes, kith_mem_default());
+    kith__request_init(&request, kith_mem_default());
+    kith__chunk_set_init(&all, kith_mem_default());
+    KITH_CHECK_EQ(kith__request_make_get(&request, hash), 0);
+    KITH_CHECK_EQ(kith__chunk_set_all(&all), 0);
+    KITH_CHECK_EQ(kith__chunk_seq_append(&request.ranges, 0, &all), 0);
+    all.count = 0;
+    KITH_CHECK_EQ(kith__chunk_seq_append(&request.ranges, 1, &all), 0);
+    KITH_CHECK_EQ(kith__request_encode(&request, &bytes), 0);
+    KITH_CHECK_EQ(kith_open_bi(scene->conn, limit, &stream), 0);
+    KITH_CHECK_EQ(kith_write_all(stream, bytes.ptr, bytes.size, KITH_FIN, limit), 0);
+    kith__chunk_set_dispose(&all);
+    kith__request_dispose(&request);
+    kith__buf_dispose(&bytes);
+    return stream;
+}
+
+KITH_TEST(a_receiver_that_reads_nothing_does_not_hold_its_place)
+{
+    struct kith_blobs_options with = { KITH_BLOBS_OPTIONS_INIT, .requests_max = 1,
+                                       .stall_limit_ns = KITH_NS_PER_S / 5 };
+    struct kith_blobs_get_options options = { 0 };
+    struct kith_blobs_event event;
+    struct scene scene;
+    struct kith_stream *stream;
+
+    scene_open_with(&scene, &with);
+    file_make(&scene, "from", 40000000);
+    file_make(&scene, "other", 1000);
+    options.hash = add(&scene, "from", 0).hash;
+    stream = ask_for(&scene, &options.hash);
+    event = wait_event(&scene, KITH_BLOBS_ABORTED);
+    KITH_CHECK_EQ(event.err, KITH_ERR_TIMEOUT);
+    KITH_CHECK(event.bytes_sent > 0 && event.bytes_sent < 40000000);
+    options.hash = add(&scene, "other", 0).hash;
+    KITH_CHECK_EQ(get(&scene, &options, "to", NULL), 0);
+    /* It learns of it, whenever it wakes up: what had come, then the reset. */
+    for (;;) {
+        static uint8_t bytes[1 << 16];
+        size_t got;
+        int err = kith_read(stream, bytes, sizeof bytes, limit, &got);
+
+        if (err != 0) {
+            KITH_CHECK_EQ(err, KITH_ERR_RESET);
+            KITH_CHECK_EQ(kith_error_last()->cause, 2);
+            break;
+        }
+    }
+    kith_stream_free(stream);
+    scene_close(&scene);
+}
+
+/* A provider that takes the request and sends a byte now and then: nothing of it can ever be verified. */
+KITH_TEST(a_get_from_a_provider_that_only_drips_ends)
+{
+    struct kith_blobs_get_options options = { KITH_BLOBS_GET_OPTIONS_INIT, .stall_limit_ns = KITH_NS_PER_S / 5 };
+    struct kith_op *accept, *op;
+    struct kith_stream *stream = NULL;
+    struct kith_conn *raw, *conn;
+    struct kith_addr addr;
+    struct scene scene;
+    char path[256];
+    int sent = 0;
+
+    scene_open(&scene);
+    kith_endpoint_addr(scene.server, &addr);
+    KITH_CHECK_EQ(kith_accept_start(scene.server, &accept), 0);
+    KITH_CHECK_EQ(kith_connect(scene.client, &addr, KITH_BLOBS_ALPN, limit, &conn), 0);
+    KITH_CHECK_EQ(kith_op_wait(accept, limit), 0);
+    raw = kith_op_take_conn(accept);
+    kith_op_free(accept);
+    snprintf(path, sizeof path, "%s/to", scene.dir);
+    options.target = path;
+    options.hash.bytes[0] = 1;
+    KITH_CHECK_EQ(kith_blobs_get_start(conn, &options, &op), 0);
+    KITH_CHECK_EQ(kith_accept_bi(raw, limit, &stream), 0);
+    while (kith_op_wait(op, 10 * KITH_NS_PER_MS) == KITH_ERR_TIMEOUT && kith_op_result(op) == KITH_ERR_AGAIN) {
+        KITH_CHECK(kith_write_all(stream, sent == 1 ? "\x01" : "\0", 1, 0, limit) == 0);
+        sent++;
+    }
+    KITH_CHECK_EQ(kith_op_result(op), KITH_ERR_TIMEOUT);
+    KITH_CHECK(strstr(kith_op_error(op)->text, "nothing for too long") != NULL);
+    KITH_CHECK(sent > 0);
+    KITH_CHECK(!exists(&scene, "to"));
+    kith_op_free(op);
+    kith_stream_free(stream);
+    kith_conn_free(raw);
+    kith_conn_free(conn);
     scene_close(&scene);
 }
 

@@ -179,6 +179,8 @@ KITH_MUST_USE int kith__api_stream_open(struct kith_conn *conn, bool bidi, struc
 /** As kith_quic_stream_write; fin is taken only with the last byte. */
 KITH_MUST_USE int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, bool fin,
                                          size_t *written);
+/** As kith_quic_stream_unacked; 0 once the connection is gone. */
+uint64_t kith__api_stream_unacked(const struct kith_stream *stream);
 KITH_MUST_USE int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, uint64_t *code);
 void kith__api_stream_consume(struct kith_stream *stream, size_t size);
 void kith__api_stream_reset(struct kith_stream *stream, uint64_t code);

@@ -669,6 +669,11 @@ int kith__api_stream_write(struct kith_stream *stream, struct kith_slice bytes, 
     return err;
 }
 
+uint64_t kith__api_stream_unacked(const struct kith_stream *stream)
+{
+    return is_open(stream) ? kith_quic_stream_unacked(stream->conn->quic, stream->id) : 0;
+}
+
 int kith__api_stream_peek(struct kith_stream *stream, struct kith_slice *out, uint64_t *code)
 {
     int err = is_open(stream) ? kith_quic_stream_peek(stream->conn->quic, stream->id, out, code) : KITH_ERR_CLOSED;

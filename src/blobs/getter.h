@@ -79,6 +79,7 @@ struct kith_getter {
     uint64_t failed_chunk; /* HASH: where the sender lied */
     uint64_t reset_code;   /* FAILED: what the sender reset its answer with, if it did */
     struct kith_blobs_progress progress;
+    uint64_t verified_count;           /* pieces of answers that were right, leaves and inner ones; only grows */
     struct kith_buf root, names_bytes; /* verified */
     struct kith_collection names;
     struct kith_get_file *files;

@@ -121,6 +121,7 @@ static int on_item(struct kith_getter *getter, const struct kith_blob_found *fou
     bool is_leaf = found->item.is_leaf;
     int err;
 
+    getter->verified_count++;
     switch (getter->sink) {
     case KITH_SINK_ROOT:
         return is_leaf ? kith__buf_append(&getter->root, found->bytes, found->item.size) : 0;
@@ -162,6 +163,7 @@ static int end_blob(struct kith_getter *getter)
         }
     }
     getter->offset++;
+    getter->verified_count++; /* an empty blob has no pieces */
     return err;
 }
 

@@ -130,6 +130,8 @@ def peers_that_do_not_answer_get_one_line(home):
     with Evil("close", "/iroh-bytes/4", "7", b"\x1b[31mevil\n\xc2\x9bx".hex()) as evil:
         done = one_line(home, 1, "closed the connection .code 7", "receive", evil.ticket)
         assert b"\x1b" not in done.stderr and b"\x9b" not in done.stderr, done.stderr
+    with Evil("silent", "/iroh-bytes/4") as evil:
+        one_line(home, 3, "sent nothing for too long that can be verified.*--stall SECONDS", "receive", "--stall", "0.2", evil.ticket)
     with Evil("lie") as evil:
         one_line(home, 4, "wrong bytes at chunk 0", "receive", "-o", "lie", evil.ticket)
     assert sorted(os.listdir(home)) == ["key"], os.listdir(home)

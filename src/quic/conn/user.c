@@ -119,6 +119,13 @@ void *kith_quic_stream_user(const struct kith_quic_conn *conn, uint64_t stream)
     return found != NULL ? found->user : NULL;
 }
 
+uint64_t kith_quic_stream_unacked(const struct kith_quic_conn *conn, uint64_t stream)
+{
+    struct kith_stream *found = kith__stream_set_find((struct kith_stream_set *)&conn->streams, stream);
+
+    return found != NULL ? kith__outbuf_held(&found->out) : 0;
+}
+
 void kith_quic_conn_set_streams_max(struct kith_quic_conn *conn, bool bidi, uint64_t count)
 {
     kith__stream_set_set_streams_max(&conn->streams, bidi, count);
