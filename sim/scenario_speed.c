@@ -46,7 +46,10 @@ static enum kith_sim_verdict play_two_flows(struct kith_trial *trial, const stru
     return kith__trial_close(trial);
 }
 
-/* Two equal links: the sum when told to spread (extra: the schedule), else at least what one gives. */
+/*
+ * Two equal links. extra: the schedule, and whether the second one is a backup, which then stays idle. Two available ones
+ * give the sum by either rule: by FIRST the second one is used while the first is blocked.
+ */
 static enum kith_sim_verdict play_two_links(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
     struct kith_simconn *client, *server;
@@ -55,11 +58,12 @@ static enum kith_sim_verdict play_two_links(struct kith_trial *trial, const stru
     trial->transport.schedule = (uint8_t)scenario->extra.min;
     kith__trial_set_up_ways(trial, 2);
     TRY(kith__trial_dial_ways(trial, &scenario->plan, &client));
-    kith__simkeeper_want(&trial->keeper, 1, true, false);
+    kith__simkeeper_want(&trial->keeper, 1, true, scenario->extra.max != 0);
     TRY(kith__trial_finish(trial));
     server = kith__trial_server_conn(trial);
     kith__trial_measure(trial, server, server->bytes_read, client->connected_ns);
     DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
+    DEMAND(scenario->extra.max == 0 || trial->result->goodput <= trial->result->capacity);
     TRY(kith__trial_one_path(trial));
     return kith__trial_close(trial);
 }
@@ -137,6 +141,13 @@ const struct kith_scenario kith__scenarios_speed[] = {
       .play = play_two_links,
       .net = { LINK(100, 10, 375000) },
       .extra = { KITH_QUIC_SCHEDULE_FIRST },
+      .seeds_percent = 5,
+      .goodput_percent = 170,
+      .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
+    { .name = "speed-two-links-backup",
+      .play = play_two_links,
+      .net = { LINK(100, 10, 375000) },
+      .extra = { KITH_QUIC_SCHEDULE_FIRST, 1 },
       .seeds_percent = 5,
       .goodput_percent = 85,
       .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
