@@ -186,6 +186,30 @@ KITH_TEST(a_file_is_hashed_once_and_found_in_the_cache)
     free(bytes);
 }
 
+KITH_TEST(a_file_that_changes_while_it_is_hashed_is_not_added)
+{
+    struct world world;
+    struct kith_catalog catalog;
+    struct kith_catalog_add add;
+    uint8_t *bytes = pattern(3000000);
+    int err;
+
+    world_open(&world);
+    file_put(&world, "file", bytes, 3000000);
+    KITH_CHECK_EQ(kith__catalog_init(&catalog, kith_mem_default(), world.rt, "cache", 1), 0);
+    KITH_CHECK_EQ(kith__catalog_add_begin(&add, &catalog, "file"), 0);
+    KITH_CHECK_EQ(kith__catalog_add_step(&add, 1), KITH_ERR_AGAIN);
+    file_put(&world, "file", bytes, 3000001); /* what is read from now on fits what was read before */
+    while ((err = kith__catalog_add_step(&add, 1)) == KITH_ERR_AGAIN)
+        ;
+    KITH_CHECK_EQ(err, KITH_ERR_STATE);
+    kith__catalog_add_dispose(&add);
+    KITH_CHECK_EQ(entries_in(&world, "cache"), 0);
+    kith__catalog_dispose(&catalog);
+    kith__sim_free(world.sim);
+    free(bytes);
+}
+
 KITH_TEST(small_files_leave_nothing_in_the_cache)
 {
     struct world world;

@@ -536,6 +536,25 @@ KITH_TEST(a_lie_about_the_size_costs_one_try_more)
     scene_free(scene);
 }
 
+/* Once the last chunk was there, another size is a lie, and no reason to give up what is here. */
+KITH_TEST(a_lie_about_a_proven_size_is_found_and_nothing_is_lost)
+{
+    struct scene *scene = scene_new();
+    struct blob *blob = shelf_add(&scene->shelf, NULL, 1000000);
+
+    scene->options.hash = blob->hash;
+    KITH_CHECK_EQ(scene_run(scene), 0);
+    scene->desk.files[0].parts[KITH_PARTIAL_DATA].ptr[5 * KITH_GROUP_SIZE + 17] ^= 4;
+    scene->wire.lie_at = 0;
+    KITH_CHECK_EQ(scene_run(scene), KITH_ERR_HASH);
+    KITH_CHECK(scene->getter.has_failed_chunk);
+    scene->wire.lie_at = UINT64_MAX;
+    KITH_CHECK_EQ(scene_run(scene), 0);
+    KITH_CHECK_EQ(scene->getter.progress.bytes_resumed, 1000000 - KITH_GROUP_SIZE);
+    check_data(&scene->desk.files[0], blob->bytes, 1000000);
+    scene_free(scene);
+}
+
 KITH_TEST(a_lie_anywhere_never_gets_through)
 {
     uint64_t whole = 8 + 50001 + kith__outboard_size(50001);
