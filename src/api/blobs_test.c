@@ -628,6 +628,29 @@ KITH_TEST(a_receiver_that_reads_nothing_does_not_hold_its_place)
     scene_close(&scene);
 }
 
+/* It is looked at several times on its way, and found to move each time. */
+KITH_TEST(a_receiver_that_reads_slowly_keeps_its_place)
+{
+    struct kith_blobs_options with = { KITH_BLOBS_OPTIONS_INIT, .stall_limit_ns = 2 * KITH_NS_PER_S };
+    static uint8_t bytes[1 << 16];
+    struct scene scene;
+    struct kith_stream *stream, *none;
+    struct kith_hash hash;
+    size_t got;
+    int err;
+
+    scene_open_with(&scene, &with);
+    file_make(&scene, "from", 40000000);
+    hash = add(&scene, "from", 0).hash;
+    stream = ask_for(&scene, &hash);
+    while ((err = kith_read(stream, bytes, sizeof bytes, limit, &got)) == 0)
+        KITH_CHECK_EQ(kith_accept_bi(scene.conn, 2 * KITH_NS_PER_MS, &none), KITH_ERR_TIMEOUT); /* nobody opens one */
+    KITH_CHECK_EQ(err, KITH_ERR_END);
+    KITH_CHECK_EQ(wait_event(&scene, KITH_BLOBS_COMPLETED).bytes_sent, 40000000);
+    kith_stream_free(stream);
+    scene_close(&scene);
+}
+
 /* A provider that takes the request and sends a byte now and then: nothing of it can ever be verified. */
 KITH_TEST(a_get_from_a_provider_that_only_drips_ends)
 {
