@@ -1,8 +1,9 @@
 /*
  * Usage: path-agent [--bind ADDRESS:PORT]... [--paths N] [--traversal N] [--observed off|send|receive|both] [--spread]
  *                   [--path-idle MS] [--key-update PACKETS] [--ticket SOCKETS]
+ *                   [--alpn NAME]
  *
- * Without --bind: one port of 127.0.0.1. The ticket names the first SOCKETS of them, or all. It serves everyone, and dials when told to; see README.md.
+ * Without --bind: one port of 127.0.0.1. The ticket names the first SOCKETS of them, or all; --alpn is for dialling. It serves everyone, and dials when told to; see README.md.
  */
 #include "path_agent.h"
 #include "base/buf.h"
@@ -54,17 +55,18 @@ int paths_kill(struct paths *paths, uint32_t path)
 {
     struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX * 2];
     size_t count = paths->conn == NULL ? 0 : kith_quic_conn_paths(paths->conn, infos, KITH_COUNT(infos));
+    const struct kith_quic_path_info *found = NULL;
 
-    for (size_t i = 0; i < count && i < KITH_COUNT(infos); i++) {
-        if (infos[i].id != path)
-            continue;
-        if (paths->dead_count == PATHS_DEAD_MAX)
-            return KITH_ERR_LIMIT;
-        paths->dead[paths->dead_count++] = (struct paths_dead) { paths_socket_of(paths, &infos[i].local),
-                                                                 infos[i].remote };
-        return 0;
-    }
-    return KITH_ERR_NOT_FOUND;
+    for (size_t i = 0; i < count && i < KITH_COUNT(infos); i++)
+        if (infos[i].id == path ||
+            (path == PATHS_BUSIEST && (found == NULL || infos[i].bytes_received > found->bytes_received)))
+            found = &infos[i];
+    if (found == NULL)
+        return KITH_ERR_NOT_FOUND;
+    if (paths->dead_count == PATHS_DEAD_MAX)
+        return KITH_ERR_LIMIT;
+    paths->dead[paths->dead_count++] = (struct paths_dead) { paths_socket_of(paths, &found->local), found->remote };
+    return 0;
 }
 
 static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
@@ -269,7 +271,9 @@ static bool read_option(const char *word, const char *value, struct paths *paths
                kith_sockaddr_parse(value, &paths->binds[paths->socket_count++]) == 0;
     if (strcmp(word, "--observed") == 0)
         return read_observed(value, &paths->transport);
-    if (strcmp(word, "--paths") == 0)
+    if (strcmp(word, "--alpn") == 0)
+        paths->alpn = value;
+    else if (strcmp(word, "--paths") == 0)
         paths->transport.paths_max = (uint8_t)number;
     else if (strcmp(word, "--ticket") == 0)
         paths->ticket_count = number;
@@ -305,6 +309,7 @@ int main(int argc, char **argv)
     int err;
 
     kith_quic_transport_defaults(&paths.transport);
+    paths.alpn = "kith-test/echo";
     paths.ticket_count = PATHS_SOCKETS_MAX;
     paths.transport.paths_max = 8;
     paths.transport.nat_traversal_max = 32;

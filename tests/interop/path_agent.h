@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#define PATHS_BUSIEST UINT32_MAX /* in the place of a path id: the one that received most */
+
 enum { PATHS_SOCKETS_MAX = 8, PATHS_DEAD_MAX = 32, PATHS_LINE_SIZE = 4096 };
 
 /** A way that lost everything: what comes on it and what goes out on it is dropped and counted. */
@@ -28,6 +30,7 @@ struct paths_stream {
 
 struct paths {
     struct kith_quic_transport transport;
+    const char *alpn; /* for dialling */
     struct kith_sockaddr binds[PATHS_SOCKETS_MAX];
     struct kith_rt *rt;
     struct kith_rt_udp *udp[PATHS_SOCKETS_MAX];
@@ -50,11 +53,13 @@ struct paths {
 void paths_command(struct paths *paths, char *line);
 /** Tells about an event, and does what it asks for. */
 void paths_event(struct paths *paths, const struct kith_quic_event *event);
-/** From now on nothing passes on the addresses that the path has. KITH_ERR_NOT_FOUND, KITH_ERR_LIMIT. */
+/** From now on nothing passes on the addresses that the path has (PATHS_BUSIEST: of the one that received most). KITH_ERR_NOT_FOUND, KITH_ERR_LIMIT. */
 int paths_kill(struct paths *paths, uint32_t path);
 /** Which socket has this local address (its port decides); the first for an address without one. */
 size_t paths_socket_of(const struct paths *paths, const struct kith_sockaddr *local);
 /** Begins an echo of `size` bytes. */
 int paths_echo(struct paths *paths, uint64_t size);
+/** Asks for `size` bytes, as `kith-test/source` gives them. */
+int paths_fetch(struct paths *paths, uint64_t size);
 
 #endif

@@ -64,6 +64,24 @@ int paths_echo(struct paths *paths, uint64_t size)
     return 0;
 }
 
+int paths_fetch(struct paths *paths, uint64_t size)
+{
+    struct paths_stream *stream;
+    uint8_t wanted[8];
+    uint64_t id;
+    size_t written;
+    int err = kith_quic_stream_open(paths->conn, true, &id);
+
+    if (err != 0)
+        return err;
+    for (int i = 0; i < 8; i++)
+        wanted[i] = (uint8_t)(size >> (56 - 8 * i));
+    stream = new_stream(paths, paths->conn, id);
+    stream->is_mine = true;
+    stream->sent = stream->size = size; /* the pattern comes from there only */
+    return kith_quic_stream_write(paths->conn, id, wanted, sizeof wanted, true, &written);
+}
+
 /* A path dies in the middle of what is being moved, at a point that does not depend on how fast this machine is. */
 static void count_moved(struct paths *paths, size_t size)
 {

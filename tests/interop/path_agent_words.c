@@ -28,7 +28,7 @@ static uint64_t number_at(const struct words *words, size_t index)
 /* connect ID ADDRESS..., or connect TICKET: from the first socket, without a local address if there are several families. */
 static int connect_to(struct paths *paths, const struct words *words)
 {
-    static const struct kith_slice alpn = { (const uint8_t *)"kith-test/echo", 14 };
+    struct kith_slice alpn = { (const uint8_t *)paths->alpn, strlen(paths->alpn) };
     struct kith_sockaddr remotes[CONNECT_REMOTES_MAX];
     struct kith_quic_connect_options options = { .remotes = remotes, .alpns = &alpn, .alpn_count = 1 };
     struct kith_endpoint_addr addr;
@@ -156,7 +156,7 @@ static int kill_at(struct paths *paths, const struct words *words)
 {
     paths->moved = 0;
     paths->kill_at = number_at(words, 1);
-    paths->kill_path = (uint32_t)number_at(words, 2);
+    paths->kill_path = strcmp(word_at(words, 2), "busiest") == 0 ? PATHS_BUSIEST : (uint32_t)number_at(words, 2);
     return 0;
 }
 
@@ -196,6 +196,8 @@ static int run_words(struct paths *paths, const struct words *words)
         return kill_at(paths, words);
     if (strcmp(word, "echo") == 0)
         return paths_echo(paths, number_at(words, 1));
+    if (strcmp(word, "fetch") == 0)
+        return paths_fetch(paths, number_at(words, 1));
     if (strcmp(word, "end") == 0) {
         kith_quic_conn_close(paths->conn, number_at(words, 1), (struct kith_slice) { NULL, 0 }, now);
         return 0;

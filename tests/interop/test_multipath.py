@@ -82,8 +82,8 @@ class Agent(Process):
         self.last = said
         return {path["path"]: {**path, "remote": plain(path["remote"])} for path in said["paths"]}
 
-    def echo(self, size, limit=120):
-        answer = self.ask("echo %d" % size)
+    def echo(self, size, limit=120, word="echo"):
+        answer = self.ask("%s %d" % (word, size))
         return lambda: self.echoed(answer["start"], size, limit)
 
     def echoed(self, start, size, limit):
@@ -200,6 +200,24 @@ def primary_killed(client, server):
         need(paths[1]["sent"] > 20 * MB and paths[1]["received"] > 20 * MB, "path 1 did not carry the rest: %s" % paths)
         need(pair.kith.last["dropped"] > 0, "nothing was dropped")
         return "40 MiB, %.1f s in all" % took
+
+
+def inbound_killed(client, server):
+    """The path dies that only the other side sends on: kith has nothing of its own in flight there that could miss its answer."""
+    with Pair(client, server) as pair:
+        pair.client.open(1, pair.server.addresses[1])
+        pair.server.event("path_validated", path=1)
+        pair.kith.ask("backup 0")
+        pair.peer.ask("backup 1")
+        pair.client.echo(MB)()
+        pair.kith.ask("kill-at %d 0" % (4 * MB))
+        done = pair.client.echo(24 * MB)
+        need(pair.kith.event("killed")["ok"], "no such path")
+        started = time.monotonic()
+        done()
+        took = time.monotonic() - started
+        need(pair.kith.paths()[1]["received"] > 16 * MB, "path 1 did not carry the rest")
+        return "%.1f s after it died" % took
 
 
 def open_when_allowed(client, socket, remote):
@@ -352,7 +370,7 @@ def server_opens(client, server):
         pair.client.echo(1000)()
 
 
-BOTH = [second_path, status_is_told, primary_killed, generations, traversal, key_update, observed, without, server_opens]
+BOTH = [second_path, status_is_told, primary_killed, inbound_killed, generations, traversal, key_update, observed, without, server_opens]
 NOQ_ONLY = [one_way_observed]
 
 
@@ -372,7 +390,6 @@ class ToIroh:
             first, self.second = sorted(said["addresses"])
             self.client.ask("connect %s %s" % (said["id"], first))
             self.client.event("confirmed")
-            self.client.echo(1000)()
         except Failed as failed:
             self.__exit__(Failed, failed, None)
             raise
@@ -405,6 +422,20 @@ def iroh_second_path(agents, name):
         need(last["sent"] + last["received"] - after[path]["sent"] - after[path]["received"] > 3 * MB, "it did not carry the rest")
         need(client.last["dropped"] > 0, "nothing was dropped")
         return "6 MiB in %.1f s" % took
+
+
+def iroh_inbound_killed(agents, name):
+    """The path dies on which kith only receives: it has nothing in flight that could miss its answer, and iroh waits for 15 s."""
+    link = ToIroh(agents, name, "--alpn", "kith-test/source")
+    with link as client:
+        client.open(2, link.second)
+        client.echo(MB, word="fetch")()
+        client.ask("kill-at %d busiest" % (4 * MB))
+        done = client.echo(24 * MB, word="fetch")
+        need(client.event("killed")["ok"], "no such path")
+        started = time.monotonic()
+        done()
+        return "%.1f s after it died" % (time.monotonic() - started)
 
 
 def iroh_key_update(agents, name):
@@ -503,7 +534,7 @@ def iroh_without(agents, name):
         server.end()
 
 
-IROH = [iroh_second_path, iroh_key_update, iroh_generations, iroh_punch, iroh_dials, iroh_without]
+IROH = [iroh_second_path, iroh_inbound_killed, iroh_key_update, iroh_generations, iroh_punch, iroh_dials, iroh_without]
 
 
 def run_one(report, name, work):
