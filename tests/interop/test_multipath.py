@@ -135,11 +135,13 @@ class Pair:
         return self
 
     def __exit__(self, kind, value, trace):
-        for agent in (self.client, self.server):
-            agent.end()
-        if kind is not None:
-            value.output = "".join("-- %s\n%s\n" % (name, agent.output()[-3000:]) for name, agent in
-                                   (("client " + self.client.kind, self.client), ("server " + self.server.kind, self.server)))
+        codes = [agent.end() for agent in (self.client, self.server)]
+        failed = value if kind is not None else Failed("exit codes %s" % codes) if any(codes) else None
+        if failed is not None:
+            failed.output = "".join("-- %s\n%s\n" % (name, agent.output()[-3000:]) for name, agent in
+                                    (("client " + self.client.kind, self.client), ("server " + self.server.kind, self.server)))
+        if kind is None and failed is not None:
+            raise failed
 
 
 # ---- Cases with both sides in our hands: each gets the kinds of client and server. ----
@@ -396,10 +398,13 @@ class ToIroh:
         return self.client
 
     def __exit__(self, kind, value, trace):
-        self.client.end()
+        code = self.client.end()
         self.server.end()
-        if kind is not None:
-            value.output = "-- kith\n%s\n-- %s\n%s\n" % (self.client.output()[-3000:], self.server.name, self.server.output()[-1000:])
+        failed = value if kind is not None else Failed("exit code %s" % code) if code != 0 else None
+        if failed is not None:
+            failed.output = "-- kith\n%s\n-- %s\n%s\n" % (self.client.output()[-3000:], self.server.name, self.server.output()[-1000:])
+        if kind is None and failed is not None:
+            raise failed
 
 
 def iroh_second_path(agents, name):
@@ -488,6 +493,7 @@ def iroh_dials(agents, name):
         need(results[0][0], "%s: %s" % (name, results[0][1].split("Stack backtrace")[0]))
         closed = server.event("closed", after=0)
         need(closed["by_peer"] and closed["code"] == 0, "closed: %s" % closed)
+        need(server.end() == 0, "exit code of path-agent")
     except Failed as failed:
         failed.output = server.output()[-3000:]
         raise
