@@ -80,6 +80,14 @@ def cpu_per_gb(program, size):
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e9 / size
 
 
+def verified_cpu_per_gb(kind, program, path, size):
+    """CPU seconds of both sides for one gigabyte of a file, the provider's import counted."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    verified(kind, program, path, size)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e9 / size
+
+
 def verified(kind, program, path, size):
     """Bytes per second of a verified receive of one file in memory, the provider's import not counted."""
     work = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
@@ -198,6 +206,8 @@ def main():
                 file.write(os.urandom(1_000_000))
         row("verified receive of a file", "Gbit/s", 8e-9, "higher", lambda: verified("kith", command, path, file_size),
             (lambda: verified("sendme", sendme, path, file_size)) if sendme else None, "sendme 0.37.1")
+        row("verified receive, CPU seconds per GB", "s", 1, "lower", lambda: verified_cpu_per_gb("kith", command, path, file_size),
+            (lambda: verified_cpu_per_gb("sendme", sendme, path, file_size)) if sendme else None, "sendme 0.37.1")
         # Both parts right after each other, so that the machine's speed falls out of the quotient.
         row("verified receive of the bare stream's rate", "%", 100, "higher",
             lambda: verified("kith", command, path, file_size) / one(kith, "bytes_per_second", "down", file_size),

@@ -509,6 +509,28 @@ KITH_TEST(sim_crash_loses_what_was_not_synced_and_keeps_the_rest)
     world_close(&world);
 }
 
+KITH_TEST(sim_sync_of_everything_keeps_contents_and_names_at_every_depth)
+{
+    static struct world world;
+    struct kith_rt_dir *dir;
+    struct kith_rt_stat stat;
+
+    world_open(&world, 1, &(struct kith_sim_link) { 0 }, NULL);
+    KITH_CHECK_EQ(kith__rt_mkdir(world.rt[0], NULL, "a", 0777), 0);
+    KITH_CHECK_EQ(kith__rt_mkdir(world.rt[0], NULL, "a/b", 0777), 0);
+    put(world.rt[0], "a/b/deep", "text", false);
+    put(world.rt[0], "beside", "too", false);
+    KITH_CHECK_EQ(kith__rt_dir_open(world.rt[0], NULL, "a/b", 0, &dir), 0);
+    KITH_CHECK_EQ(kith__rt_dir_sync_all(dir), 0);
+    kith__rt_dir_close(dir);
+    put(world.rt[0], "later", "x", false);
+    kith__sim_fs_crash(world.host[0], false);
+    check_content(world.rt[0], "a/b/deep", "text");
+    check_content(world.rt[0], "beside", "too");
+    KITH_CHECK_EQ(kith__rt_stat(world.rt[0], NULL, "later", true, &stat), KITH_ERR_NOT_FOUND);
+    world_close(&world);
+}
+
 /** Replaces "file" by "new content" with a fault at the n-th change, then crashes. */
 static int replace_with_fault(struct world *world, uint64_t fail_at, bool is_torn)
 {
