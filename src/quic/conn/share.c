@@ -16,7 +16,13 @@ bool kith__conn_is_usable(const struct kith_path *path)
 
 bool kith__conn_is_silent(const struct kith_path *path)
 {
-    return path->loss.pto_count != 0;
+    return path->silent_ns != 0;
+}
+
+/** Probe timeouts in a row. A late ACK of older packets begins a new row, but the path stays silent: see path_ack.c. */
+static uint8_t silence_of(const struct kith_path *path)
+{
+    return kith__conn_is_silent(path) ? (uint8_t)KITH_MIN(KITH_MAX(path->loss.pto_count, 1u), (uint32_t)UINT8_MAX) : 0;
 }
 
 static void fill_views(const struct kith_quic_conn *conn, struct kith_path_view views[KITH_PATH_IDS_MAX])
@@ -29,7 +35,7 @@ static void fill_views(const struct kith_quic_conn *conn, struct kith_path_view 
             .id = path->id,
             .is_usable = kith__conn_is_usable(path),
             .is_backup = id != NULL && id->is_backup,
-            .silence = (uint8_t)KITH_MIN(path->loss.pto_count, (uint32_t)UINT8_MAX),
+            .silence = silence_of(path),
             .rtt_ns = path->now.rtt.smoothed_ns,
             .in_flight = path->now.in_flight_size,
             .window = path->now.cc.window,

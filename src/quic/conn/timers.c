@@ -215,6 +215,8 @@ static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const 
     uint8_t *probes = timer->space == KITH_SPACE_DATA ? &path->probes : &conn->early->spaces[timer->space].probes;
 
     *probes = KITH_MAX(*probes, timer->probes);
+    if (timer->space == KITH_SPACE_DATA && path->silent_ns == 0)
+        path->silent_ns = conn->now_ns;
     if (timer->space == KITH_SPACE_DATA && path->loss.pto_count == 1)
         kith__conn_ack_elsewhere(conn, path);
     if (timer->space == KITH_SPACE_DATA)

@@ -115,6 +115,7 @@ struct kith_path {
     bool is_closed_by_peer;   /* valid with close_code */
     uint64_t close_code;      /* why it was given up */
     bool is_ack_moved;        /* its next ACK goes on another path */
+    uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
     bool is_paced_now;        /* there is more to send on it, but the pacer says later */
     bool spin;                /* spin bit of the next packet */
     bool is_token_listed;     /* `token_listed`, the reset token of the active peer id, is in the host's map */

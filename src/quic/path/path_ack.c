@@ -93,6 +93,9 @@ void kith__path_ack_end(struct kith_path *path, enum kith_space space, const str
         if (is_first)
             kith__prove_on_rtt(&path->prove, kith__rtt_pto_ns(&now->rtt, 0), now_ns);
     }
+    /* ACKs of what was sent before may take another way than the packets; only the answer to a probe proves this one. */
+    if (space == KITH_SPACE_DATA && ack->newest_is_current && ack->newest_sent_ns >= path->silent_ns)
+        path->silent_ns = 0;
     judge_ecn(path, space, ack, counts, largest_moved, now_ns);
     kith__loss_on_ack(&path->loss, may_reset, now_ns);
     kith__pacer_update(&now->pacer, now->cc.window, now->rtt.smoothed_ns, now->mtu.size, now_ns);
