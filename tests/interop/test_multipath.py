@@ -166,7 +166,7 @@ def second_path(client, server):
             for agent in (pair.client, pair.server):
                 for path in (0, 1, 2):
                     agent.ask("%s %d" % ("available" if path == chosen else "backup", path))
-            need(any(echo_goes_on(pair, chosen) for _ in range(4)), "path %d does not carry it: %s" % (chosen, pair.kith.paths()))
+            need(any(echo_goes_on(pair, chosen) for _ in range(6)), "path %d does not carry it: %s" % (chosen, pair.kith.paths()))
         return "8 MiB each way on each of three paths"
 
 
@@ -411,7 +411,7 @@ def iroh_second_path(agents, name):
     """kith opens a second path, moves data over it, and goes on there when the first one dies."""
     link = ToIroh(agents, name)
     with link as client:
-        path = client.open(2, link.second)
+        path = open_when_allowed(client, 2, link.second)
         before = client.paths()
         client.ask("backup 0")
         client.echo(4 * MB)()
@@ -433,7 +433,7 @@ def iroh_inbound_killed(agents, name):
     """The path dies on which kith only receives: it has nothing in flight that could miss its answer, and iroh waits for 15 s."""
     link = ToIroh(agents, name, "--alpn", "kith-test/source")
     with link as client:
-        client.open(2, link.second)
+        open_when_allowed(client, 2, link.second)
         client.echo(MB, word="fetch")()
         client.ask("kill-at %d busiest" % (4 * MB))
         done = client.echo(24 * MB, word="fetch")
@@ -447,16 +447,16 @@ def iroh_key_update(agents, name):
     """Keys change while data go out on one path, then on the other."""
     link = ToIroh(agents, name, "--key-update", "300")
     with link as client:
-        path = client.open(2, link.second)
-        for unused in (0, path) * 4:  # on a busy machine a path may seem silent for a moment: then the other one is used
+        path = open_when_allowed(client, 2, link.second)
+        for unused in (0, path) * 6:  # a path that just lost a lot counts as silent for a moment: then the other one is used
             client.ask("backup %d" % unused)
             client.ask("available %d" % (path - unused))
             client.echo(2 * MB)()
             sent = {id: known["sent"] for id, known in client.paths().items()}
-            if min(sent.values()) > MB and client.last["key_updates"] >= 6:
+            if min(sent.values()) > MB / 2 and client.last["key_updates"] >= 6:
                 break
         need(client.last["key_updates"] >= 6, "only %d updates" % client.last["key_updates"])
-        need(sent[0] > MB and sent[path] > MB, "sent %s" % sent)
+        need(min(sent.values()) > MB / 2, "sent %s" % sent)
         return "%d updates" % client.last["key_updates"]
 
 
