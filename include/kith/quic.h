@@ -260,17 +260,18 @@ enum kith_quic_event_kind {
     KITH_QUIC_DRAINED             /* nothing will be sent any more: the last event of a connection */
 };
 
+/** What happened. A member is set for the kinds that its comment names, and zero for the others. */
 struct kith_quic_event {
-    uint8_t kind; /* enum kith_quic_event_kind */
-    bool bidi;
-    bool early_accepted;
+    uint8_t kind;                        /* enum kith_quic_event_kind */
+    bool bidi;                           /* STREAM_*, STREAMS_AVAILABLE */
+    bool early_accepted;                 /* CONNECTED */
     bool by_peer, was_validated;         /* PATH_ABANDONED */
     struct kith_quic_conn *conn;         /* all but INCOMING */
     struct kith_quic_incoming *incoming; /* INCOMING */
-    uint64_t stream;
-    void *user; /* STREAM_*: of kith_quic_stream_set_user; the stream itself may be gone with its last event */
-    uint64_t code;
-    uint32_t path;
+    uint64_t stream;                     /* STREAM_*: its id */
+    void *user;    /* STREAM_*: of kith_quic_stream_set_user; the stream itself may be gone with its last event */
+    uint64_t code; /* STREAM_STOPPED, PATH_ABANDONED: the peer's, or ours */
+    uint32_t path; /* PATH_*: its id */
 };
 
 /** Takes the next event. False when there is none. Bounded: repeated readiness of one stream is one event. */
@@ -337,7 +338,8 @@ KITH_API void kith_quic_conn_free(struct kith_quic_conn *conn);
 
 /** How a connection ended. */
 struct kith_quic_close_info {
-    int err; /* KITH_ERR_CLOSED (we), CLOSED_BY_PEER, TRANSPORT, TLS, ALPN, WRONG_PEER, REFUSED, IDLE, LOST, VERSION, ... */
+    /** KITH_ERR_CLOSED (we), CLOSED_BY_PEER, TRANSPORT, TLS, ALPN, WRONG_PEER, REFUSED, IDLE, TIMEOUT (the handshake's), LOST, VERSION, ... */
+    int err;
     bool by_peer;
     bool is_application;      /* code is the application's */
     uint64_t code;            /* wire code */
@@ -361,7 +363,7 @@ KITH_API void kith_quic_conn_ping(struct kith_quic_conn *conn, uint64_t now_ns);
  */
 KITH_API KITH_MUST_USE int kith_quic_conn_migrate(struct kith_quic_conn *conn, const struct kith_sockaddr *local,
                                                   uint64_t now_ns);
-/** Tells that the peer's limit for our streams changed nothing, but ours for it does: streams the peer may have open. */
+/** How many streams the peer may have open at once from now on; streams it was granted stay granted. */
 KITH_API void kith_quic_conn_set_streams_max(struct kith_quic_conn *conn, bool bidi, uint64_t count);
 
 /** Moves the newest ticket (or token) out: up to `capacity` bytes to `out`. AGAIN if there is none, TOO_LARGE. */
