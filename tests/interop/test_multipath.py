@@ -315,13 +315,14 @@ def key_update(client, server):
 
 
 def observed(client, server):
-    """Each side tells the other where it is seen, on each path."""
+    """Each side tells the other where it is seen, on each path, in both families."""
     options = ["--observed", "both"]
     with Pair(client, server, options, options) as pair:
-        pair.client.open(1, pair.server.addresses[1])
-        pair.server.event("path_validated", path=1)
+        for path in (1, 2):
+            pair.client.open(path, pair.server.addresses[path])
+            pair.server.event("path_validated", path=path)
         ours = pair.kith.addresses
-        for path in (0, 1):
+        for path in (0, 1, 2):
             for _ in range(200):
                 told = pair.kith.paths()[path]
                 if told["observed"] != "none":
