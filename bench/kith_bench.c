@@ -124,11 +124,32 @@ static void mover_read(struct mover *mover)
     kith_op_on_done(op, on_read, mover);
 }
 
+/* A client that offers no second path gets a connection without multipath: what that costs by itself shows beside it. */
+static struct kith_conn *dial_without_multipath(struct bench *bench, const char *alpn)
+{
+    struct kith_quic_transport transport;
+    struct kith_slice name = { (const uint8_t *)alpn, strlen(alpn) };
+    struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &name, .alpn_count = 1,
+                                            .transport = &transport };
+    struct kith_conn *conn;
+    struct kith_op *op;
+
+    kith_quic_transport_defaults(&transport);
+    transport.paths_max = 0;
+    MUST(kith_connect_start(bench->endpoint, &bench->addr, &options, &op));
+    MUST(kith_op_wait(op, KITH_WAIT));
+    conn = kith_op_take_conn(op);
+    kith_op_free(op);
+    if (conn == NULL)
+        exit(1);
+    return conn;
+}
+
 /* `size` bytes over `count` streams at once; up: we send, else the server sends. */
-static void move(struct bench *bench, bool up)
+static void move(struct bench *bench, bool up, bool has_multipath)
 {
     uint64_t size = argument(bench, 0, 1 << 30), count = argument(bench, 1, 1), started;
-    struct kith_conn *conn = dial(bench, up ? SINK : SOURCE);
+    struct kith_conn *conn = (has_multipath ? dial : dial_without_multipath)(bench, up ? SINK : SOURCE);
     struct mover *movers = calloc(count, sizeof *movers);
     unsigned running = (unsigned)count;
 
@@ -328,14 +349,16 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "bench-serve") == 0)
         return bench_serve();
     if (argc < 4 || strcmp(argv[1], "bench-dial") != 0) {
-        fprintf(stderr,
-                "usage: kith-bench bench-serve | bench-dial TICKET up|down|connects|latency|idle|blake3 [NUMBER...]\n");
+        fprintf(stderr, "usage: kith-bench bench-serve | bench-dial TICKET "
+                        "up|up-single|down|connects|latency|idle|blake3 [NUMBER...]\n");
         return 2;
     }
     MUST(kith_addr_parse(argv[2], &bench.addr));
     bench.endpoint = bench_bind(NULL, &bench.context);
     if (strcmp(name, "up") == 0 || strcmp(name, "down") == 0)
-        move(&bench, name[0] == 'u');
+        move(&bench, name[0] == 'u', true);
+    else if (strcmp(name, "up-single") == 0)
+        move(&bench, true, false);
     else if (strcmp(name, "connects") == 0)
         connects(&bench);
     else if (strcmp(name, "latency") == 0)

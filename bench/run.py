@@ -71,11 +71,11 @@ def idle(program, count):
         return accepting, dialling
 
 
-def cpu_per_gb(program, size):
+def cpu_per_gb(program, size, case="up"):
     """CPU seconds of both sides for one gigabyte on one stream."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with Server(program) as server:
-        dial(program, server.ticket, "up", size)
+        dial(program, server.ticket, case, size)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e9 / size
 
@@ -198,6 +198,7 @@ def main():
     row("idle connection, accepting side", "KiB", 1 / 1024, "lower", lambda: idle(kith, held)[0], (lambda: idle(peer, held)[0]) if peer else None, iroh)
     row("idle connection, dialling side", "KiB", 1 / 1024, "lower", lambda: idle(kith, held)[1], (lambda: idle(peer, held)[1]) if peer else None, iroh)
     row("CPU seconds per GB, both sides", "s", 1, "lower", lambda: cpu_per_gb(kith, size), (lambda: cpu_per_gb(peer, size)) if peer else None, iroh)
+    row("multipath negotiated, one path / off", "s", 1, "lower", lambda: cpu_per_gb(kith, size), lambda: cpu_per_gb(kith, size, "up-single"), "kith without it")
     row("BLAKE3, one thread", "GB/s", 1e-9, "higher", *both("bytes_per_second", "blake3", 1 << 30), "blake3 crate 1")
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as work:
         path = os.path.join(work, "film.bin")

@@ -248,6 +248,8 @@ static int on_path_challenge(struct kith_rx *rx, const struct kith_frame *frame)
                                       .number = rx->number,
                                       .datagram_size = (uint32_t)rx->datagram_size };
 
+    if (!kith__path_is_live(rx->path)) /* given up: nothing is sent on it any more */
+        return on_ignored(rx, frame);
     memcpy(response.value, frame->path_challenge.data, KITH_CHALLENGE_SIZE);
     kith__responses_on_challenge(&rx->path->responses, &response);
     return 0;

@@ -71,12 +71,15 @@ static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const 
     return view;
 }
 
-/** The time at which an ACK must leave; not if there is no key or no allowance to send it with. */
+/**
+ * The time at which an ACK must leave; not if there is no key or no allowance to send it with. Where there are other paths,
+ * one of them takes the ACK of a path that may not send (kith__tx_owes_ack_for).
+ */
 static uint64_t ack_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
     uint64_t at = KITH_NEVER;
 
-    if (kith__path_allowance(path) == 0)
+    if (conn->path_count == 1 && kith__path_allowance(path) == 0)
         return at;
     if (kith__keys_can_write(&conn->keys))
         at = kith__received_deadline(&path->received);

@@ -196,6 +196,7 @@ struct kith_path_ack {
     uint64_t packets, bytes;
     bool eliciting;              /* any newly acknowledged packet asked for an ACK */
     bool any, newest_is_current; /* newest_is_current: of the present 4-tuple */
+    bool is_about_path;          /* a packet went where the path is, or was: off-path probes tell nothing of it */
     bool app_limited;
 };
 

@@ -48,6 +48,7 @@ bool kith__path_ack_packet(struct kith_path *path, const struct kith_sent_log *l
         ack->newest_is_current = is_current;
     }
     ack->any = true;
+    ack->is_about_path |= packet->epoch != KITH_EPOCH_GONE;
     ack->packets++;
     ack->bytes += packet->size;
     ack->eliciting |= (packet->flags & KITH_SENT_ELICITING) != 0;
@@ -97,7 +98,8 @@ void kith__path_ack_end(struct kith_path *path, enum kith_space space, const str
     if (space == KITH_SPACE_DATA && ack->newest_is_current && ack->newest_sent_ns >= path->silent_ns)
         path->silent_ns = 0;
     judge_ecn(path, space, ack, counts, largest_moved, now_ns);
-    kith__loss_on_ack(&path->loss, may_reset, now_ns);
+    if (ack->is_about_path)
+        kith__loss_on_ack(&path->loss, may_reset, now_ns);
     kith__pacer_update(&now->pacer, now->cc.window, now->rtt.smoothed_ns, now->mtu.size, now_ns);
 }
 

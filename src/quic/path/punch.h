@@ -25,8 +25,8 @@ enum {
     KITH_PUNCH_SEEN_MAX = 8,       /* addresses that nobody advertised, but that challenge us; the oldest is replaced */
     KITH_PUNCH_READY_MAX = 32,     /* proved addresses that wait for a path; the oldest is replaced */
     KITH_PUNCH_LINGER_MS = 4000,   /* after the last transmission an answer is awaited for so long */
-    KITH_PUNCH_STARTS_MAX = 256,   /* server: addresses that a client can have probed at once, ... */
-    KITH_PUNCH_STARTS_PER_S = 64   /* ... and every second: rounds must not make us flood whom the client names */
+    KITH_PUNCH_STARTS_MAX = 256,   /* addresses of the peer's that are probed at once, however many rounds begin, ... */
+    KITH_PUNCH_STARTS_PER_S = 64   /* ... and every second: rounds must not make us flood whom the peer names */
 };
 
 /** An address of ours. */
@@ -75,7 +75,7 @@ struct kith_punch {
     uint64_t next_sequence; /* of the next address of ours */
     uint64_t round;         /* 0: none yet */
     uint64_t expires_ns;    /* when the probes may be forgotten, once all are sent */
-    uint64_t starts;        /* server: what is left of KITH_PUNCH_STARTS_MAX, in thousandths */
+    uint64_t starts;        /* what is left of KITH_PUNCH_STARTS_MAX, in thousandths */
     uint64_t starts_ns;     /* when that was so */
     uint64_t dropped;       /* addresses left aside: over a limit, of a family that we lack, not usable, no memory */
     uint64_t ignored;       /* frames of earlier rounds, repetitions, unknown addresses */
@@ -109,7 +109,7 @@ KITH_MUST_USE int kith__punch_remove_ours(struct kith_punch *punch, const struct
 
 /**
  * Client: a new round: earlier probes and addresses that wait for a path are forgotten, REACH_OUT is due for each of
- * our addresses, a probe for each of the server's. Errors: UNSUPPORTED (off, or we are the server), STATE (no address
+ * our addresses, a probe for each of the server's (KITH_PUNCH_STARTS_MAX: those above it are left aside). Errors: UNSUPPORTED (off, or we are the server), STATE (no address
  * of ours), NOMEM; nothing changed then.
  */
 KITH_MUST_USE int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns);

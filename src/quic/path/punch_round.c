@@ -81,6 +81,20 @@ static void reach_out(struct kith_punch *punch)
         punch->ours[i].intent = i < punch->remote_max ? KITH_INTENT_DUE : KITH_INTENT_NONE;
 }
 
+/** Takes one of the starts that a peer may cause; false: there are too many at a time. */
+static bool take_start(struct kith_punch *punch, uint64_t now_ns)
+{
+    uint64_t passed_ms = (now_ns - punch->starts_ns) / KITH_NS_PER_MS;
+
+    punch->starts = KITH_MIN(punch->starts + KITH_MIN(passed_ms, 60000) * KITH_PUNCH_STARTS_PER_S,
+                             KITH_PUNCH_STARTS_MAX * UINT64_C(1000));
+    punch->starts_ns += passed_ms * KITH_NS_PER_MS;
+    if (punch->starts < 1000)
+        return false;
+    punch->starts -= 1000;
+    return true;
+}
+
 int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns)
 {
     struct kith_punch next = *punch; /* the new round, until nothing can fail any more */
@@ -106,7 +120,10 @@ int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns)
             clear_probes(&next);
             return KITH_ERR_NOMEM;
         }
-        probe->next_ns = now_ns;
+        if (take_start(&next, now_ns))
+            probe->next_ns = now_ns;
+        else
+            next.dropped++;
     }
     clear_probes(punch);
     next.round++;
@@ -114,20 +131,6 @@ int kith__punch_start_round(struct kith_punch *punch, uint64_t now_ns)
     clear_ready(punch);
     reach_out(punch);
     return 0;
-}
-
-/** Server: takes one of the starts that a client may cause; false: there are too many at a time. */
-static bool take_start(struct kith_punch *punch, uint64_t now_ns)
-{
-    uint64_t passed_ms = (now_ns - punch->starts_ns) / KITH_NS_PER_MS;
-
-    punch->starts = KITH_MIN(punch->starts + KITH_MIN(passed_ms, 60000) * KITH_PUNCH_STARTS_PER_S,
-                             KITH_PUNCH_STARTS_MAX * UINT64_C(1000));
-    punch->starts_ns += passed_ms * KITH_NS_PER_MS;
-    if (punch->starts < 1000)
-        return false;
-    punch->starts -= 1000;
-    return true;
 }
 
 int kith__punch_on_reach_out(struct kith_punch *punch, uint64_t round, const struct kith_sockaddr *address,
