@@ -290,8 +290,9 @@ KITH_TEST(outbuf_agrees_with_a_model_of_single_bytes)
             size_t begin = 0;
 
             if (what == 0 && out.fin == KITH_FIN_OPEN) {
-                write_pattern(&out,
-                              KITH_MIN((size_t)(kith__test_random(&random) % 3000), MODEL_SIZE - (size_t)out.end));
+                size_t size = kith__test_random(&random) % 3000;
+
+                write_pattern(&out, KITH_MIN(size, MODEL_SIZE - (size_t)out.end));
                 if (out.end == MODEL_SIZE)
                     kith__outbuf_finish(&out);
             } else if (what < 5) {
