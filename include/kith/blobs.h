@@ -57,7 +57,8 @@ struct kith_blobs_options {
         *cache_directory;  /* outboards are kept here, keyed by path, size and time of change; NULL: in memory only */
     uint32_t requests_max; /* at once, all connections together; one more is reset with code 2 (limit); 0: 1024 */
     uint64_t request_limit_ns; /* a request must have come whole by then, or it is reset the same way; 0: 30 s */
-    uint64_t stall_limit_ns; /* a receiver that acknowledges nothing of its answer for so long is reset the same way, so that
+    uint64_t
+        stall_limit_ns; /* a receiver that acknowledges nothing of its answer for so long is reset the same way, so that
                               * it does not hold a place for ever; ABORTED with TIMEOUT tells. 0: 60 s; KITH_WAIT: never */
 };
 #define KITH_BLOBS_OPTIONS_INIT .size = sizeof(struct kith_blobs_options)
