@@ -5,7 +5,7 @@
 #   tools/deps.sh ci         and what the full run needs (second compiler, sanitizers, other QUIC implementations)
 set -eu
 
-build="gcc libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev"
+build="gcc libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev libhttp-parser-dev"
 if [ "$(dpkg --print-architecture 2>/dev/null || echo other)" = amd64 ]; then
     build="$build libipsec-mb-dev"
 fi
