@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module'
 const require = createRequire(import.meta.url)
 const iroh = require('@number0/iroh')
-const { Endpoint, EndpointAddr, EndpointTicket, SecretKey, RelayMode } = iroh
+const { Endpoint, EndpointAddr, EndpointTicket, SecretKey, RelayMap, RelayMode } = iroh
 
 const ECHO = 'kith-test/echo'
 const SINK = 'kith-test/sink'
@@ -15,10 +15,57 @@ const pattern = (offset, size) => Array.from({ length: size }, (_, i) => (offset
 const equal = (a, b) => Buffer.from(a).equals(Buffer.from(b))
 const LIMIT = 1 << 27
 
+// The relays of the options before the command: {url, quicPort, authToken}.
+const relays = []
+
+function takeOptions(words) {
+  const last = () => relays[relays.length - 1] || fail('a relay comes first')
+  while (words.length > 1 && words[0].startsWith('--')) {
+    const [name, value] = words.splice(0, 2)
+    if (name === '--relay') relays.push({ url: value })
+    else if (name === '--quic') last().quicPort = Number(value)
+    else if (name === '--token') last().authToken = value
+    else fail('unknown option ' + name)
+  }
+  return words
+}
+
+function relayMode() {
+  if (!relays.length) return RelayMode.disabled()
+  const map = RelayMap.empty()
+  for (const relay of relays) map.insert(relay)
+  return RelayMode.custom(map)
+}
+
+// Says so when there is no home relay in time: what the caller does then may be the test.
+async function waitOnline(endpoint) {
+  if (!relays.length) return
+  let timer
+  const late = new Promise((resolve) => (timer = setTimeout(() => resolve('late'), 8000)))
+  if ((await Promise.race([endpoint.online(), late])) === 'late') console.log('OFFLINE')
+  clearTimeout(timer)
+}
+
+// Prints the paths of a connection now and when they have changed. The events of the binding abort the process: a clock then.
+function reportPaths(conn) {
+  if (!relays.length) return
+  let told = ''
+  const tell = () => {
+    const paths = conn.paths().map((p) => ({ remote: p.remoteAddr, relay: p.isRelay, selected: p.isSelected }))
+    const line = 'PATHS ' + JSON.stringify(paths)
+    if (line !== told) console.log(line)
+    told = line
+  }
+  tell()
+  const timer = setInterval(tell, 200)
+  timer.unref()
+  conn.closed().then(() => clearInterval(timer))
+}
+
 async function bind(secret, alpns, addresses = ['127.0.0.1:0']) {
   const builder = Endpoint.builder()
   builder.applyMinimal()
-  builder.relayMode(RelayMode.disabled())
+  builder.relayMode(relayMode())
   for (const address of addresses) builder.bindAddr(address)
   if (secret) builder.secretKey(secret)
   builder.alpns(alpns.map(bytes))
@@ -63,6 +110,7 @@ async function serveBi(conn, alpn, stream) {
 
 async function serveConn(conn) {
   const alpn = text(conn.alpn())
+  reportPaths(conn)
   const quiet = () => {}
   const loop = async (next, handle) => {
     for (;;) {
@@ -117,7 +165,11 @@ async function serve(args) {
     else fail('unknown option ' + args[i])
   }
   const endpoint = await bind(secret, [ECHO, SINK, SOURCE, CLOSE], addresses.length ? addresses : undefined)
-  const addr = new EndpointAddr(endpoint.id(), null, loopback(endpoint))
+  await waitOnline(endpoint)
+  // With a relay the ticket names that alone: this binding has no endpoints without sockets.
+  const addr = relays.length
+    ? new EndpointAddr(endpoint.id(), endpoint.addr().relayUrl() || relays[0].url, [])
+    : new EndpointAddr(endpoint.id(), null, loopback(endpoint))
   console.log('READY ' + EndpointTicket.fromAddr(addr).toString())
   process.stdin.resume()
   process.stdin.on('end', () => process.exit(0))
@@ -210,6 +262,48 @@ const cases = {
     await echoOn(await conn.openBi(), 100)
     conn.close(BigInt(code), bytes(reason))
   },
+  // One small echo after another on one stream for so long; tells how many, and the longest that one took.
+  async steady(conn, milliseconds = '3000') {
+    const stream = await conn.openBi()
+    const end = performance.now() + Number(milliseconds)
+    let rounds = 0
+    let longest = 0
+    console.log('STEADY begun')
+    while (performance.now() < end) {
+      const sent = pattern(rounds, 32)
+      const at = performance.now()
+      await stream.send.writeAll(sent)
+      if (!equal(await stream.recv.readExact(32), sent)) fail('the echo differs')
+      longest = Math.max(longest, performance.now() - at)
+      rounds++
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    await stream.send.finish()
+    console.log(`STEADY ${rounds} ${Math.round(longest)}`)
+  },
+  // The largest datagram there is comes back; one byte more is refused here.
+  async 'datagram-max'(conn) {
+    await echoOn(await conn.openBi(), 300000)
+    const size = conn.maxDatagramSize()
+    console.log('DATAGRAM ' + size)
+    let taken = true
+    try {
+      conn.sendDatagram(pattern(0, size + 1000))
+    } catch {
+      taken = false
+    }
+    if (taken) fail('an oversize datagram was taken')
+    for (let i = 0; i < 5; i++) {
+      conn.sendDatagram(pattern(7, size))
+      let timer
+      const late = new Promise((resolve) => (timer = setTimeout(() => resolve(null), 2000)))
+      const back = await Promise.race([conn.readDatagram(), late])
+      clearTimeout(timer)
+      if (back && !equal(back, pattern(7, size))) fail('the datagram differs')
+      if (back) return
+    }
+    fail('the largest datagram does not come back')
+  },
   async 'key-update'(conn) {
     for (let i = 0; i < 12; i++) await echoOn(await conn.openBi(), 2000000)
   },
@@ -223,7 +317,12 @@ const cases = {
 async function dial(ticket, name, args) {
   const endpoint = await bind(null, [])
   const addr = EndpointTicket.fromString(ticket).endpointAddr()
-  const connect = (alpn) => endpoint.connect(addr, bytes(alpn))
+  const connect = async (alpn) => {
+    const conn = await endpoint.connect(addr, bytes(alpn))
+    reportPaths(conn)
+    return conn
+  }
+  await waitOnline(endpoint)
   if (name === 'alpn-mismatch') {
     await fails(connect('kith-test/none'), '120')
   } else if (name === 'wrong-key') {
@@ -244,6 +343,13 @@ async function dial(ticket, name, args) {
     await stream.send.finish()
     const reason = String(await conn.closed())
     if (!reason.includes('42') || !reason.includes('server done')) fail('closed otherwise: ' + reason)
+  } else if (name === 'connects') {
+    for (let i = 0; i < Number(args[0] || '100'); i++) {
+      const conn = await connect(ECHO)
+      await echoOn(await conn.openBi(), 1 + ((i * 97) % 5000))
+      conn.close(0n, [])
+    }
+    console.log('CONNECTS ' + (args[0] || '100'))
   } else if (cases[name]) {
     const conn = await connect(name === 'up' ? SINK : name === 'down' ? SOURCE : ECHO)
     await cases[name](conn, ...args)
@@ -254,7 +360,7 @@ async function dial(ticket, name, args) {
   await endpoint.close()
 }
 
-const [command, ...rest] = process.argv.slice(2)
+const [command, ...rest] = takeOptions(process.argv.slice(2))
 const commands = {
   serve,
   dial: ([ticket, name, ...args]) => dial(ticket, name, args),
@@ -263,7 +369,7 @@ const commands = {
     console.log(EndpointTicket.fromString(text).toString())
   },
 }
-const run = commands[command] || (() => Promise.reject(new Error('usage: serve | dial TICKET CASE | ticket TEXT')))
+const run = commands[command] || (() => Promise.reject(new Error('usage: [--relay URL [--quic PORT] [--token TEXT]]... serve | dial TICKET CASE | ticket TEXT')))
 run(rest).then(
   () => process.exit(0),
   (error) => {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 pub async fn run(ticket: &str, case: &str, args: &[&str]) -> Result<()> {
     let addr = crate::parse_ticket(ticket)?;
     let endpoint = crate::bind(None, vec![]).await?;
+    crate::relay::options().wait_online(&endpoint).await;
     let number = |i: usize, otherwise: u64| args.get(i).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let result = match case {
         "echo-bi" => echo_bi(&endpoint, addr, number(0, 5) as usize).await,
@@ -27,6 +28,9 @@ pub async fn run(ticket: &str, case: &str, args: &[&str]) -> Result<()> {
         "early" => early(&endpoint, addr).await,
         "key-update" => key_update(&endpoint, addr).await,
         "idle" => idle(&endpoint, addr, number(0, 60)).await,
+        "steady" => steady(&endpoint, addr, number(0, 3000)).await,
+        "connects" => connects(&endpoint, addr, number(0, 100)).await,
+        "datagram-max" => datagram_max(&endpoint, addr).await,
         _ => bail!("no such case: {case}"),
     };
     endpoint.close().await;
@@ -34,7 +38,9 @@ pub async fn run(ticket: &str, case: &str, args: &[&str]) -> Result<()> {
 }
 
 async fn connect(endpoint: &Endpoint, addr: EndpointAddr, alpn: &[u8]) -> Result<Connection> {
-    Ok(tokio::time::timeout(Duration::from_secs(20), endpoint.connect(addr, alpn)).await??)
+    let conn = tokio::time::timeout(Duration::from_secs(20), endpoint.connect(addr, alpn)).await??;
+    crate::relay::report_paths(&conn);
+    Ok(conn)
 }
 
 async fn echo(send: &mut SendStream, recv: &mut RecvStream, size: usize) -> Result<()> {
@@ -247,4 +253,59 @@ async fn idle(endpoint: &Endpoint, addr: EndpointAddr, seconds: u64) -> Result<(
     echo_once(&conn, 100).await?;
     conn.close(0u32.into(), b"");
     Ok(())
+}
+
+/// One small echo after another on one stream for so long; tells how many, and the longest that one took.
+async fn steady(endpoint: &Endpoint, addr: EndpointAddr, milliseconds: u64) -> Result<()> {
+    let conn = connect(endpoint, addr, crate::ECHO).await?;
+    let (mut send, mut recv) = conn.open_bi().await?;
+    let started = Instant::now();
+    let mut rounds = 0u64;
+    let mut longest = Duration::ZERO;
+    println!("STEADY begun");
+    while started.elapsed() < Duration::from_millis(milliseconds) {
+        let sent = crate::pattern(rounds, 32);
+        let mut back = [0u8; 32];
+        let at = Instant::now();
+        send.write_all(&sent).await?;
+        recv.read_exact(&mut back).await?;
+        ensure!(sent == back, "the echo differs");
+        longest = longest.max(at.elapsed());
+        rounds += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("STEADY {rounds} {}", longest.as_millis());
+    send.finish()?;
+    conn.close(0u32.into(), b"");
+    Ok(())
+}
+
+/// One connection after another, each with an echo.
+async fn connects(endpoint: &Endpoint, addr: EndpointAddr, count: u64) -> Result<()> {
+    for i in 0..count {
+        let conn = connect(endpoint, addr.clone(), crate::ECHO).await.with_context(|| format!("connection {i}"))?;
+        echo_once(&conn, 1 + (i as usize * 97) % 5000).await.with_context(|| format!("echo {i}"))?;
+        conn.close(0u32.into(), b"");
+    }
+    println!("CONNECTS {count}");
+    Ok(())
+}
+
+/// The largest datagram there is comes back; one byte more is refused here.
+async fn datagram_max(endpoint: &Endpoint, addr: EndpointAddr) -> Result<()> {
+    let conn = connect(endpoint, addr, crate::ECHO).await?;
+    // Time for the path's MTU to be found.
+    echo_once(&conn, 300_000).await?;
+    let size = conn.max_datagram_size().context("no datagrams")?;
+    println!("DATAGRAM {size}");
+    ensure!(conn.send_datagram(crate::pattern(0, size + 1000).into()).is_err(), "an oversize datagram was taken");
+    for _ in 0..5 {
+        conn.send_datagram(crate::pattern(7, size).into())?;
+        if let Ok(back) = tokio::time::timeout(Duration::from_secs(2), conn.read_datagram()).await {
+            ensure!(back? == crate::pattern(7, size), "the datagram differs");
+            conn.close(0u32.into(), b"");
+            return Ok(());
+        }
+    }
+    bail!("the largest datagram does not come back")
 }

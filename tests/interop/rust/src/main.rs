@@ -3,10 +3,11 @@ mod bench;
 mod blobs;
 mod dial;
 mod paths;
+mod relay;
 mod serve;
 
 use anyhow::{bail, Result};
-use iroh::{endpoint::presets, Endpoint, EndpointAddr, RelayMode, SecretKey};
+use iroh::{Endpoint, EndpointAddr, SecretKey};
 use iroh_tickets::{endpoint::EndpointTicket, Ticket};
 
 pub const ECHO: &[u8] = b"kith-test/echo";
@@ -14,27 +15,31 @@ pub const SINK: &[u8] = b"kith-test/sink";
 pub const SOURCE: &[u8] = b"kith-test/source";
 pub const CLOSE: &[u8] = b"kith-test/close";
 
-/// An endpoint on one loopback port, without relay and without address lookup.
+/// An endpoint on one loopback port, without address lookup, with the relays of the options only.
 pub async fn bind(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
     bind_all(secret, alpns, &["127.0.0.1:0"]).await
 }
 
 /// The same on several addresses.
 pub async fn bind_all(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>, addresses: &[&str]) -> Result<Endpoint> {
-    let mut builder =
-        Endpoint::builder(presets::Minimal).relay_mode(RelayMode::Disabled).clear_ip_transports().alpns(alpns);
-    for address in addresses {
-        builder = builder.bind_addr(*address)?;
+    let options = relay::options();
+    let mut builder = options.builder()?.alpns(alpns);
+    if options.has_sockets() {
+        for address in addresses {
+            builder = builder.bind_addr(*address)?;
+        }
     }
     if let Some(secret) = secret {
         builder = builder.secret_key(secret);
     }
-    Ok(builder.bind().await?)
+    let endpoint = builder.bind().await?;
+    options.report(&endpoint);
+    Ok(endpoint)
 }
 
-/// The address with the bound sockets only: loopback, whatever interfaces there are.
+/// The address with the bound sockets only, loopback, whatever interfaces there are; and the relays of the options.
 pub fn loopback_addr(endpoint: &Endpoint) -> EndpointAddr {
-    let mut addr = EndpointAddr::new(endpoint.id());
+    let mut addr = relay::options().full_addr(EndpointAddr::new(endpoint.id()));
     for socket in endpoint.bound_sockets() {
         addr = addr.with_ip_addr(socket);
     }
@@ -71,7 +76,7 @@ pub async fn wait_for_stdin_end() {
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words.as_slice() {
+    match relay::take_options(&words)? {
         ["serve", rest @ ..] => serve::run(rest).await,
         ["dial", ticket, case, rest @ ..] => dial::run(ticket, case, rest).await,
         ["blobs-serve", paths @ ..] => blobs::serve(paths).await,
@@ -80,6 +85,6 @@ async fn main() -> Result<()> {
         ["paths", rest @ ..] => paths::run(rest).await,
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | bench-serve | bench-dial TICKET CASE"),
     }
 }

@@ -25,6 +25,7 @@ pub async fn run(args: &[&str]) -> Result<()> {
     }
     let alpns = [crate::ECHO, crate::SINK, crate::SOURCE, crate::CLOSE];
     let endpoint = crate::bind_all(secret, alpns.iter().map(|a| a.to_vec()).collect(), &addresses).await?;
+    crate::relay::options().wait_online(&endpoint).await;
     let ticket = EndpointTicket::new(crate::loopback_addr(&endpoint));
     println!("READY {}", ticket.encode_string());
     let mode = Arc::new(mode);
@@ -70,6 +71,7 @@ async fn decide(incoming: Incoming, mode: &str) -> Result<()> {
 
 async fn serve(conn: Connection) -> Result<()> {
     let alpn = conn.alpn().to_vec();
+    crate::relay::report_paths(&conn);
     let result = tokio::select! {
         result = streams_bi(&conn, &alpn) => result,
         result = streams_uni(&conn) => result,
