@@ -11,7 +11,21 @@ struct kith_rt;
 struct kith_rt_stream;   /* owned by whoever opened or accepted it; ends with kith__rt_stream_close only */
 struct kith_rt_listener; /* likewise */
 
-enum { KITH_RT_STREAM_READ_MAX = 65536, KITH_RT_UNIX_PATH_MAX = 107 };
+enum {
+    KITH_RT_STREAM_READ_MAX = 65536,
+    KITH_RT_STREAM_SLICES_MAX = 64, /* of one write */
+    KITH_RT_UNIX_PATH_MAX = 107,
+    KITH_RT_BACKLOG = 1024 /* connections that wait for on_accept; the system may allow fewer */
+};
+
+/**
+ * Every TCP stream has TCP_NODELAY, and limits to how long a dead other side goes unnoticed: what was sent must be
+ * acknowledged within TCP_TIMEOUT (TCP_USER_TIMEOUT; without it Linux tries for some 15 minutes), and a silent connection is
+ * asked for a sign of life after TCP_IDLE, then every TCP_PROBE. on_end or on_written bring TIMEOUT then.
+ */
+#define KITH_RT_TCP_TIMEOUT_NS (30 * KITH_NS_PER_S)
+#define KITH_RT_TCP_IDLE_NS    (60 * KITH_NS_PER_S)
+#define KITH_RT_TCP_PROBE_NS   (10 * KITH_NS_PER_S)
 
 /** Where a stream leads: an IP address with port, or a unix socket path (then `ip` is ignored). */
 struct kith_rt_stream_addr {
@@ -23,8 +37,9 @@ struct kith_rt_stream_addr {
 struct kith_rt_stream_events {
     void (*on_open)(void *ctx,
                     int err); /* connect is through; on an error (REFUSED, UNREACHABLE, ...) only close is left */
-    void (*on_data)(void *ctx, const uint8_t *bytes, size_t size); /* only between read_start and read_stop; size > 0 */
-    void (*on_end)(void *ctx, int err);     /* nothing more to read: 0 = the other side ended, else RESET, IO */
+    /* Only between read_start and read_stop; size > 0. The bytes may be changed in place, until the callback returns. */
+    void (*on_data)(void *ctx, uint8_t *bytes, size_t size);
+    void (*on_end)(void *ctx, int err); /* nothing more to read: 0 = the other side ended, else RESET, TIMEOUT, IO */
     void (*on_written)(void *ctx, int err); /* the bytes of the last write are the caller's again */
     void (*on_shutdown)(void *ctx, int err);
     void *ctx;
@@ -50,10 +65,20 @@ void kith__rt_stream_read_stop(struct kith_rt_stream *stream);
  * open, or shut down), NOMEM.
  */
 KITH_MUST_USE int kith__rt_stream_write(struct kith_rt_stream *stream, const uint8_t *bytes, size_t size);
+/**
+ * As kith__rt_stream_write, with 1..KITH_RT_STREAM_SLICES_MAX slices, none empty, sent one behind the other without a copy;
+ * the bytes stay borrowed until on_written, the array only during the call.
+ */
+KITH_MUST_USE int kith__rt_stream_write_slices(struct kith_rt_stream *stream, const struct kith_slice *slices,
+                                               size_t count);
 /** Ends our direction after the write under way; on_shutdown follows. Errors: STATE, NOMEM. */
 KITH_MUST_USE int kith__rt_stream_shutdown(struct kith_rt_stream *stream);
 /** Closes at once; no callback follows. A write under way may be cut; its bytes are the caller's again. NULL is fine. */
 void kith__rt_stream_close(struct kith_rt_stream *stream);
+
+/** The two addresses of an open TCP stream; family NONE for others, or if the system does not tell (it was reset). */
+struct kith_sockaddr kith__rt_stream_remote(const struct kith_rt_stream *stream);
+struct kith_sockaddr kith__rt_stream_local(const struct kith_rt_stream *stream);
 
 /**
  * Listens. on_accept hands over a new stream: give it events and read_start, or close it. For TCP port 0 the system picks
@@ -62,6 +87,30 @@ void kith__rt_stream_close(struct kith_rt_stream *stream);
 KITH_MUST_USE int kith__rt_listen(struct kith_rt *rt, const struct kith_rt_stream_addr *at,
                                   void (*on_accept)(void *ctx, struct kith_rt_stream *stream), void *ctx,
                                   struct kith_rt_listener **out);
+
+struct kith_rt_listen_options {
+    struct kith_rt_stream_addr at;
+    unsigned backlog; /* 0 = KITH_RT_BACKLOG */
+    bool
+        is_shared; /* TCP: others that say so too may listen there as well (SO_REUSEPORT), one for each thread: the system
+                         spreads connections over them */
+};
+/** As kith__rt_listen, with all choices. UNSUPPORTED: is_shared is not to be had here. */
+KITH_MUST_USE int kith__rt_listen_with(struct kith_rt *rt, const struct kith_rt_listen_options *options,
+                                       void (*on_accept)(void *ctx, struct kith_rt_stream *stream), void *ctx,
+                                       struct kith_rt_listener **out);
+/** Stops to accept (connections wait in the backlog), or goes on. At first it accepts. Twice is fine. */
+void kith__rt_listener_set_paused(struct kith_rt_listener *listener, bool is_paused);
+/** What became of connections. */
+struct kith_rt_listener_stats {
+    uint64_t accepted;         /* handed to on_accept */
+    uint64_t closed_no_memory; /* closed at once */
+    uint64_t
+        closed_no_handles; /* closed at once: the process may not open more descriptors; counted in events, each of which
+                                   may have closed several */
+    uint64_t failed;       /* the system failed to accept: they had gone away by then */
+};
+struct kith_rt_listener_stats kith__rt_listener_stats(const struct kith_rt_listener *listener);
 /** The bound TCP address with its real port; family NONE for a unix socket. */
 struct kith_sockaddr kith__rt_listener_local(const struct kith_rt_listener *listener);
 /** Closes; no on_accept follows; removes the unix socket file that it made. NULL is fine. */

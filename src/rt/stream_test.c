@@ -63,7 +63,7 @@ static uint8_t pattern(size_t at)
     return (uint8_t)(at * 131 + at / 251);
 }
 
-static void server_data(void *ctx, const uint8_t *bytes, size_t size)
+static void server_data(void *ctx, uint8_t *bytes, size_t size)
 {
     struct echo *echo = ctx;
 
@@ -138,7 +138,7 @@ static void client_written(void *ctx, int err)
     client_send(ctx);
 }
 
-static void client_data(void *ctx, const uint8_t *bytes, size_t size)
+static void client_data(void *ctx, uint8_t *bytes, size_t size)
 {
     struct echo *echo = ctx;
 
@@ -217,7 +217,7 @@ struct input {
     bool is_done;
 };
 
-static void input_data(void *ctx, const uint8_t *bytes, size_t size)
+static void input_data(void *ctx, uint8_t *bytes, size_t size)
 {
     struct input *input = ctx;
 

@@ -41,8 +41,6 @@ KITH_MUST_USE int kith__acme_key_thumbprint(const struct kith_acme_key *key,
 KITH_MUST_USE int kith__acme_key_sign(const struct kith_acme_key *key, struct kith_slice message,
                                       uint8_t signature[KITH_ACME_SIGNATURE_SIZE]);
 
-/** Appends base64url without padding (RFC 7515, 2). Errors: NOMEM. */
-KITH_MUST_USE int kith__base64url_append(struct kith_buf *out, struct kith_slice bytes);
 /** Appends token "." base64url(thumbprint): the key authorisation (RFC 8555, 8.1). Errors: NOMEM; INVALID: no token. */
 KITH_MUST_USE int kith__acme_authorisation(const struct kith_acme_key *account, const char *token,
                                            struct kith_buf *out);

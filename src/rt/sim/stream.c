@@ -76,7 +76,7 @@ static void read_piece(struct sim_stream *stream, struct sim_stream *writer)
         kith__sim_event_set(sim_of(stream), &stream->read, sim_of(stream)->now_ns);
     }
     if (stream->head.events.on_data != NULL)
-        stream->head.events.on_data(stream->head.events.ctx, bytes, size);
+        stream->head.events.on_data(stream->head.events.ctx, (uint8_t *)(uintptr_t)bytes, size);
 }
 
 static void on_read(struct kith_sim *sim, struct sim_event *event)

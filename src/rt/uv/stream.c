@@ -90,7 +90,7 @@ static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
         uv_read_stop(handle);
         report_end(stream, got == UV_EOF ? 0 : kith__uv_error((int)got));
     } else if (stream->head.events.on_data != NULL) {
-        stream->head.events.on_data(stream->head.events.ctx, (const uint8_t *)buf->base, (size_t)got);
+        stream->head.events.on_data(stream->head.events.ctx, (uint8_t *)buf->base, (size_t)got);
     }
 }
 
