@@ -173,6 +173,17 @@ void kith__blake3_keyed(const uint8_t *key, const void *bytes, size_t size, uint
     kith__blake3_subtree_with(impl_get(), words, KITH_BLAKE3_KEYED, 0, bytes, size, true, out);
 }
 
+void kith__blake3_derive_key(const char *context, const void *material, size_t size, uint8_t out[KITH_HASH_SIZE])
+{
+    uint32_t words[8];
+    uint8_t key[KITH_HASH_SIZE];
+
+    kith__blake3_subtree_with(impl_get(), kith__blake3_iv, KITH_BLAKE3_DERIVE_KEY_CONTEXT, 0, (const uint8_t *)context,
+                              strlen(context), true, key);
+    key_load(key, words);
+    kith__blake3_subtree_with(impl_get(), words, KITH_BLAKE3_DERIVE_KEY_MATERIAL, 0, material, size, true, out);
+}
+
 void kith__blake3_subtree_cv(uint64_t start_chunk, const void *bytes, size_t size, bool is_root,
                              uint8_t out[KITH_BLAKE3_CV_SIZE])
 {

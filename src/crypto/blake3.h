@@ -51,6 +51,12 @@ void kith__blake3(const void *bytes, size_t size, uint8_t out[KITH_HASH_SIZE]);
 void kith__blake3_keyed(const uint8_t *key, const void *bytes, size_t size, uint8_t out[KITH_HASH_SIZE]);
 
 /**
+ * Derives a key from size bytes of material: context is a fixed text that names the one use of the key (an application, a
+ * purpose), never a value that varies. Wipe the key if the material is secret.
+ */
+void kith__blake3_derive_key(const char *context, const void *material, size_t size, uint8_t out[KITH_HASH_SIZE]);
+
+/**
  * The cv of the subtree over bytes that begin at chunk start_chunk of a blob. size 0 only with start_chunk 0.
  * start_chunk must be a multiple of the subtree's width, that is the number of its chunks rounded up to a power of two;
  * only the subtree at the right edge of a blob may be shorter than its width. Both are asserted. is_root: the bytes are

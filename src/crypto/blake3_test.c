@@ -33,18 +33,18 @@ static void check_hex(const uint8_t *bytes, const char *hex)
 }
 
 /** Calls check for each line of the vector file. */
-static void vectors_each(void (*check)(size_t size, const char *hash, const char *keyed))
+static void vectors_each(void (*check)(size_t size, const char *hash, const char *keyed, const char *derived))
 {
     FILE *file = fopen(KITH_SOURCE_DIR "/tests/vectors/blake3.txt", "r");
-    char line[256], hash[65], keyed[65];
+    char line[256], hash[65], keyed[65], derived[65];
     size_t size, count = 0;
 
     KITH_CHECK(file != NULL);
     while (fgets(line, sizeof line, file) != NULL) {
         if (line[0] == '#')
             continue;
-        KITH_CHECK_EQ(sscanf(line, "%zu %64s %64s", &size, hash, keyed), 3);
-        check(size, hash, keyed);
+        KITH_CHECK_EQ(sscanf(line, "%zu %64s %64s %64s", &size, hash, keyed, derived), 4);
+        check(size, hash, keyed, derived);
         count++;
     }
     fclose(file);
@@ -53,13 +53,14 @@ static void vectors_each(void (*check)(size_t size, const char *hash, const char
 
 static const uint8_t friend_key[] = "whats the Elvish word for friend";
 
-static void check_all_impls(size_t size, const char *hash, const char *keyed)
+static void check_all_impls(size_t size, const char *hash, const char *keyed, const char *derived)
 {
     size_t count;
     const struct kith_blake3_impl *const *impls = kith__blake3_impls(&count);
     uint32_t key[8];
     uint8_t out[KITH_HASH_SIZE];
 
+    (void)derived;
     for (int i = 0; i < 8; i++)
         key[i] = kith__blake3_load(friend_key + 4 * i);
     for (size_t i = 0; i < count; i++) {
@@ -75,7 +76,7 @@ KITH_TEST(blake3_matches_published_vectors_in_every_implementation)
     vectors_each(check_all_impls);
 }
 
-static void check_api(size_t size, const char *hash, const char *keyed)
+static void check_api(size_t size, const char *hash, const char *keyed, const char *derived)
 {
     struct kith_blake3 hasher;
     uint8_t out[KITH_HASH_SIZE];
@@ -84,6 +85,8 @@ static void check_api(size_t size, const char *hash, const char *keyed)
     check_hex(out, hash);
     kith__blake3_keyed(friend_key, pattern(), size, out);
     check_hex(out, keyed);
+    kith__blake3_derive_key("BLAKE3 2019-12-27 16:29:52 test vectors context", pattern(), size, out);
+    check_hex(out, derived);
     kith__blake3_init(&hasher);
     kith__blake3_update(&hasher, pattern(), size);
     kith__blake3_final(&hasher, out);
