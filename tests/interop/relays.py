@@ -1,0 +1,121 @@
+"""Relay servers for the interop tests: the real iroh-relay and kith-relay, started with one and the same configuration."""
+import os, re, shutil, signal, socket, ssl, tempfile, time, urllib.request
+
+from peers import BIN, HERE, Process, find_program
+
+X509 = os.path.join(HERE, "x509")
+
+
+def find_relays():
+    """name -> program of every relay server that this machine has; and name -> reason for the others."""
+    found, missing = {}, {}
+    kith = os.path.join(BIN, "kith-relay")
+    if os.path.exists(kith):
+        found["kith-relay"] = kith
+    else:
+        missing["kith-relay"] = "it is not built"
+    iroh = find_program("iroh-relay")
+    if iroh:
+        found["iroh-relay"] = iroh
+    else:
+        missing["iroh-relay"] = "tests/interop/build-peers.sh has not installed it"
+    return found, missing
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def client_tls():
+    """A client context that trusts the test certificate alone."""
+    return ssl.create_default_context(cafile=os.path.join(X509, "cert.pem"))
+
+
+class Relay:
+    """A relay on loopback ports. `access` and `limits` are TOML text; tls: with the test certificate; quic: address discovery too."""
+
+    def __init__(self, program, access="", limits="", tls=False, quic=False, metrics=False, port=None, log=None):
+        self.program, self.name = program, os.path.basename(program)
+        self.tls, self.directory = tls or quic, tempfile.mkdtemp(prefix="kith-relay-")
+        self.port = port or free_port()
+        self.http_port = free_port() if self.tls else self.port
+        self.quic_port = free_port(socket.SOCK_DGRAM) if quic else None
+        self.metrics_port = free_port() if metrics else None
+        lines = ['http_bind_addr = "127.0.0.1:%d"' % self.http_port]
+        lines.append("enable_metrics = %s" % ("true" if metrics else "false"))
+        if metrics:
+            lines.append('metrics_bind_addr = "127.0.0.1:%d"' % self.metrics_port)
+        if quic:
+            lines.append("enable_quic_addr_discovery = true")
+        if access:
+            lines.append("access" + access)
+        if limits:
+            lines += ["[limits.client.rx]", limits]
+        if self.tls:
+            lines += ["[tls]", 'cert_mode = "Manual"', 'https_bind_addr = "127.0.0.1:%d"' % self.port,
+                      'manual_cert_path = "%s"' % os.path.join(X509, "cert.pem"), 'manual_key_path = "%s"' % os.path.join(X509, "key.pem")]
+            if quic:
+                lines.append('quic_bind_addr = "127.0.0.1:%d"' % self.quic_port)
+        self.config = os.path.join(self.directory, "relay.toml")
+        with open(self.config, "w") as file:
+            file.write("\n".join(lines) + "\n")
+        self.environment = dict(os.environ, RUST_LOG=log or "error")
+        self.start()
+
+    @property
+    def url(self):
+        return "%s://%s:%d/" % (("https", "localhost", self.port) if self.tls else ("http", "127.0.0.1", self.port))
+
+    @property
+    def pid(self):
+        return self.process.process.pid
+
+    def options(self, token=None):
+        """What an agent needs to use this relay; the roots are the agent's."""
+        words = ["--relay", self.url]
+        if self.quic_port:
+            words += ["--quic", str(self.quic_port)]
+        if token:
+            words += ["--token", token]
+        return words
+
+    def start(self):
+        # --dev of the real one means plain HTTP whatever the configuration says.
+        self.process = Process([self.program, *([] if self.tls else ["--dev"]), "--config-path", self.config], environment=self.environment)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline or self.process.process.poll() is not None:
+                    raise RuntimeError("%s does not listen: %s" % (self.name, self.process.output()[-2000:]))
+                time.sleep(0.02)
+
+    def stop(self, with_signal=signal.SIGINT):
+        return self.process.end(with_signal)
+
+    def kill(self):
+        self.process.end(signal.SIGKILL)
+
+    def end(self):
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def output(self):
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.process.output())
+
+    def metric(self, name):
+        """The value of a counter of the reference's names; None without such a line."""
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.metrics_port, timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.search(r"^relayserver_%s_total (\S+)$" % name, text, re.M)
+        return float(found.group(1)) if found else None
