@@ -105,6 +105,7 @@ struct kith_quic_transport {
     uint8_t observed_address; /* enum kith_quic_observed: OFF */
     /** 15 s; 0 = never. A path that hears nothing for so long is abandoned, if it is not the last. With multipath only. */
     uint64_t path_idle_timeout_ns;
+    uint64_t relay_idle_timeout_ns; /* the same of a path through a relay: 30 s, as relays come back */
     uint8_t cid_size;   /* 8 */
     bool ecn;           /* true */
     bool pacing;        /* true */

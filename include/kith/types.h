@@ -106,11 +106,13 @@ struct kith_mem {
 /** The default: malloc, realloc, free. Static, never changes. */
 KITH_API const struct kith_mem *kith_mem_default(void);
 
-enum kith_family { KITH_FAMILY_NONE = 0, KITH_FAMILY_V4 = 4, KITH_FAMILY_V6 = 6 };
+/** RELAY: no address of a network but a way through a relay to one endpoint; means something in this process only. */
+enum kith_family { KITH_FAMILY_NONE = 0, KITH_FAMILY_V4 = 4, KITH_FAMILY_V6 = 6, KITH_FAMILY_RELAY = 7 };
 
 /**
  * A socket address by value. IPv4 uses ip[0..3]; the rest is zero. Always canonical: an IPv4-mapped IPv6 address that
- * comes from a socket is stored as IPv4. All bytes that a family does not use are zero, so that memcmp compares.
+ * comes from a socket is stored as IPv4. RELAY uses ip[0..7], a number, big-endian. All bytes that a family does not use are
+ * zero, so that memcmp compares.
  */
 struct kith_sockaddr {
     uint8_t ip[16];
@@ -128,7 +130,10 @@ enum { KITH_SOCKADDR_TEXT_SIZE = 64 }; /* fits any text of kith_sockaddr_format,
  */
 KITH_API KITH_MUST_USE int kith_sockaddr_parse(const char *text, struct kith_sockaddr *out);
 
-/** Writes the form above. `text` holds KITH_SOCKADDR_TEXT_SIZE bytes; an address without family gives "none". Returns text. */
+/**
+ * Writes the form above; an address without family gives "none", a way through a relay "relay:" and its number. `text` holds
+ * KITH_SOCKADDR_TEXT_SIZE bytes. Returns text.
+ */
 KITH_API const char *kith_sockaddr_format(const struct kith_sockaddr *addr, char *text);
 
 /** True if both are the same address (family, ip, scope and port). */

@@ -5,6 +5,7 @@
 #include "base/sockaddr.h"
 
 #include "base/assert.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -217,6 +218,15 @@ const char *kith__ip_format_v6(const uint8_t ip[16], char text[KITH_IP_TEXT_SIZE
     return text;
 }
 
+static uint64_t relay_number(const struct kith_sockaddr *addr)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | addr->ip[i];
+    return number;
+}
+
 const char *kith_sockaddr_format(const struct kith_sockaddr *addr, char *text)
 {
     char ip[KITH_IP_TEXT_SIZE];
@@ -224,6 +234,8 @@ const char *kith_sockaddr_format(const struct kith_sockaddr *addr, char *text)
     if (addr->family == KITH_FAMILY_V4)
         snprintf(text, KITH_SOCKADDR_TEXT_SIZE, "%u.%u.%u.%u:%u", addr->ip[0], addr->ip[1], addr->ip[2], addr->ip[3],
                  addr->port);
+    else if (addr->family == KITH_FAMILY_RELAY)
+        snprintf(text, KITH_SOCKADDR_TEXT_SIZE, "relay:%" PRIu64, relay_number(addr));
     else if (addr->family != KITH_FAMILY_V6)
         snprintf(text, KITH_SOCKADDR_TEXT_SIZE, "none");
     else if (addr->scope_id != 0)

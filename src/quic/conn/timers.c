@@ -128,9 +128,12 @@ static uint64_t loss_deadline(const struct kith_quic_conn *conn, const struct ki
 /** The path's own idle timeout: with multipath only. The last path has none: the connection's counts. */
 static uint64_t path_idle_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
+    bool is_relay = path->tuple.remote.family == KITH_FAMILY_RELAY;
+
     if (path->options.idle_timeout_ns == 0 || kith__multipath_live(&conn->mp) < 2)
         return KITH_NEVER;
-    return kith__path_idle_deadline(path->idle_from_ns, path->options.idle_timeout_ns,
+    return kith__path_idle_deadline(path->idle_from_ns,
+                                    is_relay ? conn->config.relay_idle_timeout_ns : path->options.idle_timeout_ns,
                                     kith__path_pto_ns(path, conn->peer_delay_max_ns));
 }
 

@@ -33,7 +33,8 @@ uint8_t kith__conn_observed_role(const struct kith_quic_conn *conn)
 
 void kith__conn_observe(struct kith_quic_conn *conn, struct kith_path *path)
 {
-    kith__observed_on_tuple(&conn->observed, kith__conn_observed(path));
+    if (path->tuple.remote.family != KITH_FAMILY_RELAY) /* that is no address that the peer could make use of */
+        kith__observed_on_tuple(&conn->observed, kith__conn_observed(path));
 }
 
 int kith__conn_on_observed(struct kith_quic_conn *conn, struct kith_path *path, uint64_t sequence,

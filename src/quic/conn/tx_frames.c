@@ -431,6 +431,10 @@ static void observed_address(struct kith_packet_out *out, bool has_challenge_or_
     struct kith_frame frame = kith__frame(is_v6 ? KITH_FRAME_OBSERVED_ADDRESS_V6 : KITH_FRAME_OBSERVED_ADDRESS_V4);
     struct kith_sent_frame record = { .kind = KITH_KIND_OBSERVED_ADDRESS, .id = out->path->id };
 
+    if (out->path->tuple.remote.family == KITH_FAMILY_RELAY) {
+        path->is_due = false; /* a report that was lost, of when the path went elsewhere */
+        return;
+    }
     if (!kith__observed_is_wanted(observed, path, has_challenge_or_response))
         return;
     record.value = frame.address.sequence = kith__observed_next(observed);

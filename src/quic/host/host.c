@@ -35,6 +35,7 @@ void kith_quic_transport_defaults(struct kith_quic_transport *transport)
         .paths_max = 8,
         .nat_traversal_max = 32,
         .path_idle_timeout_ns = 15 * KITH_NS_PER_S,
+        .relay_idle_timeout_ns = 30 * KITH_NS_PER_S,
         .cid_size = KITH_CIDGEN_SIZE,
         .ecn = true,
         .pacing = true,
