@@ -107,6 +107,8 @@ KITH_TEST(sockaddr_equality_looks_at_every_part)
         KITH_CHECK(!kith_sockaddr_equal(&a, &b));
     }
     KITH_CHECK_STR(kith_sockaddr_format(&(struct kith_sockaddr) { 0 }, text), "none");
+    a = (struct kith_sockaddr) { .ip = { [6] = 1, [7] = 2 }, .family = KITH_FAMILY_RELAY };
+    KITH_CHECK_STR(kith_sockaddr_format(&a, text), "relay:258");
 }
 
 KITH_TEST(ip_text_without_port)
