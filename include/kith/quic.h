@@ -106,12 +106,12 @@ struct kith_quic_transport {
     /** 15 s; 0 = never. A path that hears nothing for so long is abandoned, if it is not the last. With multipath only. */
     uint64_t path_idle_timeout_ns;
     uint64_t relay_idle_timeout_ns; /* the same of a path through a relay: 30 s, as relays come back */
-    uint8_t cid_size;   /* 8 */
-    bool ecn;           /* true */
-    bool pacing;        /* true */
-    bool mtu_discovery; /* true */
-    bool grease;        /* true: one reserved transport parameter, skipped packet numbers */
-    bool spin_bit;      /* true */
+    uint8_t cid_size;               /* 8 */
+    bool ecn;                       /* true */
+    bool pacing;                    /* true */
+    bool mtu_discovery;             /* true */
+    bool grease;                    /* true: one reserved transport parameter, skipped packet numbers */
+    bool spin_bit;                  /* true */
     uint64_t
         key_update_after; /* packets sent with one key before we update; 0 = random 10..999 for the first, then near the AEAD limit */
     bool allow_early_data; /* server: accept 0-RTT. true */
