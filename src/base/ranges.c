@@ -13,6 +13,16 @@ void kith__ranges_dispose(struct kith_ranges *set)
     kith__ranges_init(set, set->mem);
 }
 
+void kith__ranges_shed(struct kith_ranges *set)
+{
+    if (!kith__ranges_has_slack(set))
+        return;
+    memcpy(set->inside, set->heap, set->count * sizeof *set->heap);
+    kith__free(set->mem, set->heap);
+    set->heap = NULL;
+    set->cap = 0;
+}
+
 void kith__ranges_clear(struct kith_ranges *set)
 {
     set->count = 0;

@@ -31,6 +31,13 @@ static inline struct kith_range kith__ranges_at(const struct kith_ranges *set, s
     KITH_ASSERT(index < set->count);
     return (set->heap != NULL ? set->heap : set->inside)[index];
 }
+/** Gives back memory that the ranges, as few as they are now, do not need. */
+void kith__ranges_shed(struct kith_ranges *set);
+/** True if kith__ranges_shed would give something back. */
+static inline bool kith__ranges_has_slack(const struct kith_ranges *set)
+{
+    return set->heap != NULL && set->count <= KITH_RANGES_INLINE;
+}
 /** Empties the set, keeps its memory. */
 void kith__ranges_clear(struct kith_ranges *set);
 /** Adds [begin, end); an empty range is fine. KITH_ERR_NOMEM leaves the set as it was. */

@@ -86,6 +86,28 @@ KITH_TEST(ranges_touch_the_largest_numbers)
     kith__ranges_dispose(&set);
 }
 
+KITH_TEST(ranges_give_memory_back_when_few_are_left)
+{
+    struct kith_test_mem mem;
+    struct kith_ranges set;
+
+    kith__test_mem_init(&mem, 0);
+    kith__ranges_init(&set, &mem.mem);
+    for (uint64_t i = 0; i < 10; i++)
+        KITH_CHECK_EQ(kith__ranges_add(&set, 10 * i, 10 * i + 5), 0);
+    kith__ranges_shed(&set);
+    KITH_CHECK_EQ(set.count, 10);
+    KITH_CHECK_EQ(kith__ranges_remove(&set, 0, 80), 0);
+    KITH_CHECK(kith__ranges_has_slack(&set));
+    kith__ranges_shed(&set);
+    KITH_CHECK_EQ(mem.live, 0);
+    KITH_CHECK_EQ(set.count, 2);
+    KITH_CHECK(kith__ranges_contains_all(&set, 80, 85) && kith__ranges_contains_all(&set, 90, 95));
+    KITH_CHECK_EQ(kith__ranges_add(&set, 0, 1), 0); /* grows again */
+    KITH_CHECK_EQ(set.count, 3);
+    kith__ranges_dispose(&set);
+}
+
 KITH_TEST(ranges_without_memory_stay_as_they_were)
 {
     struct kith_test_mem mem;

@@ -9,6 +9,7 @@ import concurrent.futures, json, os, sys, threading, time, traceback
 from peers import BIN, PEERS, Process, Server, Tap, dial, find_agents
 
 MB = 1 << 20
+IDLE_SIZE_MAX = 16384  # bytes of an idle connection, as its own counter has it
 KITH = ("kith", [os.path.join(BIN, "path-agent")])
 NOQ = ("noq", [os.path.join(PEERS, "kith-peer"), "paths"])
 BINDS = ["--bind", "127.0.0.1:0", "--bind", "127.0.0.2:0", "--bind", "[::1]:0"]
@@ -262,6 +263,18 @@ def generations(client, server, count=100):
         return "%d paths opened and abandoned, %d bytes of memory after it" % (count, pair.kith.last["memory"])
 
 
+def idle_memory(client, server):
+    """What a busy connection needed is given back a moment later, also when the last packets were all the other side's."""
+    with Pair(client, server) as pair:
+        pair.client.echo(MB)()
+        for _ in range(100):
+            time.sleep(0.1)
+            pair.kith.paths()
+            if pair.kith.last["memory"] <= IDLE_SIZE_MAX:
+                return "%d bytes" % pair.kith.last["memory"]
+        raise Failed("%d bytes after an echo of 1 MiB" % pair.kith.last["memory"])
+
+
 def traversal(client, server):
     """Both sides name an address, the client asks for a round: probes go both ways and a path comes out of it."""
     with Pair(client, server) as pair:
@@ -373,7 +386,7 @@ def server_opens(client, server):
         pair.client.echo(1000)()
 
 
-BOTH = [second_path, status_is_told, primary_killed, inbound_killed, generations, traversal, key_update, observed, without, server_opens]
+BOTH = [second_path, status_is_told, primary_killed, inbound_killed, generations, idle_memory, traversal, key_update, observed, without, server_opens]
 NOQ_ONLY = [one_way_observed]
 
 

@@ -10,6 +10,9 @@
 
 #include <string.h>
 
+/* Tickets follow the handshake at once; so long after its end the TLS library's part of the connection is not needed. */
+#define TICKETS_WAIT_NS (5 * KITH_NS_PER_S)
+
 /* ---- Memory that is counted ---- */
 
 enum { BLOCK_HEADER_SIZE = 16 }; /* keeps every alignment */
@@ -105,7 +108,7 @@ static void init_parts(struct kith_quic_conn *conn)
     kith__ack_policy_init(&conn->ack_policy, conn->config.max_ack_delay_ns);
     kith__full_answers_init(&conn->full_answers, conn->now_ns);
     conn->close.deadline_ns = KITH_NEVER;
-    conn->keys_drop_ns = KITH_NEVER;
+    conn->keys_drop_ns = conn->tls_drop_ns = KITH_NEVER;
     conn->peer_delay_max_ns = 25 * KITH_NS_PER_MS;
     conn->peer_delay_exponent = 3;
     conn->key_update_at = conn->config.key_update_after != 0 ? conn->config.key_update_after
@@ -220,7 +223,7 @@ static int start_client(struct kith_quic_conn *conn, const struct kith_quic_conn
     options.params = (struct kith_slice) { params, kith__conn_write_params(conn, params) };
     if ((err = kith__tls_new_client(ctx, &options, &tls)) != 0)
         return err;
-    kith__handshake_init(&conn->handshake, &conn->mem.mem, tls);
+    kith__handshake_init(&conn->handshake, &conn->mem.mem, tls, conn->early->streams);
     return 0;
 }
 
@@ -240,7 +243,7 @@ static int start_server(struct kith_quic_conn *conn, bool is_address_proved)
     options.early_tag = kith__tparams_early_tag(&params);
     if ((err = kith__tls_new_server(host->serves_x509 ? host->tls_x509 : host->tls, &options, &tls)) != 0)
         return err;
-    kith__handshake_init(&conn->handshake, &conn->mem.mem, tls);
+    kith__handshake_init(&conn->handshake, &conn->mem.mem, tls, conn->early->streams);
     if (is_address_proved)
         kith__path_on_proved(conn->paths[0], conn->now_ns);
     return kith__tls_set_params(tls, (struct kith_slice) { bytes, kith__conn_write_params(conn, bytes) });
@@ -362,9 +365,9 @@ void kith_quic_conn_free(struct kith_quic_conn *conn)
         return;
     host = conn->host;
     kith__conn_unregister(conn);
+    kith__handshake_dispose(&conn->handshake);
     free_early(conn);
     kith__conn_free_kept(conn);
-    kith__handshake_dispose(&conn->handshake);
     kith__keys_dispose(&conn->keys);
     kith__stream_set_dispose(&conn->streams);
     kith__datagram_queue_dispose(&conn->datagrams_in);
@@ -432,6 +435,7 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
     kith__phase_enter(&conn->phase, KITH_PHASE_CONFIRMED);
     kith__mtu_put_off(&conn->paths[0]->now.mtu, conn->now_ns + KITH_MTU_START_NS);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
+    conn->tls_drop_ns = conn->now_ns + TICKETS_WAIT_NS;
     free_early(conn);
     kith__conn_free_drained(conn);
 }

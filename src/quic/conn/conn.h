@@ -64,7 +64,8 @@ struct kith_conn_space {
 
 /** What only the handshake needs. */
 struct kith_conn_early {
-    struct kith_conn_space spaces[2];  /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
+    struct kith_conn_space spaces[2]; /* KITH_SPACE_INITIAL, KITH_SPACE_HANDSHAKE */
+    struct kith_crypto_stream streams[KITH_HANDSHAKE_EARLY_STREAMS];
     struct kith_keys zero_rtt;         /* the client's sending, the server's receiving key */
     struct kith_cid odcid;             /* first destination id of the client */
     struct kith_cid retry_scid;        /* size 0: no Retry */
@@ -107,6 +108,7 @@ struct kith_quic_conn {
     uint8_t kept_count;
     struct kith_keys keys;  /* 1-RTT */
     uint64_t keys_drop_ns;  /* when the previous read keys go; KITH_NEVER */
+    uint64_t tls_drop_ns;   /* when the TLS library's part goes; KITH_NEVER: not yet, or gone */
     uint64_t key_update_at; /* packets sealed with one key before we update */
     /**
      * The id that the client's Initials carry: odcid, or the server's own after Retry. A server keeps it to the end, so

@@ -368,7 +368,7 @@ KITH_TEST(rules_crypto_bytes_with_a_hole_cost_at_most_their_buffer)
     for (uint64_t at = 1; at < 15000; at += sizeof bytes) {
         struct kith_frame frame = kith__frame(KITH_FRAME_CRYPTO);
 
-        frame.crypto.offset = pair_l.sides[0].conn->handshake.streams[2].in.consumed + at;
+        frame.crypto.offset = pair_l.sides[0].conn->handshake.data.in.consumed + at;
         frame.crypto.data = (struct kith_slice) { bytes, sizeof bytes };
         pair_l.config.link.blocked[1] = false;
         send_frame(1, &frame);

@@ -13,6 +13,9 @@
 /* Three of these, and the round trip until the sender has run dry, are less than a second. */
 #define SLOW_PTO_NS (120 * KITH_NS_PER_MS)
 
+/* A connection without a packet for so long gives back the memory that its busy time needed. */
+#define SHED_NS KITH_NS_PER_S
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -47,6 +50,28 @@ static uint64_t idle_deadline(const struct kith_quic_conn *conn)
 static uint64_t handshake_deadline(const struct kith_quic_conn *conn)
 {
     return conn->phase == KITH_PHASE_HANDSHAKING ? conn->early->give_up_ns : KITH_NEVER;
+}
+
+/** When memory that nothing needs now should go; each packet puts it off, so that a busy connection keeps its tables. */
+static uint64_t shed_deadline(const struct kith_quic_conn *conn)
+{
+    bool has_slack = kith__stream_set_has_slack(&conn->streams);
+    uint64_t from_ns = 0;
+
+    for (size_t i = 0; i < conn->path_count; i++) {
+        const struct kith_path *path = conn->paths[i];
+
+        has_slack |= kith__path_has_slack(path);
+        from_ns = KITH_MAX(from_ns, KITH_MAX(path->last_received_ns, path->sent.eliciting_sent_ns));
+    }
+    return has_slack ? from_ns + SHED_NS : KITH_NEVER;
+}
+
+static void shed(struct kith_quic_conn *conn)
+{
+    kith__stream_set_shed(&conn->streams);
+    for (size_t i = 0; i < conn->path_count; i++)
+        kith__path_shed(conn->paths[i]);
 }
 
 static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const struct kith_path *path)
@@ -163,8 +188,11 @@ uint64_t kith__conn_deadline(const struct kith_quic_conn *conn)
         return KITH_NEVER;
     if (!kith__phase_is_open(conn->phase))
         return conn->close.deadline_ns;
-    at = earlier(earlier(idle_deadline(conn), handshake_deadline(conn)), conn->keys_drop_ns);
+    at = earlier(earlier(idle_deadline(conn), handshake_deadline(conn)),
+                 earlier(conn->keys_drop_ns, conn->tls_drop_ns));
     at = earlier(at, kith__multipath_deadline(&conn->mp));
+    at = earlier(at,
+                 send_time(conn, shed_deadline(conn))); /* without memory for smaller tables it is not tried for ever */
     if (conn->has_nat_traversal)
         at = earlier(at, send_time(conn, kith__punch_deadline(&conn->punch)));
     for (size_t i = 0; i < conn->path_count; i++)
@@ -278,10 +306,8 @@ static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
     if (!kith__phase_is_open(conn->phase))
         return;
     path->is_paced_now = path->is_paced_now && pacing_deadline(path) > conn->now_ns;
-    if (kith__phase_is_established(conn->phase) && kith__path_keep_alive_deadline(path) <= conn->now_ns) {
+    if (kith__phase_is_established(conn->phase) && kith__path_keep_alive_deadline(path) <= conn->now_ns)
         kith__path_on_keep_alive(path, conn->now_ns);
-        kith__tls_shed(conn->handshake.tls); /* tickets do not come that late */
-    }
 }
 
 void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
@@ -309,6 +335,12 @@ void kith__conn_on_deadline(struct kith_quic_conn *conn, uint64_t now_ns)
         kith__conn_on_path_ids_deadline(conn);
     if (conn->has_nat_traversal)
         kith__punch_on_deadline(&conn->punch, now_ns);
+    if (conn->tls_drop_ns <= now_ns) {
+        kith__tls_shed(conn->handshake.tls);
+        conn->tls_drop_ns = KITH_NEVER;
+    }
+    if (shed_deadline(conn) <= now_ns)
+        shed(conn);
     if (conn->keys_drop_ns <= now_ns) {
         kith__keys_drop_previous(&conn->keys);
         conn->keys_drop_ns = KITH_NEVER;

@@ -3,34 +3,63 @@
 
 #include "quic/wire/frame.h"
 
-static const uint8_t levels[KITH_HANDSHAKE_STREAMS] = { KITH_TLS_INITIAL, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION };
+enum { STREAMS = KITH_HANDSHAKE_EARLY_STREAMS + 1 };
+
+static const uint8_t levels[STREAMS] = { KITH_TLS_INITIAL, KITH_TLS_HANDSHAKE, KITH_TLS_APPLICATION };
 static const char out_of_memory[] = "out of memory";
 
-static size_t index_of(enum kith_tls_level level)
+/** NULL: the level is discarded. */
+static struct kith_crypto_stream *stream_at(struct kith_handshake *handshake, size_t index)
 {
-    KITH_ASSERT(level == KITH_TLS_INITIAL || level == KITH_TLS_HANDSHAKE || level == KITH_TLS_APPLICATION);
-    return level == KITH_TLS_INITIAL ? 0 : level == KITH_TLS_HANDSHAKE ? 1 : 2;
+    struct kith_crypto_stream *stream = &handshake->data;
+
+    if (index < KITH_HANDSHAKE_EARLY_STREAMS)
+        stream = handshake->early != NULL ? &handshake->early[index] : NULL;
+    return stream != NULL && !stream->is_discarded ? stream : NULL;
 }
 
 static struct kith_crypto_stream *stream_of(struct kith_handshake *handshake, enum kith_tls_level level)
 {
-    return &handshake->streams[index_of(level)];
+    KITH_ASSERT(level == KITH_TLS_INITIAL || level == KITH_TLS_HANDSHAKE || level == KITH_TLS_APPLICATION);
+    return stream_at(handshake, level == KITH_TLS_INITIAL ? 0 : level == KITH_TLS_HANDSHAKE ? 1 : 2);
 }
 
-void kith__handshake_init(struct kith_handshake *handshake, const struct kith_mem *mem, struct kith_tls *tls)
+static const struct kith_outbuf *out_of(const struct kith_handshake *handshake, enum kith_tls_level level)
 {
-    *handshake = (struct kith_handshake) { .mem = mem, .tls = tls };
-    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
-        kith__inbuf_init(&handshake->streams[i].in, mem);
-        kith__outbuf_init(&handshake->streams[i].out, mem);
-    }
+    const struct kith_crypto_stream *stream = stream_of((struct kith_handshake *)handshake, level);
+
+    return stream != NULL ? &stream->out : NULL;
+}
+
+static void stream_init(struct kith_crypto_stream *stream, const struct kith_mem *mem)
+{
+    *stream = (struct kith_crypto_stream) { .is_discarded = false };
+    kith__inbuf_init(&stream->in, mem);
+    kith__outbuf_init(&stream->out, mem);
+}
+
+static void stream_dispose(struct kith_crypto_stream *stream)
+{
+    kith__inbuf_dispose(&stream->in);
+    kith__outbuf_dispose(&stream->out);
+    stream->is_discarded = true;
+}
+
+void kith__handshake_init(struct kith_handshake *handshake, const struct kith_mem *mem, struct kith_tls *tls,
+                          struct kith_crypto_stream early[KITH_HANDSHAKE_EARLY_STREAMS])
+{
+    *handshake = (struct kith_handshake) { .mem = mem, .tls = tls, .early = early };
+    for (size_t i = 0; i < STREAMS; i++)
+        stream_init(i < KITH_HANDSHAKE_EARLY_STREAMS ? &early[i] : &handshake->data, mem);
 }
 
 void kith__handshake_dispose(struct kith_handshake *handshake)
 {
-    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
-        kith__inbuf_dispose(&handshake->streams[i].in);
-        kith__outbuf_dispose(&handshake->streams[i].out);
+    for (size_t i = 0; handshake->mem != NULL && i < STREAMS; i++) {
+        struct kith_crypto_stream *stream = stream_at(handshake, i);
+
+        if (stream != NULL)
+            stream_dispose(stream);
     }
     kith__tls_free(handshake->tls);
     *handshake = (struct kith_handshake) { 0 };
@@ -42,11 +71,12 @@ void kith__handshake_dispose(struct kith_handshake *handshake)
  */
 static int feed(struct kith_handshake *handshake)
 {
-    for (size_t i = 0; i < KITH_HANDSHAKE_STREAMS; i++) {
-        struct kith_inbuf *in = &handshake->streams[i].in;
+    for (size_t i = 0; i < STREAMS; i++) {
+        struct kith_crypto_stream *stream = stream_at(handshake, i);
+        struct kith_inbuf *in = stream != NULL ? &stream->in : NULL;
         struct kith_slice bytes;
 
-        while (!handshake->failed && levels[i] <= kith__tls_read_level(handshake->tls) &&
+        while (in != NULL && !handshake->failed && levels[i] <= kith__tls_read_level(handshake->tls) &&
                kith__inbuf_peek(in, &bytes) == 0) {
             int err = kith__tls_receive(handshake->tls, levels[i], bytes.ptr, bytes.size);
 
@@ -68,7 +98,7 @@ int kith__handshake_on_crypto(struct kith_handshake *handshake, enum kith_tls_le
     int err;
 
     *reason = NULL;
-    if (stream->discarded || handshake->failed)
+    if (stream == NULL || handshake->failed)
         return 0;
     if (end > stream->in.consumed + KITH_HANDSHAKE_BUFFER_MAX) {
         *reason = "too many CRYPTO bytes out of order";
@@ -102,7 +132,7 @@ int kith__handshake_next(struct kith_handshake *handshake, struct kith_tls_outpu
             return 0;
         }
         stream = stream_of(handshake, output.level);
-        if (stream->discarded)
+        if (stream == NULL)
             continue;
         if ((err = kith__outbuf_write(&stream->out, output.bytes.ptr, output.bytes.size)) != 0)
             return err;
@@ -112,25 +142,28 @@ int kith__handshake_next(struct kith_handshake *handshake, struct kith_tls_outpu
 
 bool kith__handshake_has_data(const struct kith_handshake *handshake, enum kith_tls_level level)
 {
-    const struct kith_outbuf *out = &handshake->streams[index_of(level)].out;
+    const struct kith_outbuf *out = out_of(handshake, level);
 
-    return kith__outbuf_has_resend(out) || kith__outbuf_has_new(out);
+    return out != NULL && (kith__outbuf_has_resend(out) || kith__outbuf_has_new(out));
 }
 
 bool kith__handshake_has_unacked(const struct kith_handshake *handshake, enum kith_tls_level level)
 {
-    return kith__outbuf_held(&handshake->streams[index_of(level)].out) != 0;
+    const struct kith_outbuf *out = out_of(handshake, level);
+
+    return out != NULL && kith__outbuf_held(out) != 0;
 }
 
 bool kith__handshake_write(struct kith_handshake *handshake, enum kith_tls_level level, struct kith_writer *w,
                            struct kith_crypto_sent *sent)
 {
-    struct kith_outbuf *out = &stream_of(handshake, level)->out;
+    struct kith_crypto_stream *stream = stream_of(handshake, level);
+    struct kith_outbuf *out = stream != NULL ? &stream->out : NULL;
     struct kith_outbuf_chunk chunk;
     size_t size;
     int err;
 
-    if (!kith__outbuf_peek(out, KITH_VARINT_MAX, &chunk) || chunk.size == 0)
+    if (out == NULL || !kith__outbuf_peek(out, KITH_VARINT_MAX, &chunk) || chunk.size == 0)
         return false;
     size = kith__crypto_plan(kith__writer_left(w), chunk.offset, chunk.size);
     if (size == 0)
@@ -150,32 +183,32 @@ int kith__handshake_on_acked(struct kith_handshake *handshake, enum kith_tls_lev
     struct kith_crypto_stream *stream = stream_of(handshake, level);
     uint64_t freed;
 
-    return stream->discarded ? 0 : kith__outbuf_on_acked(&stream->out, offset, size, false, &freed);
+    return stream == NULL ? 0 : kith__outbuf_on_acked(&stream->out, offset, size, false, &freed);
 }
 
 int kith__handshake_on_lost(struct kith_handshake *handshake, enum kith_tls_level level, uint64_t offset, uint64_t size)
 {
     struct kith_crypto_stream *stream = stream_of(handshake, level);
 
-    return stream->discarded ? 0 : kith__outbuf_on_lost(&stream->out, offset, size, false);
+    return stream == NULL ? 0 : kith__outbuf_on_lost(&stream->out, offset, size, false);
 }
 
 int kith__handshake_resend(struct kith_handshake *handshake, enum kith_tls_level level)
 {
-    struct kith_outbuf *out = &stream_of(handshake, level)->out;
+    const struct kith_outbuf *out = out_of(handshake, level);
 
-    return out->sent == out->begin ? 0 : kith__handshake_on_lost(handshake, level, out->begin, out->sent - out->begin);
+    return out == NULL || out->sent == out->begin
+               ? 0
+               : kith__handshake_on_lost(handshake, level, out->begin, out->sent - out->begin);
 }
 
 void kith__handshake_discard(struct kith_handshake *handshake, enum kith_tls_level level)
 {
     struct kith_crypto_stream *stream = stream_of(handshake, level);
 
-    if (stream->discarded)
+    if (stream == NULL)
         return;
-    kith__inbuf_dispose(&stream->in);
-    kith__outbuf_dispose(&stream->out);
-    kith__inbuf_init(&stream->in, handshake->mem);
-    kith__outbuf_init(&stream->out, handshake->mem);
-    stream->discarded = true;
+    stream_dispose(stream);
+    if (handshake->early != NULL && handshake->early[0].is_discarded && handshake->early[1].is_discarded)
+        handshake->early = NULL;
 }

@@ -17,21 +17,22 @@
 
 enum {
     KITH_HANDSHAKE_BUFFER_MAX = 16384, /* bytes that may wait out of order at one level; more: CRYPTO_BUFFER_EXCEEDED */
-    KITH_HANDSHAKE_STREAMS = 3         /* Initial, Handshake, 1-RTT */
+    KITH_HANDSHAKE_EARLY_STREAMS = 2   /* Initial, Handshake */
 };
 
 /** One level's stream, both directions. */
 struct kith_crypto_stream {
     struct kith_inbuf in;
     struct kith_outbuf out;
-    bool discarded; /* keys are gone: nothing is taken or sent any more */
+    bool is_discarded; /* keys are gone: nothing is taken or sent any more */
 };
 
 struct kith_handshake {
     const struct kith_mem *mem;
     struct kith_tls *tls; /* owned */
     bool failed;          /* the TLS engine gave up: bytes are ignored, FAILED or RETRY is among the outputs */
-    struct kith_crypto_stream streams[KITH_HANDSHAKE_STREAMS];
+    struct kith_crypto_stream *early; /* Initial and Handshake: the caller's storage; NULL once both are discarded */
+    struct kith_crypto_stream data;   /* 1-RTT */
 };
 
 /** A CRYPTO frame that was written. */
@@ -40,8 +41,12 @@ struct kith_crypto_sent {
     size_t size;
 };
 
-/** tls is owned from now on. mem is borrowed. */
-void kith__handshake_init(struct kith_handshake *handshake, const struct kith_mem *mem, struct kith_tls *tls);
+/**
+ * tls is owned from now on. mem is borrowed, and so is the storage for the streams of Initial and Handshake: until both
+ * levels are discarded, or the object is disposed of.
+ */
+void kith__handshake_init(struct kith_handshake *handshake, const struct kith_mem *mem, struct kith_tls *tls,
+                          struct kith_crypto_stream early[KITH_HANDSHAKE_EARLY_STREAMS]);
 /** Frees everything; fine for a zeroed object and twice. */
 void kith__handshake_dispose(struct kith_handshake *handshake);
 

@@ -20,6 +20,7 @@ struct flying {
 struct ends {
     struct duo duo; /* only for its contexts and its making of handshakes */
     struct kith_handshake handshakes[2];
+    struct kith_crypto_stream early[2][KITH_HANDSHAKE_EARLY_STREAMS];
     unsigned done[2], failed[2];
     uint16_t code[2];
     int err; /* of a run without memory */
@@ -35,8 +36,8 @@ static void ends_init(const struct kith_mem *mem, const char *const *client_alpn
     KITH_CHECK_EQ(duo_init(&ends.duo, kith_mem_default()), 0);
     KITH_CHECK_EQ(duo_client(&ends.duo, client_alpn, 1, (struct kith_slice) { NULL, 0 }, false), 0);
     KITH_CHECK_EQ(duo_server(&ends.duo, alpn, 1, 0), 0);
-    kith__handshake_init(&ends.handshakes[CLIENT], mem, ends.duo.client.tls);
-    kith__handshake_init(&ends.handshakes[SERVER], mem, ends.duo.server.tls);
+    kith__handshake_init(&ends.handshakes[CLIENT], mem, ends.duo.client.tls, ends.early[CLIENT]);
+    kith__handshake_init(&ends.handshakes[SERVER], mem, ends.duo.server.tls, ends.early[SERVER]);
     ends.duo.client.tls = ends.duo.server.tls = NULL;
 }
 

@@ -13,16 +13,6 @@ void kith__cid_ours_set_limit(struct kith_cid_ours *ours, uint64_t limit)
     ours->limit = (uint8_t)KITH_MAX(ours->limit, KITH_MIN(limit, (uint64_t)KITH_CIDS_OURS_MAX));
 }
 
-/** Ids that count against the peer's limit: those it will retire because we asked do not (RFC 9000, 5.1.2). */
-static size_t live_count(const struct kith_cid_ours *ours)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < KITH_CIDS_OURS_MAX; i++)
-        count += ours->slots[i].state != KITH_CID_FREE && ours->slots[i].sequence >= ours->retire_prior_to;
-    return count;
-}
-
 static struct kith_cid_ours_slot *find_slot(struct kith_cid_ours *ours, uint64_t sequence)
 {
     for (size_t i = 0; i < KITH_CIDS_OURS_MAX; i++)
@@ -41,11 +31,11 @@ static struct kith_cid_ours_slot *find_free(struct kith_cid_ours *ours)
 
 size_t kith__cid_ours_wanted(const struct kith_cid_ours *ours)
 {
-    size_t live = live_count(ours), used = 0;
+    size_t live = 0;
 
     for (size_t i = 0; i < KITH_CIDS_OURS_MAX; i++)
-        used += ours->slots[i].state != KITH_CID_FREE;
-    return live >= ours->limit ? 0 : KITH_MIN((size_t)ours->limit - live, (size_t)KITH_CIDS_OURS_MAX - used);
+        live += ours->slots[i].state != KITH_CID_FREE;
+    return live >= ours->limit ? 0 : (size_t)ours->limit - live;
 }
 
 uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid, bool announced)
@@ -71,10 +61,7 @@ bool kith__cid_ours_next(const struct kith_cid_ours *ours, struct kith_cid_issue
     }
     if (next == NULL)
         return false;
-    /* Below retire_prior_to by now, it still needs its frame: the peer waits for the number. */
-    *out = (struct kith_cid_issue) { .sequence = next->sequence,
-                                     .retire_prior_to = KITH_MIN(ours->retire_prior_to, next->sequence),
-                                     .cid = next->cid };
+    *out = (struct kith_cid_issue) { .sequence = next->sequence, .cid = next->cid };
     return true;
 }
 
@@ -113,11 +100,6 @@ int kith__cid_ours_on_retire(struct kith_cid_ours *ours, uint64_t sequence, uint
     if (slot != NULL)
         *slot = (struct kith_cid_ours_slot) { .state = KITH_CID_FREE };
     return 0;
-}
-
-void kith__cid_ours_retire_all(struct kith_cid_ours *ours)
-{
-    ours->retire_prior_to = ours->next_sequence;
 }
 
 uint64_t kith__cid_ours_find(const struct kith_cid_ours *ours, const struct kith_cid *cid)

@@ -11,7 +11,7 @@
 #include "quic/path/cid.h"
 
 enum {
-    KITH_CIDS_OURS_MAX = 8 /* live at once for a path id; the peer's limit may be lower */
+    KITH_CIDS_OURS_MAX = 5 /* live at once for a path id, as many as we take ourselves; the peer's limit may be lower */
 };
 
 enum kith_cid_ours_state {
@@ -29,9 +29,8 @@ struct kith_cid_ours_slot {
 
 struct kith_cid_ours {
     struct kith_cid_ours_slot slots[KITH_CIDS_OURS_MAX];
-    uint64_t next_sequence;   /* of the next id */
-    uint64_t retire_prior_to; /* what we ask the peer for */
-    uint8_t limit;            /* live ids wanted: at most the peer's active_connection_id_limit */
+    uint64_t next_sequence; /* of the next id */
+    uint8_t limit;          /* live ids wanted: at most the peer's active_connection_id_limit */
 };
 
 /** Nothing issued; limit 1 until the peer's is known. */
@@ -48,7 +47,8 @@ size_t kith__cid_ours_wanted(const struct kith_cid_ours *ours);
 uint64_t kith__cid_ours_add(struct kith_cid_ours *ours, const struct kith_cid *cid, bool announced);
 /**
  * The next id to announce, lowest sequence first; false if none is due. Then call on_sent, or ask again later. The reset
- * token is not filled in: the host computes it from the id, so nobody needs to keep it.
+ * token is not filled in: the host computes it from the id, so nobody needs to keep it. We never ask the peer to retire
+ * any.
  */
 bool kith__cid_ours_next(const struct kith_cid_ours *ours, struct kith_cid_issue *out);
 /** The frame with this sequence went out, was acknowledged, was lost. Sequences that are retired by now are fine. */
@@ -63,8 +63,6 @@ void kith__cid_ours_on_lost(struct kith_cid_ours *ours, uint64_t sequence);
  */
 KITH_MUST_USE int kith__cid_ours_on_retire(struct kith_cid_ours *ours, uint64_t sequence, uint64_t used_sequence,
                                            struct kith_cid *removed);
-/** Asks the peer to retire all present ids with the next announcement; new ones are then wanted. */
-void kith__cid_ours_retire_all(struct kith_cid_ours *ours);
 /** The sequence number of a live id; UINT64_MAX if it is none. */
 uint64_t kith__cid_ours_find(const struct kith_cid_ours *ours, const struct kith_cid *cid);
 /** The live id at index 0.. in slot order, for taking all out of the host's map; NULL behind the last. */

@@ -217,6 +217,17 @@ static uint8_t public_state(uint8_t state)
     return state == KITH_PATH_OPEN ? KITH_QUIC_PATH_OPEN : KITH_QUIC_PATH_PROBING;
 }
 
+bool kith__path_has_slack(const struct kith_path *path)
+{
+    return kith__sent_has_slack(&path->sent) || kith__ranges_has_slack(&path->received.seen);
+}
+
+void kith__path_shed(struct kith_path *path)
+{
+    kith__sent_shed(&path->sent);
+    kith__ranges_shed(&path->received.seen);
+}
+
 void kith__path_info(const struct kith_path *path, struct kith_quic_path_info *out)
 {
     const struct kith_path_measures *now = &path->now;

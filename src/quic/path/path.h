@@ -255,6 +255,10 @@ static inline uint64_t kith__path_pto_ns(const struct kith_path *path, uint64_t 
 {
     return kith__rtt_pto_ns(&path->now.rtt, delay_max_ns);
 }
+/** True if memory for records of packets is left from busier times. */
+bool kith__path_has_slack(const struct kith_path *path);
+/** Gives it back. */
+void kith__path_shed(struct kith_path *path);
 /** Fills in what kith_quic_conn_paths shows. */
 void kith__path_info(const struct kith_path *path, struct kith_quic_path_info *out);
 /** Test builds: aborts if an invariant is broken. */

@@ -48,14 +48,11 @@ void kith__sent_dispose(struct kith_sent_log *log)
     log->building = false;
 }
 
-/** Room for one more entry behind the `used` ones. */
-static int reserve_packet(struct kith_sent_log *log, uint64_t used)
+/** Gives the ring of packets, of which the first `used` count, another power of two of room. */
+static int resize_packets(struct kith_sent_log *log, uint64_t used, uint32_t cap)
 {
-    uint32_t cap = log->cap == 0 ? CAP_MIN : log->cap * 2;
     struct kith_sent *packets;
 
-    if (used < log->cap)
-        return 0;
     if (cap > KITH_SENT_PACKETS_MAX)
         return KITH_ERR_LIMIT;
     if ((packets = kith__alloc(log->mem, cap * sizeof *packets)) == NULL)
@@ -68,14 +65,10 @@ static int reserve_packet(struct kith_sent_log *log, uint64_t used)
     return 0;
 }
 
-static int reserve_frame(struct kith_sent_log *log)
+static int resize_frames(struct kith_sent_log *log, uint32_t cap)
 {
-    uint32_t used = log->frames_end - log->frames_begin;
-    uint32_t cap = log->frames_cap == 0 ? CAP_MIN : log->frames_cap * 2;
     struct kith_sent_frame *frames;
 
-    if (used < log->frames_cap)
-        return 0;
     if (cap > KITH_SENT_FRAMES_ALL_MAX)
         return KITH_ERR_LIMIT;
     if ((frames = kith__alloc(log->mem, cap * sizeof *frames)) == NULL)
@@ -86,6 +79,19 @@ static int reserve_frame(struct kith_sent_log *log)
     log->frames = frames;
     log->frames_cap = cap;
     return 0;
+}
+
+/** Room for one more entry behind the `used` ones. */
+static int reserve_packet(struct kith_sent_log *log, uint64_t used)
+{
+    return used < log->cap ? 0 : resize_packets(log, used, log->cap == 0 ? CAP_MIN : log->cap * 2);
+}
+
+static int reserve_frame(struct kith_sent_log *log)
+{
+    if (log->frames_end - log->frames_begin < log->frames_cap)
+        return 0;
+    return resize_frames(log, log->frames_cap == 0 ? CAP_MIN : log->frames_cap * 2);
 }
 
 /** Leaves out the next number; distances to the following one double on average. */
@@ -362,6 +368,47 @@ void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns)
     else if (log->cap > CAP_MIN && log->peak <= log->cap / 4)
         free_rings(log);
     log->peak = 0;
+}
+
+/** The room that a ring with so many entries keeps: twice as many. */
+static uint32_t cap_for(uint64_t used)
+{
+    uint32_t cap = CAP_MIN;
+
+    while (cap < used * 2)
+        cap *= 2;
+    return cap;
+}
+
+static bool is_slack(uint64_t used, uint32_t cap)
+{
+    return cap > CAP_MIN && used <= cap / 4;
+}
+
+bool kith__sent_has_slack(const struct kith_sent_log *log)
+{
+    bool is_needed = log->counted != 0;
+
+    return is_slack(is_needed ? log->next - log->base : 0, log->cap) ||
+           is_slack(is_needed ? log->frames_end - log->frames_begin : 0, log->frames_cap);
+}
+
+void kith__sent_shed(struct kith_sent_log *log)
+{
+    uint32_t frames = log->frames_end - log->frames_begin;
+    uint64_t used = log->next - log->base;
+
+    KITH_ASSERT(!log->building);
+    if (log->counted == 0) {
+        kith__sent_clear(log);
+        free_rings(log);
+        return;
+    }
+    if (is_slack(used, log->cap))
+        (void)resize_packets(log, used, cap_for(used));
+    if (is_slack(frames, log->frames_cap))
+        (void)resize_frames(log, cap_for(frames));
+    log->peak = (uint32_t)used;
 }
 
 void kith__sent_replace_epochs(struct kith_sent_log *log, uint8_t keep, uint8_t keep_too, uint8_t gone)

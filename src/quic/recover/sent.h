@@ -196,6 +196,16 @@ const struct kith_sent *kith__sent_find(const struct kith_sent_log *log, uint64_
  * call after each ACK and loss.
  */
 void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns);
+/**
+ * True if the rings have at least four times the room that they need now: worth giving back when nothing happens for a
+ * while. They shrink by themselves only when the log is empty, and the last packets are often ACKs that nobody acknowledges.
+ */
+bool kith__sent_has_slack(const struct kith_sent_log *log);
+/**
+ * Gives it back. With nothing in flight all entries go: no ACK of them is awaited, and whether a loss was spurious or an
+ * ACK of ours arrived is news of the past. Without memory for smaller rings they stay as they are.
+ */
+void kith__sent_shed(struct kith_sent_log *log);
 /** Gives all packets whose epoch is neither `keep` nor `keep_too` the epoch `gone`. */
 void kith__sent_replace_epochs(struct kith_sent_log *log, uint8_t keep, uint8_t keep_too, uint8_t gone);
 /** Test builds: aborts if the sums or cursors do not match the entries. */

@@ -265,6 +265,12 @@ KITH_TEST(sent_undo_and_abandon_leave_no_trace)
     kith__sent_dispose(&log);
 }
 
+/** Bytes of both rings. */
+static size_t memory_of(const struct kith_sent_log *log)
+{
+    return log->cap * sizeof(struct kith_sent) + log->frames_cap * sizeof(struct kith_sent_frame);
+}
+
 KITH_TEST(sent_an_idle_log_is_small)
 {
     struct kith_sent_log log;
@@ -279,8 +285,64 @@ KITH_TEST(sent_an_idle_log_is_small)
         ack(&log, 0, send_frames(&log, 1, DATA, 2));
         kith__sent_forget(&log, 0);
     }
-    KITH_CHECK(log.cap * sizeof(struct kith_sent) + log.frames_cap * sizeof(struct kith_sent_frame) < 1024);
+    KITH_CHECK(memory_of(&log) < 1024);
     kith__sent_dispose(&log);
+}
+
+KITH_TEST(sent_log_gives_memory_back_although_the_last_packets_are_never_acknowledged)
+{
+    struct kith_sent_log log;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    KITH_CHECK(!kith__sent_has_slack(&log));
+    for (uint64_t i = 0; i < 1000; i++)
+        send_frames(&log, 3, DATA, 1);
+    KITH_CHECK(!kith__sent_has_slack(&log));
+    ack(&log, 0, 999);
+    for (uint64_t i = 0; i < 5; i++)
+        send_frames(&log, i == 2 ? 4 : 0, i == 2 ? DATA : 0, 2);
+    kith__sent_forget(&log, 0);
+    KITH_CHECK(memory_of(&log) > 64000);
+    KITH_CHECK(kith__sent_has_slack(&log));
+    kith__sent_shed(&log);
+    kith__sent_check(&log);
+    KITH_CHECK(!kith__sent_has_slack(&log));
+    KITH_CHECK(memory_of(&log) <= 16 * sizeof(struct kith_sent) + 8 * sizeof(struct kith_sent_frame));
+    for (size_t i = 0; i < 4; i++) /* what is under way is as it was */
+        KITH_CHECK_EQ(kith__sent_frame(&log, kith__sent_find(&log, 1002), i)->value, 1002);
+    KITH_CHECK_EQ(ack(&log, 1000, 1004), 5);
+    for (uint64_t i = 0; i < 100; i++)
+        send_frames(&log, 0, 0, 3);
+    KITH_CHECK(kith__sent_has_slack(&log));
+    kith__sent_shed(&log);
+    kith__sent_check(&log);
+    KITH_CHECK_EQ(memory_of(&log), 0);
+    KITH_CHECK_EQ(ack(&log, 900, 1104), 0); /* late, and no error */
+    KITH_CHECK_EQ(send_frames(&log, 2, DATA, 4), 1105);
+    KITH_CHECK_EQ(ack(&log, 1000, 1105), 1);
+    kith__sent_dispose(&log);
+}
+
+KITH_TEST(sent_log_stays_as_it_is_without_memory_to_become_smaller)
+{
+    struct kith_test_mem mem;
+    struct kith_sent_log log;
+
+    kith__test_mem_init(&mem, 0);
+    kith__sent_init(&log, &mem.mem, 0);
+    for (uint64_t i = 0; i < 100; i++)
+        send_frames(&log, 3, DATA, 1);
+    ack(&log, 0, 98);
+    kith__sent_forget(&log, 0);
+    for (uint64_t n = 1; n <= 2; n++) {
+        mem.fail_at = mem.calls + n;
+        kith__sent_shed(&log);
+        kith__sent_check(&log);
+        KITH_CHECK_EQ(kith__sent_frame(&log, kith__sent_find(&log, 99), 2)->value, 99);
+    }
+    KITH_CHECK_EQ(ack(&log, 99, 99), 1);
+    kith__sent_dispose(&log);
+    KITH_CHECK_EQ(mem.live, 0);
 }
 
 KITH_TEST(sent_finds_what_a_probe_repeats)

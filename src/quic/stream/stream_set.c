@@ -49,6 +49,14 @@ void kith__stream_set_dispose(struct kith_stream_set *set)
     kith__stream_order_dispose(&set->order);
 }
 
+void kith__stream_set_shed(struct kith_stream_set *set)
+{
+    if (set->count != 0)
+        return;
+    kith__map_dispose(&set->by_id);
+    kith__stream_order_dispose(&set->order);
+}
+
 /** How many bytes the peer takes on this stream at first. */
 static uint64_t send_max_of(const struct kith_stream_set *set, uint64_t id)
 {

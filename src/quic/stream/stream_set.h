@@ -83,6 +83,14 @@ void kith__stream_set_init(struct kith_stream_set *set, const struct kith_stream
 /** Frees all streams. Fine twice. */
 void kith__stream_set_dispose(struct kith_stream_set *set);
 
+/** True if there are tables, but no stream. */
+static inline bool kith__stream_set_has_slack(const struct kith_stream_set *set)
+{
+    return set->count == 0 && set->by_id.slots != NULL;
+}
+/** Frees the tables if there is no stream. */
+void kith__stream_set_shed(struct kith_stream_set *set);
+
 /** The peer's transport parameters (or the remembered ones, for 0-RTT) are known: raises limits of open streams too. */
 void kith__stream_set_on_peer_limits(struct kith_stream_set *set, const struct kith_stream_limits *theirs);
 /**
