@@ -59,6 +59,11 @@ void kith__link_set_events(struct kith_link *link, const struct kith_link_events
  * not open, broken or finishing), NOMEM.
  */
 KITH_MUST_USE int kith__link_write(struct kith_link *link, const uint8_t *bytes, size_t size);
+/**
+ * As kith__link_write, with 1..KITH_RT_STREAM_SLICES_MAX slices, none empty, one behind the other: a relay sends the frames
+ * that wait for a client in one write. The bytes stay borrowed until on_writable, the array only during the call.
+ */
+KITH_MUST_USE int kith__link_write_slices(struct kith_link *link, const struct kith_slice *slices, size_t count);
 /** True between a write and its on_writable. */
 bool kith__link_is_writing(const struct kith_link *link);
 /** No on_data until resume: the other side is pushed back. A link starts resumed. Up to 16 KiB may wait inside with TLS. */
