@@ -115,6 +115,36 @@ static enum kith_sim_verdict play_come_and_go(struct kith_trial *trial, const st
     return end(trial);
 }
 
+/*
+ * One direction of a way swallows everything for longer than a path may be idle; others follow before it is back, in the same
+ * or the other direction. Each side sees other ways silent than its peer does: they may never give up what the other one
+ * keeps, so that nothing would be left.
+ */
+static enum kith_sim_verdict play_long_asymmetric(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *conn;
+
+    trial->transport.idle_timeout_ns = 300 * KITH_NS_PER_S;
+    TRY(begin(trial, scenario, &conn));
+    TRY(kith__trial_until(trial, all_work, 60 * KITH_NS_PER_S));
+    for (int i = 0; i < 6; i++) {
+        size_t way = choose_way(trial);
+        uint64_t which = kith__trial_choose(trial, (struct kith_choice) { 1, 3 });
+
+        if ((which & 1) != 0)
+            link_of(trial, way, true)->is_cut = true;
+        if ((which & 2) != 0)
+            link_of(trial, way, false)->is_cut = true;
+        TRY(run_some(trial, 100, i % 2 == 0 ? 4000 : 25000));
+        way = choose_way(trial);
+        link_of(trial, way, true)->is_cut = link_of(trial, way, false)->is_cut = false;
+        TRY(run_some(trial, 10, 2000));
+    }
+    for (size_t way = 0; way < trial->keeper.count; way++)
+        link_of(trial, way, true)->is_cut = link_of(trial, way, false)->is_cut = false;
+    return end(trial);
+}
+
 /* One direction of a way swallows everything for a while; the other one still works. */
 static enum kith_sim_verdict play_asymmetric(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
@@ -256,6 +286,13 @@ const struct kith_scenario kith__scenarios_multi[] = {
       .plan = LONG_WAY },
     { .name = "multi-asymmetric-blackholes",
       .play = play_asymmetric,
+      .net = DIFFERENT_NET,
+      .extra = { 2, 4 },
+      .limit_s = { 600, 600 },
+      .seeds_percent = 50,
+      .plan = LONG_WAY },
+    { .name = "multi-long-blackholes",
+      .play = play_long_asymmetric,
       .net = DIFFERENT_NET,
       .extra = { 2, 4 },
       .limit_s = { 600, 600 },

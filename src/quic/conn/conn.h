@@ -266,12 +266,29 @@ size_t kith__conn_datagram_room(const struct kith_path *path);
 
 /** May the path carry what belongs to no path? It was validated, lives, and has an id of the peer. */
 bool kith__conn_is_usable(const struct kith_path *path);
-/** Does the path leave probes unanswered now? */
-bool kith__conn_is_silent(const struct kith_path *path);
 /** The path for the next packet with data; NULL: all that may carry data are blocked, or there is none. */
 struct kith_path *kith__conn_pick(struct kith_quic_conn *conn);
 /** The best path for what must get through, blocked or not; one that is not validated if there is no other; NULL: none. */
 struct kith_path *kith__conn_first(const struct kith_quic_conn *conn);
+
+/* ---- alive.c ---- */
+
+/** Does the path leave probes unanswered now? */
+static inline bool kith__conn_is_silent(const struct kith_path *path)
+{
+    return path->silent_ns != 0;
+}
+/**
+ * A probe on the path went unanswered. If others are dead already, it is challenged: the answer comes on the path itself,
+ * while a peer may send its acknowledgements on the dead one (spec/01, 4.4), as the reference does.
+ */
+void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path);
+/** A challenge on a path that is silent was answered, and the packet acknowledged nothing. */
+void kith__conn_on_silent_answer(struct kith_quic_conn *conn, struct kith_path *path);
+/** When kith__conn_on_path_idle is due: the path's own idle time, with multipath only; KITH_NEVER: not, or not yet known. */
+uint64_t kith__conn_path_idle_deadline(const struct kith_quic_conn *conn, const struct kith_path *path);
+/** The path's own idle time is over: gives it up if another one answers, else asks the others. */
+void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path);
 
 /* ---- path_life.c ---- */
 
@@ -283,15 +300,10 @@ bool kith__conn_is_proved_by_other(const struct kith_quic_conn *conn, const stru
                                    const struct kith_tuple *tuple);
 /** A challenge on the path was answered. The first time it tells its status, and the user. */
 void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path);
-/**
- * A probe on the path went unanswered. If others are dead already, it is challenged: the answer comes on the path itself,
- * while a peer may send its acknowledgements on the dead one (spec/01, 4.4), as the reference does.
- */
-void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path);
+/** We give the path up, with that code. KITH_ERR_STATE: it is the last one. */
+int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code);
 /** PATH_ABANDON came. */
 void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64_t code);
-/** The path's own idle time is over. */
-void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path);
 /** Time passes for path ids: frees what has drained. Fails the connection when it has had no path for too long. */
 void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn);
 /** Connection ids or a higher limit came: whoever wants a path may try again. */

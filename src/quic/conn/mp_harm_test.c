@@ -1,41 +1,6 @@
 /* What a peer, or a network, could do with several paths to the cost of us or of others. spec/01, 4.6 to 4.9 and 5. */
 #include "quic/conn/mp_rules.h"
 
-/** Both sides with several paths, and the server at these many further addresses. */
-static void start_ways(size_t more, uint8_t nat_traversal_max, bool grease)
-{
-    struct kith_pair_config config = configured(8, 8);
-
-    config.more_count = more;
-    for (size_t i = 0; i < more; i++)
-        config.more[i] = config.link;
-    for (int side = 0; side < 2; side++) {
-        config.transport[side].nat_traversal_max = nat_traversal_max;
-        config.transport[side].grease = grease;
-    }
-    rules_connect(&pair_m, &app_m, &config);
-}
-
-static uint32_t open_way(size_t way, bool is_backup)
-{
-    struct kith_sockaddr any = { 0 }, server = kith__pair_server(&pair_m, way);
-    uint32_t id = UINT32_MAX;
-
-    KITH_CHECK_EQ(kith_quic_conn_path_open(pair_m.sides[0].conn, &any, &server, is_backup, pair_m.now_ns, &id), 0);
-    return id;
-}
-
-static void block(size_t way, bool from_client, bool from_server)
-{
-    kith__pair_link(&pair_m, way)->blocked[0] = from_client;
-    kith__pair_link(&pair_m, way)->blocked[1] = from_server;
-}
-
-static struct kith_path *path_of(int side, uint32_t id)
-{
-    return kith__conn_path(pair_m.sides[side].conn, id);
-}
-
 /** A packet on that path id, past all checks of the sender. */
 static void inject_on(int from, uint32_t id, const uint8_t *frames, size_t size)
 {

@@ -8,7 +8,7 @@ static uint64_t drain_ns_of(const struct kith_quic_conn *conn, const struct kith
 {
     uint64_t pto_ns = path != NULL ? kith__path_pto_ns(path, conn->peer_delay_max_ns) : kith__conn_pto_max(conn);
 
-    return KITH_DRAIN_PTOS * pto_ns;
+    return KITH_MIN(KITH_DRAIN_PTOS * pto_ns, KITH_DRAIN_MAX_NS);
 }
 
 /* ---- Beginning ---- */
@@ -64,8 +64,7 @@ static void close_path(struct kith_quic_conn *conn, struct kith_path *path, uint
     kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_ABANDONED);
 }
 
-/** We give the path up. KITH_ERR_STATE: it is the last one. */
-static int abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code)
+int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code)
 {
     int err = kith__multipath_abandon(&conn->mp, path->id, code);
 
@@ -77,36 +76,10 @@ static int abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t
     return 0;
 }
 
-/** Paths that left two probes in a row unanswered. */
-static bool is_dead(const struct kith_path *path)
-{
-    return kith__path_is_live(path) && path->loss.pto_count >= 2;
-}
-
-void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path)
-{
-    bool others_are_dead = false;
-
-    for (size_t i = 0; i < conn->path_count; i++)
-        others_are_dead |= conn->paths[i] != path && is_dead(conn->paths[i]);
-    if (others_are_dead && kith__path_is_proved(path) && !path->prove.is_active)
-        kith__prove_start(&path->prove, conn->now_ns,
-                          conn->now_ns + KITH_MIGRATE_PTOS * kith__path_pto_ns(path, conn->peer_delay_max_ns));
-}
-
-/** The path works both ways, but nothing that we send on it is acknowledged: the peer's ACKs go to where nobody hears them. */
-static void abandon_dead(struct kith_quic_conn *conn, const struct kith_path *working)
-{
-    for (size_t i = 0; i < conn->path_count; i++)
-        if (conn->paths[i] != working && is_dead(conn->paths[i]))
-            (void)abandon(conn, conn->paths[i],
-                          KITH_WIRE_PATH_UNSTABLE_OR_POOR); /* never the last one: `working` lives */
-}
-
 void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path)
 {
     if (kith__conn_is_silent(path))
-        abandon_dead(conn, path);
+        kith__conn_on_silent_answer(conn, path);
     kith__multipath_announce(&conn->mp, path->id);
     conn->has_path_frames = true;
     kith__conn_note_path_news(conn, path, path->was_told_proved ? KITH_PATH_NEWS_CHANGED : KITH_PATH_NEWS_VALIDATED);
@@ -133,12 +106,6 @@ void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64
     }
     conn->has_path_frames = true;
     conn->are_cids_stale = true; /* our limit may have grown */
-}
-
-void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path)
-{
-    if (abandon(conn, path, KITH_WIRE_PATH_UNSTABLE_OR_POOR) != 0)
-        path->idle_from_ns = conn->now_ns; /* the last one stays: the connection's own idle time decides */
 }
 
 void kith__conn_on_path_ids_deadline(struct kith_quic_conn *conn)
@@ -242,7 +209,7 @@ int kith_quic_conn_path_close(struct kith_quic_conn *conn, uint32_t path, uint64
     if (!conn->mp.is_on)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
-    err = abandon(conn, found, KITH_MIN(code, KITH_VARINT_MAX));
+    err = kith__conn_abandon(conn, found, KITH_MIN(code, KITH_VARINT_MAX));
     kith__conn_touch(conn);
     return err;
 }

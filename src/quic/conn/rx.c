@@ -367,6 +367,8 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
     if (err != 0)
         return;
     note_received(&rx);
+    if (rx.has_proved && kith__path_is_live(rx.path))
+        kith__conn_on_path_proved(conn, rx.path);
     if (rx.has_stream)
         note_stream_path(&rx);
     maybe_follow(&rx, datagram_size, received_end);

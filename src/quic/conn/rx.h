@@ -18,6 +18,7 @@ struct kith_rx {
     bool is_eliciting, is_probing_only;
     bool is_ack_wanted; /* IMMEDIATE_ACK */
     bool has_stream;
+    bool has_proved; /* a PATH_RESPONSE proved the path: told once all frames are read, for an ACK may follow */
 };
 
 /**

@@ -263,7 +263,7 @@ static int on_path_response(struct kith_rx *rx, const struct kith_frame *frame)
         return 0;
     switch (kith__migrate_on_response(rx->path, rx->tuple, frame->path_response.data, conn->now_ns)) {
     case KITH_MIGRATE_PROVED:
-        kith__conn_on_path_proved(conn, rx->path);
+        rx->has_proved = true;
         break;
     case KITH_MIGRATE_NOTHING:
         conn->stats.frames_ignored++;

@@ -14,11 +14,6 @@ bool kith__conn_is_usable(const struct kith_path *path)
     return path->was_proved && kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
 }
 
-bool kith__conn_is_silent(const struct kith_path *path)
-{
-    return path->silent_ns != 0;
-}
-
 /** Probe timeouts in a row. A late ACK of older packets begins a new row, but the path stays silent: see path_ack.c. */
 static uint8_t silence_of(const struct kith_path *path)
 {

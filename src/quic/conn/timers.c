@@ -150,18 +150,6 @@ static uint64_t loss_deadline(const struct kith_quic_conn *conn, const struct ki
                                                                    : timer.deadline_ns;
 }
 
-/** The path's own idle timeout: with multipath only. The last path has none: the connection's counts. */
-static uint64_t path_idle_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
-{
-    bool is_relay = path->tuple.remote.family == KITH_FAMILY_RELAY;
-
-    if (path->options.idle_timeout_ns == 0 || kith__multipath_live(&conn->mp) < 2)
-        return KITH_NEVER;
-    return kith__path_idle_deadline(path->idle_from_ns,
-                                    is_relay ? conn->config.relay_idle_timeout_ns : path->options.idle_timeout_ns,
-                                    kith__path_pto_ns(path, conn->peer_delay_max_ns));
-}
-
 static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
 {
     uint64_t at = send_time(conn, ack_deadline(conn, path));
@@ -169,7 +157,7 @@ static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct ki
     if (!kith__path_is_live(path))
         return at;
     at = earlier(at, loss_deadline(conn, path));
-    at = earlier(at, path_idle_deadline(conn, path));
+    at = earlier(at, kith__conn_path_idle_deadline(conn, path));
     at = earlier(at, send_time(conn, pacing_deadline(path)));
     if (kith__phase_is_established(conn->phase)) {
         at = earlier(at, kith__path_keep_alive_deadline(path));
@@ -296,9 +284,10 @@ static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
 {
     if (!kith__path_is_live(path))
         return;
-    if (path_idle_deadline(conn, path) <= conn->now_ns) {
+    if (kith__conn_path_idle_deadline(conn, path) <= conn->now_ns) {
         kith__conn_on_path_idle(conn, path);
-        return;
+        if (!kith__path_is_live(path))
+            return;
     }
     if (kith__phase_is_established(conn->phase))
         on_migrate_timer(conn, path); /* first: going back to an old address brings its round trip back */

@@ -70,7 +70,7 @@ static void renew_measures(struct kith_path *path, bool keep, uint64_t now_ns)
     }
     path->loss.run_begin_ns = KITH_NEVER;
     path->loss.pto_count = 0;
-    path->silent_ns = 0;
+    path->silent_ns = path->silent_answers = 0;
 }
 
 /** Puts the kept 4-tuple and its measures in use again. */

@@ -316,7 +316,7 @@ enum kith_abandon_verdict kith__multipath_on_abandon(struct kith_multipath *mp, 
         give_up(entry, code);
     drain(mp, entry, now_ns + drain_ns);
     if (verdict == KITH_ABANDON_CLOSE && kith__multipath_live(mp) == 0)
-        mp->no_path_ns = now_ns + mp->no_path_wait_ns;
+        mp->no_path_ns = now_ns + KITH_MAX(mp->no_path_wait_ns, drain_ns); /* a slow network needs longer */
     return verdict;
 }
 

@@ -18,6 +18,9 @@
 #include "quic/wire/codes.h"
 #include "quic/wire/frame.h"
 
+/** An outage may have made the round trips of a path, and so its probe timeout, absurdly long: no drain takes longer. */
+#define KITH_DRAIN_MAX_NS (10 * KITH_NS_PER_S)
+
 enum {
     KITH_PATH_IDS_MAX = 16, /* ids in the table: unused, live, and those that are not gone yet */
     KITH_PATHS_MAX = 12,    /* our initial limit is below this: a few ids can drain while as many are in use */
@@ -73,7 +76,7 @@ struct kith_multipath {
  * Path 0 is live, multipath is off.
  *   local_max        our initial_max_path_id, < KITH_PATHS_MAX
  *   no_path_wait_ns  how long to wait for a new path after the peer abandoned the last one: three probe timeouts with
- *                    the initial round trip (spec/01, 4.8)
+ *                    the initial round trip (spec/01, 4.8); or drain_ns of that path, if that is longer
  */
 void kith__multipath_init(struct kith_multipath *mp, bool is_server, uint32_t local_max, uint64_t no_path_wait_ns);
 /** Both sides sent initial_max_path_id and the handshake is complete: the peer's value, untrusted, < 2^32. */

@@ -16,6 +16,8 @@ void kith__path_enter(struct kith_path *path, enum kith_path_state next, uint64_
     KITH_ASSERT(path_moves[path->state] & 1u << next);
     path->state = (uint8_t)next;
     path->state_since_ns = now_ns;
+    if (next == KITH_PATH_OPEN && !path->was_proved)
+        path->proved_ns = now_ns;
     path->was_proved |= next == KITH_PATH_OPEN;
     if (next == KITH_PATH_PROBING)
         path->received_unproved = path->sent_unproved = 0;

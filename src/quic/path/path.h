@@ -116,10 +116,15 @@ struct kith_path {
     uint64_t close_code;      /* why it was given up */
     bool is_ack_moved;        /* its next ACK goes on another path */
     uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
-    bool is_paced_now;        /* there is more to send on it, but the pacer says later */
-    bool spin;                /* spin bit of the next packet */
-    bool is_token_listed;     /* `token_listed`, the reset token of the active peer id, is in the host's map */
-    uint8_t probes;           /* 1-RTT packets to send whatever the window says */
+    uint64_t answered_ns;   /* what left then, or before, for where the path is now has arrived: it was acknowledged */
+    uint64_t proved_ns;     /* when the peer was proved to be there for the first time; valid with was_proved */
+    uint64_t idle_asked_ns; /* the idle time was over then, and the other paths were asked whether they answer */
+    bool is_idle_last;      /* then another one answered, and this one was asked for the last time */
+    uint8_t silent_answers; /* challenges answered in a row while nothing was acknowledged */
+    bool is_paced_now;      /* there is more to send on it, but the pacer says later */
+    bool spin;              /* spin bit of the next packet */
+    bool is_token_listed;   /* `token_listed`, the reset token of the active peer id, is in the host's map */
+    uint8_t probes;         /* 1-RTT packets to send whatever the window says */
     uint8_t token_listed[KITH_RESET_TOKEN_SIZE];
     uint64_t migrations;
     struct kith_path_stats stats;

@@ -79,6 +79,17 @@ static void judge_ecn(struct kith_path *path, enum kith_space space, const struc
         kith__cc_on_ce(&path->now.cc, ack->newest_sent_ns, now_ns);
 }
 
+/**
+ * A packet that was acknowledged again on another path, because the way back of this one was dead, tells how long that
+ * lasted and nothing of round trips. The peer's delay says so.
+ */
+static bool is_sample(const struct kith_rtt *rtt, uint64_t took_ns, uint64_t delay_ns, uint64_t delay_max_ns)
+{
+    bool is_lie = delay_ns > took_ns;
+
+    return is_lie || delay_ns <= delay_max_ns || delay_ns - delay_max_ns <= rtt->smoothed_ns;
+}
+
 void kith__path_ack_end(struct kith_path *path, enum kith_space space, const struct kith_sent_log *log,
                         const struct kith_path_ack *ack, uint64_t delay_ns, uint64_t delay_max_ns,
                         const struct kith_ecn_counts *counts, bool may_reset, uint64_t now_ns)
@@ -89,14 +100,17 @@ void kith__path_ack_end(struct kith_path *path, enum kith_space space, const str
 
     if (!ack->any)
         return;
-    if (largest_moved && ack->eliciting && ack->newest_is_current && ack->newest + 1 == log->acked_end) {
+    if (largest_moved && ack->eliciting && ack->newest_is_current && ack->newest + 1 == log->acked_end &&
+        is_sample(&now->rtt, now_ns - ack->newest_sent_ns, delay_ns, delay_max_ns)) {
         kith__rtt_on_sample(&now->rtt, now_ns - ack->newest_sent_ns, delay_ns, delay_max_ns, now_ns);
         if (is_first)
             kith__prove_on_rtt(&path->prove, kith__rtt_pto_ns(&now->rtt, 0), now_ns);
     }
     /* ACKs of what was sent before may take another way than the packets; only the answer to a probe proves this one. */
     if (space == KITH_SPACE_DATA && ack->newest_is_current && ack->newest_sent_ns >= path->silent_ns)
-        path->silent_ns = 0;
+        path->silent_ns = path->silent_answers = 0;
+    if (space == KITH_SPACE_DATA && ack->newest_is_current)
+        path->answered_ns = KITH_MAX(path->answered_ns, ack->newest_sent_ns);
     judge_ecn(path, space, ack, counts, largest_moved, now_ns);
     if (ack->is_about_path)
         kith__loss_on_ack(&path->loss, may_reset, now_ns);

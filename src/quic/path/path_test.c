@@ -183,6 +183,30 @@ KITH_TEST(path_ce_mark_is_a_congestion_event)
     kith__path_dispose(&path);
 }
 
+KITH_TEST(path_ack_that_was_held_back_by_an_outage_is_no_round_trip)
+{
+    struct kith_path path;
+    struct kith_path_ack sum;
+    static const uint64_t delays_ms[] = { 20, 3000 };
+
+    start(&path, false, kith_mem_default());
+    send(&path, 1200, DATA, 0);
+    ack(&path, 0, 0, NULL, MS(50));
+    for (size_t i = 0; i < KITH_COUNT(delays_ms); i++) {
+        uint64_t sent_ns = MS(100) + i * MS(10000), number = send(&path, 1200, DATA, sent_ns);
+        struct kith_sent_walk walk;
+
+        kith__path_ack_begin(&path, &path.sent, &sum);
+        KITH_CHECK_EQ(kith__sent_ack_begin(&path.sent, number, number, &walk), 0);
+        kith__path_ack_packet(&path, &path.sent, kith__sent_ack_next(&path.sent, &walk), &sum, sent_ns);
+        kith__path_ack_end(&path, KITH_SPACE_DATA, &path.sent, &sum, MS(delays_ms[i]), MS(25), NULL, true,
+                           sent_ns + MS(50 + delays_ms[i]));
+        KITH_CHECK_EQ(path.answered_ns, sent_ns); /* but it did arrive */
+        KITH_CHECK_EQ(path.now.rtt.latest_ns, MS(70));
+    }
+    kith__path_dispose(&path);
+}
+
 KITH_TEST(path_idle_time_restarts_on_receive_and_first_send_after_it)
 {
     struct kith_path path;

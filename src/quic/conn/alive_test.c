@@ -1,0 +1,140 @@
+/* Paths that fall silent, come back, or are given up: when, by whom, and what it costs. */
+#include "quic/conn/mp_rules.h"
+
+static bool is_alive(int side, uint32_t id)
+{
+    return path_of(side, id) != NULL && kith__path_is_live(path_of(side, id));
+}
+
+/* ---- Given up for silence ---- */
+
+KITH_TEST(alive_last_path_that_was_silent_for_long_is_not_exchanged_for_one_that_nobody_proved)
+{
+    start_ways(1, 0, false);
+    block(0, true, true);
+    block(1, true, true);
+    kith__pair_run(&pair_m, 20 * KITH_NS_PER_S); /* longer than a path may be idle, if it is not the last */
+    KITH_CHECK_EQ(open_way(1, false), 1);
+    kith__pair_run(&pair_m, 2 * KITH_NS_PER_S);
+    KITH_CHECK(is_alive(0, 0));
+    block(0, false, false); /* the first way comes back, the other one never works */
+    check_works("back on the first way");
+    kith__pair_run(&pair_m, 25 * KITH_NS_PER_S);
+    KITH_CHECK(!is_alive(0, 1));
+    check_open("the other way was given up");
+    kith__pair_dispose(&pair_m);
+}
+
+KITH_TEST(alive_idle_time_counts_from_when_there_was_another_path)
+{
+    uint64_t from_ns;
+
+    start_ways(1, 0, false);
+    block(0, true, true);
+    kith__pair_run(&pair_m, 20 * KITH_NS_PER_S);
+    from_ns = pair_m.now_ns;
+    KITH_CHECK_EQ(open_way(1, false), 1);
+    while (is_alive(0, 0) && pair_m.now_ns < from_ns + 30 * KITH_NS_PER_S)
+        kith__pair_step(&pair_m, pair_m.now_ns + KITH_NS_PER_S);
+    KITH_CHECK(pair_m.now_ns > from_ns + 14 * KITH_NS_PER_S);
+    KITH_CHECK(pair_m.now_ns < from_ns + 17 * KITH_NS_PER_S);
+    check_works("a dead path is gone");
+    kith__pair_dispose(&pair_m);
+}
+
+/** Each side hears on one way only, and not on the same one: what one side would give up is what the other one hears on. */
+KITH_TEST(alive_two_paths_that_are_half_dead_crosswise_are_both_kept_until_one_answers)
+{
+    start_ways(1, 0, false);
+    KITH_CHECK_EQ(open_way(1, false), 1);
+    kith__pair_run(&pair_m, KITH_NS_PER_S);
+    block(0, true, false);
+    block(1, false, true);
+    kith__pair_run(&pair_m, 20 * KITH_NS_PER_S);
+    for (int side = 0; side < 2; side++)
+        KITH_CHECK(is_alive(side, 0) && is_alive(side, 1));
+    block(0, false, false);
+    block(1, false, false);
+    kith__pair_run(&pair_m, 5 * KITH_NS_PER_S);
+    check_works("both ways are back");
+    for (int side = 0; side < 2; side++)
+        KITH_CHECK(is_alive(side, 0) && is_alive(side, 1));
+    kith__pair_dispose(&pair_m);
+}
+
+/** Both ways were away for long, and fell silent in another order at each side; they come back in either order. */
+KITH_TEST(alive_paths_that_were_all_away_are_never_given_up_crosswise)
+{
+    for (size_t first = 0; first < 3; first++) {
+        struct kith_pair_config config = configured(8, 8);
+
+        config.more_count = 1;
+        config.more[0] = config.link;
+        for (int side = 0; side < 2; side++)
+            config.transport[side].idle_timeout_ns = 300 * KITH_NS_PER_S;
+        rules_connect(&pair_m, &app_m, &config);
+        KITH_CHECK_EQ(open_way(1, false), 1);
+        kith__pair_run(&pair_m, KITH_NS_PER_S);
+        kith__app_send(&pair_m, 0, false, 3000000);
+        kith__app_send(&pair_m, 1, false, 3000000);
+        block(0, true, false);
+        block(1, false, true);
+        kith__pair_run(&pair_m, 4 * KITH_NS_PER_S);
+        block(0, true, true);
+        block(1, true, true);
+        kith__pair_run(&pair_m, 30 * KITH_NS_PER_S);
+        for (size_t i = 0; i < 2; i++) { /* first = 2: both at once */
+            block((first + i) % 2, false, false);
+            if (first != 2)
+                kith__pair_run(&pair_m, 100 * KITH_NS_PER_MS);
+        }
+        KITH_CHECK(kith__pair_run_until(&pair_m, app_is_done, 30 * KITH_NS_PER_S));
+        KITH_CHECK_EQ(app_m.sides[1].read_total, 3000000);
+        kith__pair_run(&pair_m, 5 * KITH_NS_PER_S);
+        check_open("back again");
+        KITH_CHECK(kith__multipath_live(&pair_m.sides[0].conn->mp) >= 1);
+        KITH_CHECK_EQ(kith__multipath_live(&pair_m.sides[0].conn->mp), kith__multipath_live(&pair_m.sides[1].conn->mp));
+        kith__pair_dispose(&pair_m);
+    }
+}
+
+KITH_TEST(alive_idle_path_is_given_up_soon_after_its_time_when_another_one_answers)
+{
+    uint64_t from_ns;
+
+    start_ways(1, 0, false);
+    KITH_CHECK_EQ(open_way(1, false), 1);
+    kith__pair_run(&pair_m, 3 * KITH_NS_PER_S);
+    block(1, true, true);
+    kith__pair_run(&pair_m, 100 * KITH_NS_PER_MS);
+    from_ns = path_of(0, 1)->idle_from_ns;
+    while (is_alive(0, 1) && pair_m.now_ns < from_ns + 60 * KITH_NS_PER_S) {
+        kith__pair_step(&pair_m, pair_m.now_ns + KITH_NS_PER_S);
+        if (is_alive(0, 1))
+            from_ns = path_of(0, 1)->idle_from_ns;
+    }
+    KITH_CHECK(pair_m.now_ns - from_ns >= 15 * KITH_NS_PER_S);
+    KITH_CHECK(pair_m.now_ns - from_ns < 15 * KITH_NS_PER_S + 300 * KITH_NS_PER_MS);
+    check_works("one of two is gone");
+    kith__pair_dispose(&pair_m);
+}
+
+/* ---- The last path, given up by the peer ---- */
+
+KITH_TEST(alive_slow_network_has_longer_for_another_path_after_the_last_one)
+{
+    struct kith_pair_config config = configured(8, 8);
+    uint64_t began_ns;
+
+    config.link.delay_ns = 750 * KITH_NS_PER_MS; /* a round trip of 1.5 s */
+    rules_connect(&pair_m, &app_m, &config);
+    kith__pair_run(&pair_m, 10 * KITH_NS_PER_S);
+    began_ns = pair_m.now_ns;
+    inject_hex(0, KITH_LEVEL_DATA, "7e75 00 3e");
+    kith__pair_run(&pair_m, 4400 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(pair_m.sides[1].seen[KITH_QUIC_CLOSED], 0);
+    kith__pair_run(&pair_m, 10 * KITH_NS_PER_S);
+    check_closed("no path is left", 1, KITH_WIRE_NO_VIABLE_PATH, NULL);
+    KITH_CHECK(pair_m.now_ns - began_ns < 20 * KITH_NS_PER_S);
+    kith__pair_dispose(&pair_m);
+}
