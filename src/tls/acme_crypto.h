@@ -32,8 +32,8 @@ void kith__acme_key_free(struct kith_acme_key *key);
 KITH_MUST_USE int kith__acme_key_store(const struct kith_acme_key *key, struct kith_buf *pem);
 
 /** The public key's coordinates, in network order with leading zeros: the JWK's x and y. */
-KITH_MUST_USE int kith__acme_key_public(const struct kith_acme_key *key, uint8_t x[KITH_ACME_COORDINATE_SIZE],
-                                        uint8_t y[KITH_ACME_COORDINATE_SIZE]);
+void kith__acme_key_public(const struct kith_acme_key *key, uint8_t x[KITH_ACME_COORDINATE_SIZE],
+                           uint8_t y[KITH_ACME_COORDINATE_SIZE]);
 /** SHA-256 over the JWK's canonical form (RFC 7638): what key authorisations hold, in base64url. */
 KITH_MUST_USE int kith__acme_key_thumbprint(const struct kith_acme_key *key,
                                             uint8_t thumbprint[KITH_ACME_THUMBPRINT_SIZE]);
@@ -41,6 +41,8 @@ KITH_MUST_USE int kith__acme_key_thumbprint(const struct kith_acme_key *key,
 KITH_MUST_USE int kith__acme_key_sign(const struct kith_acme_key *key, struct kith_slice message,
                                       uint8_t signature[KITH_ACME_SIGNATURE_SIZE]);
 
+/** Appends base64url without padding (RFC 7515, 2): what JWS is made of. Errors: NOMEM. */
+KITH_MUST_USE int kith__base64url_append(struct kith_buf *out, struct kith_slice bytes);
 /** Appends token "." base64url(thumbprint): the key authorisation (RFC 8555, 8.1). Errors: NOMEM; INVALID: no token. */
 KITH_MUST_USE int kith__acme_authorisation(const struct kith_acme_key *account, const char *token,
                                            struct kith_buf *out);

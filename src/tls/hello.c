@@ -88,13 +88,22 @@ static void on_extension(uint16_t type, struct kith_reader body, struct kith_cli
 
 int kith__client_hello_parse(struct kith_slice message, struct kith_client_hello *out)
 {
+    if (message.size < KITH_HANDSHAKE_HEADER_SIZE)
+        return KITH_ERR_PARSE;
+    message.ptr += KITH_HANDSHAKE_HEADER_SIZE;
+    message.size -= KITH_HANDSHAKE_HEADER_SIZE;
+    return kith__client_hello_body_parse(message, out);
+}
+
+int kith__client_hello_body_parse(struct kith_slice body_bytes, struct kith_client_hello *out)
+{
     struct kith_client_hello hello = { .has_params = false };
-    struct kith_reader r = kith__reader_of_slice(message), session_id, suites, compression, extensions, body;
+    struct kith_reader r = kith__reader_of_slice(body_bytes), session_id, suites, compression, extensions, body;
     uint16_t type = 0;
 
-    if (kith__read_skip(&r, KITH_HANDSHAKE_HEADER_SIZE + 2 + RANDOM_SIZE) != 0 ||
-        read_vector(&r, 1, &session_id) != 0 || read_vector(&r, 2, &suites) != 0 ||
-        read_vector(&r, 1, &compression) != 0 || read_vector(&r, 2, &extensions) != 0)
+    if (kith__read_skip(&r, 2 + RANDOM_SIZE) != 0 || read_vector(&r, 1, &session_id) != 0 ||
+        read_vector(&r, 2, &suites) != 0 || read_vector(&r, 1, &compression) != 0 ||
+        read_vector(&r, 2, &extensions) != 0)
         return KITH_ERR_PARSE;
     hello.has_session_id = kith__reader_left(&session_id) != 0;
     while (kith__reader_left(&extensions) != 0) {

@@ -34,6 +34,8 @@ struct kith_client_hello {
 
 /** KITH_ERR_PARSE if the structure is broken; the library then says with which alert. */
 KITH_MUST_USE int kith__client_hello_parse(struct kith_slice message, struct kith_client_hello *out);
+/** The same for a message without its header. */
+KITH_MUST_USE int kith__client_hello_body_parse(struct kith_slice body_bytes, struct kith_client_hello *out);
 
 /** Parts of EncryptedExtensions, borrowed from the message. */
 struct kith_encrypted_extensions {

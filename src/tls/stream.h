@@ -9,7 +9,8 @@
  *                  (to stop in the middle: kith__tls_stream_keep, and go on with _read later)
  *     always:      whenever no write is under way and kith__tls_stream_output is not empty: write it to the socket, then
  *                  kith__tls_stream_sent; also after a failure: the alert that tells the other side why is in there
- *     on the end:  kith__tls_stream_on_end: TRUNCATED if the other side did not say that it was through
+ *     on the end:  kith__tls_stream_on_end, then kith__tls_stream_read as above: END, or TRUNCATED if the other side did not
+ *                  say that it was through
  *
  * The handshake is the library's (GnuTLS). When it is complete the library's session is freed, and records are protected
  * by src/crypto: an idle stream holds two keys and some 500 bytes beside them, no buffer. Application data is decrypted in
@@ -119,8 +120,11 @@ KITH_MUST_USE int kith__tls_stream_keep(struct kith_tls_stream *stream);
  * NOMEM: failed.
  */
 KITH_MUST_USE int kith__tls_stream_read(struct kith_tls_stream *stream, uint8_t **bytes, size_t *size);
-/** The transport has ended. 0: close_notify came before. TRUNCATED: it did not, so bytes may be missing. */
-int kith__tls_stream_on_end(struct kith_tls_stream *stream);
+/**
+ * The transport has ended. What was received before can still be read; then kith__tls_stream_read says END if the other side
+ * said that it was through, and TRUNCATED if not: bytes may be missing.
+ */
+void kith__tls_stream_on_end(struct kith_tls_stream *stream);
 
 /**
  * Protects plaintext, in records of KITH_TLS_STREAM_RECORD_MAX bytes and a rest. *taken bytes of size > 0 were taken: as
@@ -168,7 +172,7 @@ KITH_MUST_USE int kith__tls_stream_export(const struct kith_tls_stream *stream, 
  */
 KITH_MUST_USE int kith__tls_stream_close(struct kith_tls_stream *stream);
 
-/** Why a stream failed. */
+/** Why a stream failed, or was TRUNCATED. */
 struct kith_tls_stream_failure {
     const char *text;       /* in plain words; static; NULL: it did not fail */
     const char *alert_name; /* the alert's name in the standard; static; NULL: none */

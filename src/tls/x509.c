@@ -65,7 +65,7 @@ int kith__x509_set_up(struct kith_tls_context *ctx, const struct kith_tls_x509 *
     return set_trust(ctx, x509);
 }
 
-static bool is_address(const char *name)
+bool kith__x509_is_address(const char *name)
 {
     uint8_t ip[16];
 
@@ -73,11 +73,14 @@ static bool is_address(const char *name)
 }
 
 /* Names come as ASCII (an international one in its xn-- form), so that nothing below has to convert them. */
-static bool is_name(const char *name, size_t size)
+bool kith__x509_is_name(const char *name)
 {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t size = strlen(name);
 
-    return is_address(name) || strspn(name, allowed) == size;
+    if (size == 0 || size > KITH_TLS_NAME_SIZE_MAX)
+        return false;
+    return kith__x509_is_address(name) || strspn(name, allowed) == size;
 }
 
 int kith__x509_set_name(struct kith_tls *tls, const char *name)
@@ -86,7 +89,7 @@ int kith__x509_set_name(struct kith_tls *tls, const char *name)
     uint8_t text[sizeof purpose + KITH_TLS_NAME_SIZE_MAX], digest[KITH_DIGEST_SIZE_MAX];
     size_t size = name != NULL ? strlen(name) : 0;
 
-    if (size == 0 || size > KITH_TLS_NAME_SIZE_MAX || !is_name(name, size))
+    if (size == 0 || !kith__x509_is_name(name))
         return KITH_ERR_INVALID;
     memcpy(text, purpose, sizeof purpose);
     memcpy(text + sizeof purpose, name, size);
@@ -100,24 +103,34 @@ int kith__x509_offer_name(struct kith_tls *tls)
 {
     const char *name = (const char *)tls->server_name.ptr;
 
-    return is_address(name) ? 0 : gnutls_server_name_set(tls->session, GNUTLS_NAME_DNS, name, strlen(name));
+    return kith__x509_is_address(name) ? 0 : gnutls_server_name_set(tls->session, GNUTLS_NAME_DNS, name, strlen(name));
+}
+
+struct kith_x509_reason kith__x509_reason(unsigned status)
+{
+    if ((status & GNUTLS_CERT_SIGNER_NOT_FOUND) != 0)
+        return (struct kith_x509_reason) { KITH_TLS_CODE_UNKNOWN_CA,
+                                           "the server's certificate comes from no one that we trust", false };
+    if ((status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED)) != 0)
+        return (struct kith_x509_reason) { KITH_TLS_CODE_CERTIFICATE_EXPIRED,
+                                           "the server's certificate is not valid now", false };
+    if ((status & GNUTLS_CERT_REVOKED) != 0)
+        return (struct kith_x509_reason) { KITH_TLS_CODE_CERTIFICATE_REVOKED, "the server's certificate was revoked",
+                                           false };
+    if ((status & ~(unsigned)GNUTLS_CERT_INVALID) == GNUTLS_CERT_UNEXPECTED_OWNER)
+        return (struct kith_x509_reason) { KITH_TLS_CODE_BAD_CERTIFICATE,
+                                           "the server's certificate is for another name", true };
+    return (struct kith_x509_reason) { KITH_TLS_CODE_BAD_CERTIFICATE, "the server's certificate does not verify",
+                                       false };
 }
 
 static int fail_verification(struct kith_tls *tls, unsigned status)
 {
-    if ((status & GNUTLS_CERT_SIGNER_NOT_FOUND) != 0)
-        return kith__tls_fail(tls, KITH_TLS_CODE_UNKNOWN_CA,
-                              "the server's certificate comes from no one that we trust");
-    if ((status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED)) != 0)
-        return kith__tls_fail(tls, KITH_TLS_CODE_CERTIFICATE_EXPIRED, "the server's certificate is not valid now");
-    if ((status & GNUTLS_CERT_REVOKED) != 0)
-        return kith__tls_fail(tls, KITH_TLS_CODE_CERTIFICATE_REVOKED, "the server's certificate was revoked");
-    if ((status & ~(unsigned)GNUTLS_CERT_INVALID) == GNUTLS_CERT_UNEXPECTED_OWNER) {
-        kith__tls_fail(tls, KITH_TLS_CODE_BAD_CERTIFICATE, "the server's certificate is for another name");
-        tls->failure.wrong_peer = true;
-        return KITH_ERR_TLS;
-    }
-    return kith__tls_fail(tls, KITH_TLS_CODE_BAD_CERTIFICATE, "the server's certificate does not verify");
+    struct kith_x509_reason reason = kith__x509_reason(status);
+
+    kith__tls_fail(tls, (enum kith_tls_code)reason.code, reason.text);
+    tls->failure.wrong_peer = reason.wrong_name;
+    return KITH_ERR_TLS;
 }
 
 int kith__x509_check_peer(struct kith_tls *tls)

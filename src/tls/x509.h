@@ -29,4 +29,17 @@ int kith__x509_offer_name(struct kith_tls *tls);
 /** Client: the chain ends in a trusted certificate, is valid now, and names the server. Errors: TLS. */
 KITH_MUST_USE int kith__x509_check_peer(struct kith_tls *tls);
 
+/** Why a certificate is refused: the wire code of QUIC (0x100 + alert), in words, and whether it is only the name. */
+struct kith_x509_reason {
+    uint16_t code;
+    const char *text; /* static */
+    bool wrong_name;
+};
+/** Of a status of the library's verification that is not 0. */
+struct kith_x509_reason kith__x509_reason(unsigned status);
+/** True if the text is an IP address, in the form that certificates are checked with. */
+bool kith__x509_is_address(const char *name);
+/** True if the text is an address, or a host name of 1..KITH_TLS_NAME_SIZE_MAX ASCII bytes. */
+bool kith__x509_is_name(const char *name);
+
 #endif
