@@ -7,38 +7,36 @@
 #include "tls/selfmade.h"
 #include "tls/stream.h"
 
-#include <time.h>
-
 /** An authority and a server's certificate, made once a process: they are never freed. */
 struct sduo_certs {
     struct kith_selfmade authority, server;
 };
 
+/** now_s: the wall clock: the library checks certificates against the system's. */
 static inline int sduo_make(const struct kith_selfmade *authority, const char *const *names, size_t count,
-                            struct kith_selfmade *out)
+                            uint64_t now_s, struct kith_selfmade *out)
 {
     return kith__selfmade_server(kith_mem_default(), kith__buf_slice(&authority->certificate),
-                                 kith__buf_slice(&authority->key), names, count, (uint64_t)time(NULL), out);
+                                 kith__buf_slice(&authority->key), names, count, now_s, out);
 }
 
 /** For relay.test, *.wild.test, 127.0.0.1 and ::1. NULL if it fails. */
-static inline const struct sduo_certs *sduo_certs(void)
+static inline const struct sduo_certs *sduo_certs(uint64_t now_s)
 {
     static const char *const names[] = { "relay.test", "*.wild.test", "127.0.0.1", "::1" };
     static struct sduo_certs certs;
 
     if (certs.server.key.size != 0)
         return &certs;
-    if (kith__selfmade_authority(kith_mem_default(), "kith test authority", (uint64_t)time(NULL), &certs.authority) !=
-            0 ||
-        sduo_make(&certs.authority, names, sizeof names / sizeof *names, &certs.server) != 0)
+    if (kith__selfmade_authority(kith_mem_default(), "kith test authority", now_s, &certs.authority) != 0 ||
+        sduo_make(&certs.authority, names, sizeof names / sizeof *names, now_s, &certs.server) != 0)
         return NULL;
     return &certs;
 }
 
-static inline int sduo_server_context(const struct kith_mem *mem, struct kith_tls_stream_context **out)
+static inline int sduo_server_context(const struct kith_mem *mem, uint64_t now_s, struct kith_tls_stream_context **out)
 {
-    const struct sduo_certs *certs = sduo_certs();
+    const struct sduo_certs *certs = sduo_certs(now_s);
     struct kith_tls_certificate certificate = { kith__buf_slice(&certs->server.certificate),
                                                 kith__buf_slice(&certs->server.key) };
 
@@ -47,13 +45,14 @@ static inline int sduo_server_context(const struct kith_mem *mem, struct kith_tl
         out);
 }
 
-static inline int sduo_client_context(const struct kith_mem *mem, struct kith_tls_stream_context **out)
+static inline int sduo_client_context(const struct kith_mem *mem, uint64_t now_s, struct kith_tls_stream_context **out)
 {
     return kith__tls_stream_context_new(
-        &(struct kith_tls_stream_context_options) { .mem = mem,
-                                                    .is_client = true,
-                                                    .trust = KITH_TLS_TRUST_ONLY,
-                                                    .anchors = kith__buf_slice(&sduo_certs()->authority.certificate) },
+        &(struct kith_tls_stream_context_options) {
+            .mem = mem,
+            .is_client = true,
+            .trust = KITH_TLS_TRUST_ONLY,
+            .anchors = kith__buf_slice(&sduo_certs(now_s)->authority.certificate) },
         out);
 }
 

@@ -6,6 +6,12 @@
 #include "tls/stream_internal.h"
 
 #include <string.h>
+#include <time.h>
+
+static uint64_t now_s(void)
+{
+    return (uint64_t)time(NULL);
+}
 
 /** Both sides, with contexts of their own. */
 struct both {
@@ -16,8 +22,8 @@ struct both {
 static void both_new(struct both *both, const char *name)
 {
     memset(both, 0, sizeof *both);
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &both->client_context), 0);
-    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), &both->server_context), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &both->client_context), 0);
+    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), now_s(), &both->server_context), 0);
     KITH_CHECK_EQ(kith__tls_stream_new(both->client_context, name, &both->client), 0);
     KITH_CHECK_EQ(kith__tls_stream_new(both->server_context, NULL, &both->server), 0);
 }
@@ -236,8 +242,8 @@ KITH_TEST(stream_client_accepts_the_names_of_the_certificate_and_no_others)
     };
     struct kith_tls_stream_context *client, *server;
 
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &client), 0);
-    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), &server), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &client), 0);
+    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), now_s(), &server), 0);
     for (size_t i = 0; i < KITH_COUNT(cases); i++) {
         struct kith_tls_stream_failure failure = dial(client, server, cases[i].name);
 
@@ -254,8 +260,8 @@ KITH_TEST(stream_client_refuses_names_that_are_none)
     struct kith_tls_stream_context *client, *server;
     struct kith_tls_stream *stream;
 
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &client), 0);
-    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), &server), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &client), 0);
+    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), now_s(), &server), 0);
     for (size_t i = 0; i < KITH_COUNT(bad); i++)
         KITH_CHECK_EQ(kith__tls_stream_new(client, bad[i], &stream), strcmp(bad[i], ".") == 0 ? 0 : KITH_ERR_INVALID);
     KITH_CHECK_EQ(kith__tls_stream_new(client, NULL, &stream), KITH_ERR_INVALID);
@@ -274,12 +280,12 @@ static int client_context(enum kith_tls_trust trust, struct kith_slice anchors, 
 
 KITH_TEST(stream_client_trusts_whom_it_was_told_to)
 {
-    struct kith_slice anchors = kith__buf_slice(&sduo_certs()->authority.certificate), none = { NULL, 0 };
+    struct kith_slice anchors = kith__buf_slice(&sduo_certs(now_s())->authority.certificate), none = { NULL, 0 };
     struct kith_tls_stream_context *server, *client;
     struct kith_selfmade stranger;
 
-    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), &server), 0);
-    KITH_CHECK_EQ(kith__selfmade_authority(kith_mem_default(), "stranger", (uint64_t)time(NULL), &stranger), 0);
+    KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), now_s(), &server), 0);
+    KITH_CHECK_EQ(kith__selfmade_authority(kith_mem_default(), "stranger", now_s(), &stranger), 0);
     KITH_CHECK_EQ(client_context(KITH_TLS_TRUST_ONLY, kith__buf_slice(&stranger.certificate), &client), 0);
     KITH_CHECK_EQ(dial(client, server, "relay.test").alert, 48);
     kith__tls_stream_context_release(client);
@@ -298,11 +304,11 @@ KITH_TEST(stream_client_trusts_whom_it_was_told_to)
 KITH_TEST(stream_client_refuses_a_certificate_out_of_its_time)
 {
     static const char *const names[] = { "relay.test" };
-    const struct sduo_certs *certs = sduo_certs();
-    uint64_t now_s = (uint64_t)time(NULL), times[] = { now_s - KITH_SELFMADE_SERVER_S - 60, now_s + 7200 };
+    const struct sduo_certs *certs = sduo_certs(now_s());
+    uint64_t times[] = { now_s() - KITH_SELFMADE_SERVER_S - 60, now_s() + 7200 };
     struct kith_tls_stream_context *client, *server;
 
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &client), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &client), 0);
     for (size_t i = 0; i < KITH_COUNT(times); i++) {
         struct kith_selfmade made;
         struct kith_tls_certificate certificate;
@@ -326,7 +332,7 @@ KITH_TEST(stream_client_refuses_a_certificate_out_of_its_time)
 KITH_TEST(stream_server_chooses_by_name_and_refuses_unknown_ones_if_told)
 {
     static const char *const second_names[] = { "second.test" };
-    const struct sduo_certs *certs = sduo_certs();
+    const struct sduo_certs *certs = sduo_certs(now_s());
     struct kith_selfmade second;
     struct kith_tls_certificate both[2] = { { kith__buf_slice(&certs->server.certificate),
                                               kith__buf_slice(&certs->server.key) } };
@@ -335,9 +341,9 @@ KITH_TEST(stream_server_chooses_by_name_and_refuses_unknown_ones_if_told)
                                                        .certificate_count = 2 };
     struct kith_tls_stream_context *client, *server;
 
-    KITH_CHECK_EQ(sduo_make(&certs->authority, second_names, 1, &second), 0);
+    KITH_CHECK_EQ(sduo_make(&certs->authority, second_names, 1, now_s(), &second), 0);
     both[1] = (struct kith_tls_certificate) { kith__buf_slice(&second.certificate), kith__buf_slice(&second.key) };
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &client), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &client), 0);
     KITH_CHECK_EQ(kith__tls_stream_context_new(&options, &server), 0);
     KITH_CHECK(dial(client, server, "second.test").text == NULL);
     KITH_CHECK(dial(client, server, "relay.test").text == NULL);
@@ -398,7 +404,7 @@ KITH_TEST(stream_server_answers_acme_challenges_of_pending_names_only)
 {
     static const char *const acme[] = { "acme-tls/1" }, *const web[] = { "h2", "http/1.1" };
     static const char *const mixed[] = { "acme-tls/1", "h2" };
-    const struct sduo_certs *certs = sduo_certs();
+    const struct sduo_certs *certs = sduo_certs(now_s());
     struct kith_slice authorisation = { (const uint8_t *)"token.thumbprint", 16 };
     struct kith_selfmade made;
     struct kith_tls_certificate certificate = { kith__buf_slice(&certs->server.certificate),
@@ -411,9 +417,7 @@ KITH_TEST(stream_server_answers_acme_challenges_of_pending_names_only)
                                                        .challenge_count = 1 };
     struct kith_tls_stream_context *server;
 
-    KITH_CHECK_EQ(
-        kith__acme_challenge_certificate(kith_mem_default(), "relay.test", authorisation, (uint64_t)time(NULL), &made),
-        0);
+    KITH_CHECK_EQ(kith__acme_challenge_certificate(kith_mem_default(), "relay.test", authorisation, now_s(), &made), 0);
     challenge = (struct kith_tls_certificate) { kith__buf_slice(&made.certificate), kith__buf_slice(&made.key) };
     KITH_CHECK_EQ(kith__tls_stream_context_new(&options, &server), 0);
     check_alpn(server, acme, 1, "relay.test", true, true);
@@ -433,7 +437,7 @@ KITH_TEST(stream_server_with_protocols_takes_its_first_that_the_client_has)
 {
     static const char *const web[] = { "h2", "http/1.1" }, *const strange[] = { "gopher" };
     struct kith_slice alpns[] = { { (const uint8_t *)"http/1.1", 8 }, { (const uint8_t *)"h2", 2 } };
-    const struct sduo_certs *certs = sduo_certs();
+    const struct sduo_certs *certs = sduo_certs(now_s());
     struct kith_tls_certificate certificate = { kith__buf_slice(&certs->server.certificate),
                                                 kith__buf_slice(&certs->server.key) };
     struct kith_tls_stream_context *server, *client_context = alpn_client(web, 2);
@@ -468,8 +472,8 @@ KITH_TEST(stream_context_may_go_while_streams_shake_hands_and_live_on)
     struct kith_tls_stream *server, *client;
 
     kith__test_mem_init(&mem, 0);
-    KITH_CHECK_EQ(sduo_server_context(&mem.mem, &server_context), 0);
-    KITH_CHECK_EQ(sduo_client_context(&mem.mem, &client_context), 0);
+    KITH_CHECK_EQ(sduo_server_context(&mem.mem, now_s(), &server_context), 0);
+    KITH_CHECK_EQ(sduo_client_context(&mem.mem, now_s(), &client_context), 0);
     KITH_CHECK_EQ(kith__tls_stream_new(server_context, NULL, &server), 0);
     KITH_CHECK_EQ(kith__tls_stream_new(client_context, "relay.test", &client), 0);
     kith__tls_stream_context_release(server_context);
@@ -483,7 +487,7 @@ KITH_TEST(stream_context_may_go_while_streams_shake_hands_and_live_on)
 
 KITH_TEST(stream_context_refuses_options_that_make_no_sense)
 {
-    const struct sduo_certs *certs = sduo_certs();
+    const struct sduo_certs *certs = sduo_certs(now_s());
     struct kith_tls_certificate certificate = { kith__buf_slice(&certs->server.certificate),
                                                 kith__buf_slice(&certs->server.key) };
     struct kith_tls_stream_context_options options = { .mem = kith_mem_default() };
@@ -518,7 +522,8 @@ static void live_once(const struct kith_mem *mem)
     struct sduo_sink sink = { got_bytes, 0, sizeof got_bytes };
     size_t taken;
 
-    if (sduo_server_context(mem, &server_context) == 0 && sduo_client_context(mem, &client_context) == 0 &&
+    if (sduo_server_context(mem, now_s(), &server_context) == 0 &&
+        sduo_client_context(mem, now_s(), &client_context) == 0 &&
         kith__tls_stream_new(server_context, NULL, &server) == 0 &&
         kith__tls_stream_new(client_context, "relay.test", &client) == 0) {
         sduo_run(client, server, 1000, NULL, NULL);
@@ -560,8 +565,8 @@ KITH_TEST(stream_that_is_idle_holds_no_buffers)
     int64_t before;
 
     kith__test_mem_init(&mem, 0);
-    KITH_CHECK_EQ(sduo_server_context(&mem.mem, &server_context), 0);
-    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), &client_context), 0);
+    KITH_CHECK_EQ(sduo_server_context(&mem.mem, now_s(), &server_context), 0);
+    KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s(), &client_context), 0);
     before = mem.live;
     KITH_CHECK_EQ(kith__tls_stream_new(server_context, NULL, &server), 0);
     KITH_CHECK_EQ(kith__tls_stream_new(client_context, "relay.test", &client), 0);
