@@ -103,6 +103,7 @@ int kith__tls_stream_new(struct kith_tls_stream_context *context, const char *na
         return KITH_ERR_NOMEM;
     stream->mem = context->mem;
     stream->is_server = name == NULL;
+    stream->record_max = KITH_TLS_STREAM_RECORD_MAX;
     kith__buf_init(&stream->kept, context->mem);
     kith__buf_init(&stream->sending, context->mem);
     kith__buf_init(&stream->queued, context->mem);

@@ -91,20 +91,33 @@ static bool is_challenge_list(struct kith_slice alpns)
 }
 
 /* Server, before the library looks at a ClientHello: its protocols decide which ones of ours the library is to know. */
-static int on_client_hello(gnutls_session_t session, unsigned int type, unsigned when, unsigned int incoming,
-                           const gnutls_datum_t *message)
+static int on_client_hello(struct kith_tls_stream *stream, struct kith_slice body)
 {
-    struct kith_tls_stream *stream = gnutls_session_get_ptr(session);
     gnutls_datum_t acme = { (unsigned char *)(uintptr_t)acme_alpn, sizeof acme_alpn - 1 };
     struct kith_client_hello hello;
 
-    (void)type, (void)when, (void)incoming;
-    if (kith__client_hello_body_parse((struct kith_slice) { message->data, message->size }, &hello) != 0)
+    if (kith__client_hello_body_parse(body, &hello) != 0)
         return 0; /* the library says with which alert */
     if (!is_challenge_list(hello.alpns))
         return 0;
     stream->handshake->wants_challenge = true;
-    return gnutls_alpn_set_protocols(session, &acme, 1, GNUTLS_ALPN_MANDATORY);
+    return gnutls_alpn_set_protocols(stream->handshake->session, &acme, 1, GNUTLS_ALPN_MANDATORY);
+}
+
+/* Of every message that comes in, before the library looks at it: what the library does not tell. */
+static int on_message(gnutls_session_t session, unsigned int type, unsigned when, unsigned int incoming,
+                      const gnutls_datum_t *message)
+{
+    struct kith_tls_stream *stream = gnutls_session_get_ptr(session);
+    struct kith_slice body = { message->data, message->size };
+    uint16_t record_max;
+
+    (void)when;
+    if (!incoming)
+        return 0;
+    record_max = kith__hello_record_max((uint8_t)type, body);
+    stream->record_max = (uint16_t)KITH_MIN(stream->record_max, record_max);
+    return type == GNUTLS_HANDSHAKE_CLIENT_HELLO && stream->is_server ? on_client_hello(stream, body) : 0;
 }
 
 static int choose_certificate(struct kith_tls_stream *stream, const char *name)
@@ -160,9 +173,9 @@ static int set_up_role(struct kith_tls_stream *stream, gnutls_session_t session)
     const char *name = stream->handshake->name;
 
     gnutls_session_set_verify_function(session, on_verify);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_ANY, GNUTLS_HOOK_PRE, on_message);
     if (!stream->is_server)
         return kith__x509_is_address(name) ? 0 : gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, strlen(name));
-    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE, on_client_hello);
     gnutls_handshake_set_post_client_hello_function(session, on_after_client_hello);
     gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
     return 0;
@@ -279,8 +292,6 @@ static int adopt(struct kith_tls_stream *stream)
         memcpy(stream->alpn, alpn.data, alpn.size);
         stream->alpn_size = (uint8_t)alpn.size;
     }
-    stream->record_max = (uint16_t)KITH_MIN(gnutls_record_get_max_size(shake->session),
-                                            (size_t)KITH_TLS_STREAM_RECORD_MAX);
     stream->is_challenge = shake->wants_challenge;
     kith__tls_stream_handshake_free(stream);
     stream->state = KITH_TLS_STREAM_OPEN;
