@@ -352,7 +352,9 @@ static void on_conn_event(struct kith_simapp *app, struct kith_simconn *conn, co
     case KITH_QUIC_PATH_VALIDATED:
     case KITH_QUIC_PATH_CHANGED:
     case KITH_QUIC_PATH_ABANDONED:
-    case KITH_QUIC_CANDIDATES_CHANGED:
+    case KITH_QUIC_PATH_OBSERVED:
+    case KITH_QUIC_CANDIDATE_ADDED:
+    case KITH_QUIC_CANDIDATE_REMOVED:
     case KITH_QUIC_PATHS_AVAILABLE:
         conn->path_changes++;
         if (conn->on_path != NULL)

@@ -254,11 +254,22 @@ enum kith_quic_event_kind {
     KITH_QUIC_PATH_OPENED,       /* path `path` exists now and waits for its validation: we or the peer opened it */
     KITH_QUIC_PATH_VALIDATED,    /* path `path` was validated: it may carry data */
     KITH_QUIC_PATH_CHANGED,      /* the address, status or MTU of path `path` changed: see kith_quic_conn_paths */
-    KITH_QUIC_PATH_ABANDONED, /* path `path` was given up with `code`, by us or by_peer; was_validated tells if it ever worked */
-    KITH_QUIC_CANDIDATES_CHANGED, /* client: the server told of addresses, or took some back: kith_quic_conn_candidates */
-    KITH_QUIC_PATHS_AVAILABLE,    /* kith_quic_conn_path_open said AGAIN before: it can go on */
-    KITH_QUIC_CLOSED,             /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
-    KITH_QUIC_DRAINED             /* nothing will be sent any more: the last event of a connection */
+    KITH_QUIC_PATH_OBSERVED,     /* the peer sees us at `address` on path `path`: address discovery */
+    KITH_QUIC_PATH_ABANDONED, /* path `path` was given up with `code`, by us or by_peer, for a `cause`; was_validated tells if it ever worked */
+    KITH_QUIC_CANDIDATE_ADDED,   /* client: the server may be reached at `address`: see kith_quic_conn_candidates */
+    KITH_QUIC_CANDIDATE_REMOVED, /* client: the server took `address` back */
+    KITH_QUIC_PATHS_AVAILABLE,   /* kith_quic_conn_path_open said AGAIN before: it can go on */
+    KITH_QUIC_CLOSED,            /* the connection ended: see kith_quic_conn_close_info. No more data events follow */
+    KITH_QUIC_DRAINED            /* nothing will be sent any more: the last event of a connection */
+};
+
+/** Why a path was given up. */
+enum kith_quic_path_cause {
+    KITH_QUIC_CAUSE_USER = 1,   /* kith_quic_conn_path_close */
+    KITH_QUIC_CAUSE_PEER,       /* the peer gave it up; its reason is `code` */
+    KITH_QUIC_CAUSE_UNANSWERED, /* it failed: no challenge was answered within the idle time of paths */
+    KITH_QUIC_CAUSE_SILENT,     /* it worked, but nothing was heard on it for that time */
+    KITH_QUIC_CAUSE_MUTE        /* the peer's ACKs of other paths go to this one and do not arrive, while others work */
 };
 
 /** What happened. A member is set for the kinds that its comment names, and zero for the others. */
@@ -273,6 +284,8 @@ struct kith_quic_event {
     void *user;    /* STREAM_*: of kith_quic_stream_set_user; the stream itself may be gone with its last event */
     uint64_t code; /* STREAM_STOPPED, PATH_ABANDONED: the peer's, or ours */
     uint32_t path; /* PATH_*: its id */
+    uint8_t cause; /* PATH_ABANDONED: enum kith_quic_path_cause */
+    struct kith_sockaddr address; /* PATH_OBSERVED: ours as the peer sees it; CANDIDATE_*: the server's */
 };
 
 /** Takes the next event. False when there is none. Bounded: repeated readiness of one stream is one event. */

@@ -146,6 +146,7 @@ static void say_path_event(const struct kith_quic_event *event, const char *name
 {
     struct kith_quic_path_info infos[KITH_QUIC_PATHS_MAX * 2];
     char remote[KITH_SOCKADDR_TEXT_SIZE] = "none", local[KITH_SOCKADDR_TEXT_SIZE] = "none";
+    char address[KITH_SOCKADDR_TEXT_SIZE];
     size_t count = kith_quic_conn_paths(event->conn, infos, KITH_COUNT(infos));
 
     for (size_t i = 0; i < count && i < KITH_COUNT(infos); i++)
@@ -154,8 +155,17 @@ static void say_path_event(const struct kith_quic_event *event, const char *name
             kith_sockaddr_format(&infos[i].local, local);
         }
     printf("{\"event\":\"%s\",\"path\":%" PRIu32 ",\"code\":%" PRIu64
-           ",\"by_peer\":%s,\"local\":\"%s\",\"remote\":\"%s\"}\n",
-           name, event->path, event->code, event->by_peer ? "true" : "false", local, remote);
+           ",\"by_peer\":%s,\"cause\":%u,\"local\":\"%s\",\"remote\":\"%s\",\"address\":\"%s\"}\n",
+           name, event->path, event->code, event->by_peer ? "true" : "false", event->cause, local, remote,
+           kith_sockaddr_format(&event->address, address));
+}
+
+static void say_candidate(const struct kith_quic_event *event)
+{
+    char address[KITH_SOCKADDR_TEXT_SIZE];
+
+    printf("{\"event\":\"candidates_changed\",\"added\":%s,\"address\":\"%s\"}\n",
+           event->kind == KITH_QUIC_CANDIDATE_ADDED ? "true" : "false", kith_sockaddr_format(&event->address, address));
 }
 
 static void say_closed(struct kith_quic_conn *conn)
@@ -212,14 +222,15 @@ static void on_stream_event(struct paths *paths, const struct kith_quic_event *e
 void paths_event(struct paths *paths, const struct kith_quic_event *event)
 {
     static const char *const path_events[] = {
-        [KITH_QUIC_PATH_OPENED] = "path_opened",
-        [KITH_QUIC_PATH_VALIDATED] = "path_validated",
-        [KITH_QUIC_PATH_CHANGED] = "path_changed",
-        [KITH_QUIC_PATH_ABANDONED] = "path_abandoned",
-        [KITH_QUIC_CANDIDATES_CHANGED] = "candidates_changed",
-        [KITH_QUIC_PATHS_AVAILABLE] = "paths_available",
+        [KITH_QUIC_PATH_OPENED] = "path_opened",   [KITH_QUIC_PATH_VALIDATED] = "path_validated",
+        [KITH_QUIC_PATH_CHANGED] = "path_changed", [KITH_QUIC_PATH_ABANDONED] = "path_abandoned",
+        [KITH_QUIC_PATH_OBSERVED] = "observed",    [KITH_QUIC_PATHS_AVAILABLE] = "paths_available",
     };
 
+    if (event->kind == KITH_QUIC_CANDIDATE_ADDED || event->kind == KITH_QUIC_CANDIDATE_REMOVED) {
+        say_candidate(event);
+        return;
+    }
     if (event->kind < KITH_COUNT(path_events) && path_events[event->kind] != NULL) {
         say_path_event(event, path_events[event->kind]);
         return;

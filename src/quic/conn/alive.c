@@ -48,8 +48,8 @@ void kith__conn_on_silent_answer(struct kith_quic_conn *conn, struct kith_path *
         return;
     for (size_t i = 0; i < conn->path_count; i++)
         if (conn->paths[i] != path && is_dead(conn->paths[i]))
-            (void)kith__conn_abandon(conn, conn->paths[i],
-                                     KITH_WIRE_PATH_UNSTABLE_OR_POOR); /* never the last one: `path` lives */
+            (void)kith__conn_abandon(conn, conn->paths[i], KITH_WIRE_PATH_UNSTABLE_OR_POOR,
+                                     KITH_QUIC_CAUSE_MUTE); /* never the last one: `path` lives */
 }
 
 /* ---- Idle paths ---- */
@@ -112,7 +112,9 @@ void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path
     bool is_asked = path->idle_asked_ns >= idle_end(conn, path);
 
     if (is_asked && path->is_idle_last) {
-        (void)kith__conn_abandon(conn, path, KITH_WIRE_PATH_UNSTABLE_OR_POOR); /* never the last one */
+        (void)kith__conn_abandon(conn, path, KITH_WIRE_PATH_UNSTABLE_OR_POOR,
+                                 path->was_proved ? KITH_QUIC_CAUSE_SILENT
+                                                  : KITH_QUIC_CAUSE_UNANSWERED); /* never the last one */
         return;
     }
     path->idle_asked_ns = conn->now_ns;

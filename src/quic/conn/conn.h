@@ -301,7 +301,8 @@ bool kith__conn_is_proved_by_other(const struct kith_quic_conn *conn, const stru
 /** A challenge on the path was answered. The first time it tells its status, and the user. */
 void kith__conn_on_path_proved(struct kith_quic_conn *conn, struct kith_path *path);
 /** We give the path up, with that code. KITH_ERR_STATE: it is the last one. */
-int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code);
+int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code,
+                       enum kith_quic_path_cause cause);
 /** PATH_ABANDON came. */
 void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64_t code);
 /** Time passes for path ids: frees what has drained. Fails the connection when it has had no path for too long. */

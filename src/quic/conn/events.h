@@ -23,6 +23,8 @@ void kith__conn_note(struct kith_quic_conn *conn, enum kith_quic_event_kind kind
 void kith__conn_note_path_news(struct kith_quic_conn *conn, struct kith_path *path, enum kith_path_news news);
 /** A path of the connection changed. */
 void kith__conn_note_path(struct kith_quic_conn *conn, struct kith_path *path);
+/** The server's addresses changed. */
+void kith__conn_note_candidates(struct kith_quic_conn *conn);
 /** True if kith__conn_next_event would find one. */
 bool kith__conn_has_event(const struct kith_quic_conn *conn);
 /** Takes the next event. */

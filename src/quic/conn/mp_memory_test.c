@@ -64,7 +64,7 @@ static uint64_t run_with_failure(int side, uint64_t fail_at)
     if (fail_at == 0) { /* the whole of it happened */
         KITH_CHECK(pair_m.sides[0].seen[KITH_QUIC_PATH_VALIDATED] >= 2);
         KITH_CHECK(pair_m.sides[0].seen[KITH_QUIC_PATH_ABANDONED] >= 1);
-        KITH_CHECK(pair_m.sides[0].seen[KITH_QUIC_CANDIDATES_CHANGED] >= 1);
+        KITH_CHECK(pair_m.sides[0].seen[KITH_QUIC_CANDIDATE_ADDED] >= 1);
     }
     kith__pair_dispose(&pair_m);
     for (int i = 0; i < 2; i++)

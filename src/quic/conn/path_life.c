@@ -52,26 +52,28 @@ int kith__conn_begin_path(struct kith_quic_conn *conn, uint32_t id, const struct
 /* ---- End ---- */
 
 /** Sends nothing on it any more; what was in flight goes elsewhere, and what it owes is acknowledged at once. */
-static void close_path(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code, bool by_peer)
+static void close_path(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code,
+                       enum kith_quic_path_cause cause)
 {
     path->close_code = code;
-    path->is_closed_by_peer = by_peer;
+    path->close_cause = (uint8_t)cause;
     kith__path_close(path, conn->now_ns);
     kith__fate_requeue(conn, path);
     kith__received_ack_now(&path->received, conn->now_ns);
     conn->are_cids_stale = true; /* its reset token is forgotten: spec/01, 1.5 */
-    kith__qlog_path_abandoned(&conn->qlog, path->id, by_peer, code, conn->now_ns);
+    kith__qlog_path_abandoned(&conn->qlog, path->id, cause, code, conn->now_ns);
     kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_ABANDONED);
 }
 
-int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code)
+int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint64_t code,
+                       enum kith_quic_path_cause cause)
 {
     int err = kith__multipath_abandon(&conn->mp, path->id, code);
 
     if (err != 0)
         return err;
     conn->has_path_frames = true;
-    close_path(conn, path, code, false);
+    close_path(conn, path, code, cause);
     kith__conn_sync_cids(conn);
     return 0;
 }
@@ -99,7 +101,7 @@ void kith__conn_on_path_abandon(struct kith_quic_conn *conn, uint32_t id, uint64
             kith__cid_theirs_forget(ids.theirs);
         break;
     case KITH_ABANDON_CLOSE:
-        close_path(conn, path, code, true);
+        close_path(conn, path, code, KITH_QUIC_CAUSE_PEER);
         break;
     case KITH_ABANDON_ECHO:
         break;
@@ -209,7 +211,7 @@ int kith_quic_conn_path_close(struct kith_quic_conn *conn, uint32_t path, uint64
     if (!conn->mp.is_on)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
-    err = kith__conn_abandon(conn, found, KITH_MIN(code, KITH_VARINT_MAX));
+    err = kith__conn_abandon(conn, found, KITH_MIN(code, KITH_VARINT_MAX), KITH_QUIC_CAUSE_USER);
     kith__conn_touch(conn);
     return err;
 }

@@ -394,6 +394,7 @@ KITH_TEST(paths_that_swallow_the_acknowledgements_of_others_are_abandoned)
     KITH_CHECK(app_p.sides[1].read_total > read && pair_p.now_ns - died_ns < 5 * KITH_NS_PER_S);
     KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].path, 0);
     KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].code, KITH_WIRE_PATH_UNSTABLE_OR_POOR);
+    KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].cause, KITH_QUIC_CAUSE_MUTE);
     KITH_CHECK(is_open(1));
     kith__pair_dispose(&pair_p);
 }
@@ -431,6 +432,8 @@ KITH_TEST(paths_without_a_sign_of_life_are_abandoned)
         KITH_CHECK_EQ(pair_p.sides[side].last[KITH_QUIC_PATH_ABANDONED].path, 1);
         KITH_CHECK_EQ(pair_p.sides[side].last[KITH_QUIC_PATH_ABANDONED].code, KITH_WIRE_PATH_UNSTABLE_OR_POOR);
         KITH_CHECK(pair_p.sides[side].last[KITH_QUIC_PATH_ABANDONED].was_validated);
+        KITH_CHECK_EQ(pair_p.sides[side].last[KITH_QUIC_PATH_ABANDONED].cause,
+                      side == 0 ? KITH_QUIC_CAUSE_SILENT : KITH_QUIC_CAUSE_PEER); /* the client was first */
         KITH_CHECK(kith_quic_conn_is_established(conn_of(side)));
         KITH_CHECK_EQ(info_of(side, 1).id, UINT32_MAX);
     }
@@ -446,6 +449,7 @@ KITH_TEST(paths_that_are_never_validated_are_given_up)
     KITH_CHECK_EQ(pair_p.sides[0].seen[KITH_QUIC_PATH_ABANDONED], 1);
     KITH_CHECK(!pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].was_validated);
     KITH_CHECK(!pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].by_peer);
+    KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].cause, KITH_QUIC_CAUSE_UNANSWERED);
     KITH_CHECK_EQ(conn_of(1)->mp.local_max, 8); /* the id is used up all the same: the next one takes its turn */
     KITH_CHECK_EQ(open_path(1, false), 2);
     kith__pair_dispose(&pair_p);
@@ -499,6 +503,8 @@ KITH_TEST(paths_closed_by_either_side_are_gone_on_both_and_tell_why)
             KITH_CHECK_EQ(pair_p.sides[i].seen[KITH_QUIC_PATH_ABANDONED], 1);
             KITH_CHECK_EQ(pair_p.sides[i].last[KITH_QUIC_PATH_ABANDONED].code, 0x3e);
             KITH_CHECK_EQ(pair_p.sides[i].last[KITH_QUIC_PATH_ABANDONED].by_peer, i != side);
+            KITH_CHECK_EQ(pair_p.sides[i].last[KITH_QUIC_PATH_ABANDONED].cause,
+                          i == side ? KITH_QUIC_CAUSE_USER : KITH_QUIC_CAUSE_PEER);
             KITH_CHECK_EQ(conn_of(i)->path_count, 1);
             KITH_CHECK_EQ(conn_of(i)->mp.local_max, 8);
             KITH_CHECK_EQ(conn_of(i)->mp.remote_max, 8);

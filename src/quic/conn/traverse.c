@@ -44,8 +44,10 @@ int kith__conn_on_observed(struct kith_quic_conn *conn, struct kith_path *path, 
     int result = kith__observed_on_frame(&conn->observed, kith__conn_observed(path), sequence, address, &changed,
                                          reason);
 
-    if (changed)
-        kith__conn_note_path(conn, path);
+    if (changed) {
+        kith__conn_note_path_news(conn, path, KITH_PATH_NEWS_OBSERVED);
+        kith__qlog_observed(&conn->qlog, path->id, address, conn->now_ns);
+    }
     return result;
 }
 
@@ -115,8 +117,11 @@ int kith__conn_on_candidate_frame(struct kith_quic_conn *conn, const struct kith
         return kith__punch_on_reach_out(&conn->punch, frame->address.sequence, &frame->address.address, conn->now_ns,
                                         reason);
     }
-    if (change.has_added || change.has_removed)
-        kith__conn_note(conn, KITH_QUIC_CANDIDATES_CHANGED);
+    if (change.has_removed)
+        kith__qlog_candidate(&conn->qlog, false, false, &change.removed, conn->now_ns);
+    if (change.has_added)
+        kith__qlog_candidate(&conn->qlog, false, true, &change.added, conn->now_ns);
+    kith__conn_note_candidates(conn);
     return 0;
 }
 
@@ -132,6 +137,8 @@ int kith_quic_conn_add_candidate(struct kith_quic_conn *conn, const struct kith_
         return KITH_ERR_UNSUPPORTED;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     err = kith__punch_add_ours(&conn->punch, address);
+    if (err == 0)
+        kith__qlog_candidate(&conn->qlog, true, true, address, conn->now_ns);
     conn->has_path_frames = true;
     kith__conn_touch(conn);
     return err;
@@ -145,6 +152,8 @@ int kith_quic_conn_remove_candidate(struct kith_quic_conn *conn, const struct ki
         return KITH_ERR_CLOSED;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     err = kith__punch_remove_ours(&conn->punch, address);
+    if (err == 0)
+        kith__qlog_candidate(&conn->qlog, true, false, address, conn->now_ns);
     conn->has_path_frames = true;
     kith__conn_touch(conn);
     return err;
@@ -167,6 +176,8 @@ int kith_quic_conn_punch(struct kith_quic_conn *conn, uint64_t now_ns)
         return KITH_ERR_STATE;
     conn->now_ns = KITH_MAX(conn->now_ns, now_ns);
     err = kith__punch_start_round(&conn->punch, conn->now_ns);
+    if (err == 0)
+        kith__qlog_round_started(&conn->qlog, conn->punch.round, conn->now_ns);
     conn->has_path_frames = true;
     kith__conn_touch(conn);
     return err;

@@ -43,7 +43,8 @@ KITH_TEST(traverse_a_round_turns_the_candidates_that_answer_into_backup_paths)
     KITH_CHECK_EQ(kith_quic_conn_add_candidate(conn_of(1), &first, pair_t.now_ns), KITH_ERR_EXISTS);
     KITH_CHECK_EQ(kith_quic_conn_add_candidate(conn_of(1), &second, pair_t.now_ns), 0);
     kith__pair_run(&pair_t, 100 * KITH_NS_PER_MS);
-    KITH_CHECK(pair_t.sides[0].seen[KITH_QUIC_CANDIDATES_CHANGED] >= 1);
+    KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_CANDIDATE_ADDED], 2);
+    KITH_CHECK(kith_sockaddr_equal(&pair_t.sides[0].last[KITH_QUIC_CANDIDATE_ADDED].address, &second));
     KITH_CHECK_EQ(kith_quic_conn_candidates(conn_of(0), seen, 4), 2);
     KITH_CHECK(kith_sockaddr_equal(&seen[0], &first) && kith_sockaddr_equal(&seen[1], &second));
     KITH_CHECK_EQ(kith_quic_conn_punch(conn_of(0), pair_t.now_ns), KITH_ERR_STATE); /* no candidate of ours */
@@ -74,7 +75,10 @@ KITH_TEST(traverse_candidates_can_be_taken_back)
     kith__pair_run(&pair_t, 100 * KITH_NS_PER_MS);
     KITH_CHECK_EQ(kith_quic_conn_remove_candidate(conn_of(1), &first, pair_t.now_ns), 0);
     kith__pair_run(&pair_t, 100 * KITH_NS_PER_MS);
-    KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_CANDIDATES_CHANGED], 2);
+    KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_CANDIDATE_ADDED], 1);
+    KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_CANDIDATE_REMOVED], 1);
+    KITH_CHECK(kith_sockaddr_equal(&pair_t.sides[0].last[KITH_QUIC_CANDIDATE_REMOVED].address, &first));
+    KITH_CHECK_EQ(pair_t.sides[1].seen[KITH_QUIC_CANDIDATE_ADDED], 0);
     KITH_CHECK_EQ(kith_quic_conn_candidates(conn_of(0), &seen, 1), 0);
     kith__pair_dispose(&pair_t);
 }
@@ -136,6 +140,8 @@ KITH_TEST(observed_addresses_are_told_in_the_directions_agreed_on)
         KITH_CHECK_EQ(kith_sockaddr_equal(&infos[0].observed, &pair_t.sides[0].outer), cases[i].client_hears);
         paths_of(1, infos);
         KITH_CHECK_EQ(kith_sockaddr_equal(&infos[0].observed, &pair_t.sides[1].outer), cases[i].server_hears);
+        KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_PATH_OBSERVED], cases[i].client_hears);
+        KITH_CHECK_EQ(pair_t.sides[1].seen[KITH_QUIC_PATH_OBSERVED], cases[i].server_hears);
         kith__pair_dispose(&pair_t);
     }
 }
@@ -158,5 +164,7 @@ KITH_TEST(observed_addresses_follow_a_rebinding_and_come_with_each_path)
     KITH_CHECK_EQ(paths_of(0, infos), 2);
     for (size_t i = 0; i < 2; i++)
         KITH_CHECK(kith_sockaddr_equal(&infos[i].observed, &pair_t.sides[0].outer));
+    KITH_CHECK_EQ(pair_t.sides[0].seen[KITH_QUIC_PATH_OBSERVED], 4); /* two paths, twice */
+    KITH_CHECK(kith_sockaddr_equal(&pair_t.sides[0].last[KITH_QUIC_PATH_OBSERVED].address, &pair_t.sides[0].outer));
     kith__pair_dispose(&pair_t);
 }

@@ -32,7 +32,8 @@ enum kith_path_news {
     KITH_PATH_NEWS_OPENED = 1,
     KITH_PATH_NEWS_VALIDATED = 2,
     KITH_PATH_NEWS_CHANGED = 4,
-    KITH_PATH_NEWS_ABANDONED = 8
+    KITH_PATH_NEWS_OBSERVED = 8,
+    KITH_PATH_NEWS_ABANDONED = 16
 };
 
 enum { KITH_AMPLIFICATION = 3 /* RFC 9000, 8.1 */ };
@@ -112,8 +113,8 @@ struct kith_path {
     uint8_t news;             /* a set of enum kith_path_news: events that wait */
     bool was_proved;          /* once; also if the peer has moved since */
     bool was_told_proved;     /* the user knows */
-    bool is_closed_by_peer;   /* valid with close_code */
-    uint64_t close_code;      /* why it was given up */
+    uint8_t close_cause;      /* enum kith_quic_path_cause: why it was given up; 0: it was not */
+    uint64_t close_code;      /* ... and what was told, or heard */
     bool is_ack_moved;        /* its next ACK goes on another path */
     uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
     uint64_t answered_ns;   /* what left then, or before, for where the path is now has arrived: it was acknowledged */

@@ -60,7 +60,7 @@ void kith__punch_dispose(struct kith_punch *punch)
     punch->theirs = NULL;
     punch->probes = NULL;
     punch->ready = NULL;
-    punch->ours_count = punch->theirs_count = punch->probe_count = punch->ready_count = 0;
+    punch->ours_count = punch->theirs_count = punch->gone_count = punch->probe_count = punch->ready_count = 0;
     punch->expires_ns = KITH_NEVER;
 }
 
@@ -179,14 +179,13 @@ int kith__punch_check(const struct kith_punch *punch, uint64_t type, const char 
     return KITH_WIRE_PROTOCOL_VIOLATION;
 }
 
-/** How many of the server's entries have this address. */
-static size_t count_theirs(const struct kith_punch *punch, const struct kith_sockaddr *address)
+/** The first of the server's entries in [begin, end) that has this address; `end` if there is none. */
+static size_t find_address(const struct kith_punch *punch, size_t begin, size_t end,
+                           const struct kith_sockaddr *address)
 {
-    size_t count = 0;
-
-    for (size_t i = 0; i < punch->theirs_count; i++)
-        count += kith_sockaddr_equal(&punch->theirs[i].address, address);
-    return count;
+    while (begin < end && !kith_sockaddr_equal(&punch->theirs[begin].address, address))
+        begin++;
+    return begin;
 }
 
 static size_t find_theirs(const struct kith_punch *punch, uint64_t sequence)
@@ -198,24 +197,59 @@ static size_t find_theirs(const struct kith_punch *punch, uint64_t sequence)
     return i;
 }
 
+/** Takes an entry, live or gone, out of the list; `count` is the one of the two that it belongs to. */
+static void drop_theirs(struct kith_punch *punch, size_t index, uint8_t *count)
+{
+    uint8_t all = punch->theirs_count + punch->gone_count;
+
+    punch->theirs = kith__punch_take_out(punch, punch->theirs, &all, index, sizeof *punch->theirs);
+    --*count;
+}
+
 /** Takes an entry out. Other entries may have the same address: it is lost only with the last. */
 static void take_out_theirs(struct kith_punch *punch, size_t index, struct kith_punch_change *change)
 {
-    struct kith_sockaddr address = punch->theirs[index].address;
+    struct kith_punch_theirs entry = punch->theirs[index];
+    size_t all = (size_t)punch->theirs_count + punch->gone_count;
 
-    punch->theirs = kith__punch_take_out(punch, punch->theirs, &punch->theirs_count, index, sizeof *punch->theirs);
-    if (count_theirs(punch, &address) != 0)
+    if (find_address(punch, 0, index, &entry.address) < index ||
+        find_address(punch, index + 1, punch->theirs_count, &entry.address) < punch->theirs_count) {
+        drop_theirs(punch, index, &punch->theirs_count);
         return;
+    }
     change->has_removed = true;
-    change->removed = address;
-    kith__punch_forget(punch, &address);
+    change->removed = entry.address;
+    kith__punch_forget(punch, &entry.address);
+    if (!entry.is_told) {
+        drop_theirs(punch, index, &punch->theirs_count);
+        return;
+    }
+    memmove(&punch->theirs[index], &punch->theirs[index + 1], (all - index - 1) * sizeof entry);
+    punch->theirs[all - 1] = entry;
+    punch->theirs_count--;
+    punch->gone_count++;
+}
+
+/** Adds an entry behind the live ones. False without memory. */
+static bool add_theirs(struct kith_punch *punch, uint64_t sequence, const struct kith_sockaddr *address, bool is_told)
+{
+    size_t all = (size_t)punch->theirs_count + punch->gone_count;
+    struct kith_punch_theirs *theirs = kith__punch_room(punch, punch->theirs, all, sizeof *theirs);
+
+    if (theirs == NULL)
+        return false;
+    punch->theirs = theirs;
+    theirs += punch->theirs_count++;
+    memmove(theirs + 1, theirs, punch->gone_count * sizeof *theirs);
+    *theirs = (struct kith_punch_theirs) { .address = *address, .sequence = sequence, .is_told = is_told };
+    return true;
 }
 
 void kith__punch_on_add_address(struct kith_punch *punch, uint64_t sequence, const struct kith_sockaddr *address,
                                 struct kith_punch_change *change)
 {
-    size_t index = find_theirs(punch, sequence);
-    struct kith_punch_theirs *theirs;
+    size_t index = find_theirs(punch, sequence), twin, gone, all;
+    bool is_told;
 
     KITH_ASSERT(punch->is_on && !punch->is_server);
     *change = (struct kith_punch_change) { .has_added = false };
@@ -226,17 +260,20 @@ void kith__punch_on_add_address(struct kith_punch *punch, uint64_t sequence, con
         }
         take_out_theirs(punch, index, change);
     }
-    theirs = punch->theirs_count == punch->local_max || !kith__punch_is_usable(address)
-                 ? NULL
-                 : kith__punch_room(punch, punch->theirs, punch->theirs_count, sizeof *theirs);
-    if (theirs == NULL) {
+    twin = find_address(punch, 0, punch->theirs_count, address);
+    all = (size_t)punch->theirs_count + punch->gone_count;
+    gone = find_address(punch, punch->theirs_count, all, address);
+    change->has_added = twin == punch->theirs_count;
+    change->added = *address;
+    is_told = gone < all || (!change->has_added && punch->theirs[twin].is_told);
+    if (punch->theirs_count == punch->local_max || !kith__punch_is_usable(address) ||
+        !add_theirs(punch, sequence, address, is_told)) {
         punch->dropped++;
+        change->has_added = false;
         return;
     }
-    punch->theirs = theirs;
-    change->has_added = count_theirs(punch, address) == 0;
-    change->added = *address;
-    theirs[punch->theirs_count++] = (struct kith_punch_theirs) { .address = *address, .sequence = sequence };
+    if (gone < all) /* the user was not told that it had gone */
+        drop_theirs(punch, gone + 1, &punch->gone_count);
 }
 
 void kith__punch_on_remove_address(struct kith_punch *punch, uint64_t sequence, struct kith_punch_change *change)
@@ -249,6 +286,34 @@ void kith__punch_on_remove_address(struct kith_punch *punch, uint64_t sequence, 
         take_out_theirs(punch, index, change);
     else
         punch->ignored++;
+}
+
+bool kith__punch_has_news(const struct kith_punch *punch)
+{
+    size_t i = 0;
+
+    while (i < punch->theirs_count && punch->theirs[i].is_told)
+        i++;
+    return punch->gone_count != 0 || i < punch->theirs_count;
+}
+
+bool kith__punch_next_news(struct kith_punch *punch, struct kith_punch_news *out)
+{
+    size_t i = 0;
+
+    if (punch->gone_count != 0) { /* first: so that the user never knows more addresses than there can be */
+        *out = (struct kith_punch_news) { .is_added = false, .address = punch->theirs[punch->theirs_count].address };
+        drop_theirs(punch, punch->theirs_count, &punch->gone_count);
+        return true;
+    }
+    while (i < punch->theirs_count && punch->theirs[i].is_told)
+        i++;
+    if (i == punch->theirs_count)
+        return false;
+    *out = (struct kith_punch_news) { .is_added = true, .address = punch->theirs[i].address };
+    for (; i < punch->theirs_count; i++)
+        punch->theirs[i].is_told |= kith_sockaddr_equal(&punch->theirs[i].address, &out->address);
+    return true;
 }
 
 /* ---- Frames to the peer ---- */
@@ -340,7 +405,8 @@ void kith__punch_check_invariants(const struct kith_punch *punch)
     KITH_ASSERT(removed_count(punch) <= KITH_PUNCH_REMOVED_MAX);
     KITH_ASSERT(punch->theirs_count <= punch->local_max && punch->ready_count <= KITH_PUNCH_READY_MAX);
     KITH_ASSERT((punch->ours != NULL) == (punch->ours_count != 0));
-    KITH_ASSERT((punch->theirs != NULL) == (punch->theirs_count != 0));
+    KITH_ASSERT((punch->theirs != NULL) == (punch->theirs_count + punch->gone_count != 0));
+    KITH_ASSERT(punch->gone_count <= KITH_PUNCH_ADDRESSES_MAX);
     KITH_ASSERT((punch->probes != NULL) == (punch->probe_count != 0));
     KITH_ASSERT((punch->ready != NULL) == (punch->ready_count != 0));
     for (size_t i = 0; i < punch->probe_count; i++) {

@@ -43,6 +43,7 @@ struct kith_punch_ours {
 struct kith_punch_theirs {
     struct kith_sockaddr address;
     uint64_t sequence;
+    bool is_told; /* the user knows the address */
 };
 
 /** An address of the present round. */
@@ -68,6 +69,7 @@ struct kith_punch {
     uint8_t local_max;   /* addresses of the peer that we store: our parameter; 0: NAT traversal is not offered */
     uint8_t remote_max;  /* the peer's */
     uint8_t ours_count, theirs_count, probe_count, ready_count;
+    uint8_t gone_count; /* behind `theirs`: addresses that were taken back, and the user was not told of it yet */
     struct kith_punch_ours *ours;
     struct kith_punch_theirs *theirs;
     struct kith_punch_probe *probes;
@@ -148,7 +150,7 @@ void kith__punch_take_ready(struct kith_punch *punch, const struct kith_sockaddr
  */
 KITH_MUST_USE int kith__punch_check(const struct kith_punch *punch, uint64_t type, const char **reason);
 
-/** What a frame changed, for the user's events. */
+/** What a frame changed. */
 struct kith_punch_change {
     bool has_added, has_removed; /* both: one replaced the other */
     struct kith_sockaddr added, removed;
@@ -170,6 +172,19 @@ static inline const struct kith_sockaddr *kith__punch_theirs_at(const struct kit
 {
     return &punch->theirs[index].address;
 }
+
+/** What the user is to be told of the peer's addresses: one that came, or one that is not there any more. */
+struct kith_punch_news {
+    bool is_added;
+    struct kith_sockaddr address;
+};
+/**
+ * Client: the next news, each once; false if there is none. What came and went between two calls is no news, and nor is what
+ * went and came back: so there are never more than twice KITH_PUNCH_ADDRESSES_MAX, whatever the peer does.
+ */
+bool kith__punch_next_news(struct kith_punch *punch, struct kith_punch_news *out);
+/** True if next_news would find one. */
+bool kith__punch_has_news(const struct kith_punch *punch);
 
 /* ---- Frames to the peer ---- */
 

@@ -3,6 +3,7 @@
 
 #include "base/test.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct kith_sockaddr address(const char *text)
@@ -284,6 +285,77 @@ KITH_TEST(punch_address_that_is_advertised_twice_is_one_candidate)
     KITH_CHECK(!change.has_removed);
     kith__punch_on_remove_address(&punch, 1, &change);
     KITH_CHECK(change.has_removed);
+}
+
+/** Checks the next news: host > 0: added, < 0: gone, 0: none. */
+static void check_news(struct kith_punch *punch, int host)
+{
+    struct kith_punch_news news = { 0 };
+    struct kith_sockaddr wanted = numbered((unsigned)abs(host));
+
+    KITH_CHECK_EQ(kith__punch_has_news(punch), host != 0);
+    KITH_CHECK_EQ(kith__punch_next_news(punch, &news), host != 0);
+    if (host != 0)
+        KITH_CHECK(news.is_added == (host > 0) && kith_sockaddr_equal(&news.address, &wanted));
+    kith__punch_check_invariants(punch);
+}
+
+KITH_TEST(punch_each_address_of_the_server_is_news_once_when_it_comes_and_once_when_it_goes)
+{
+    struct kith_punch punch = started(false, 32);
+    struct kith_punch_change change;
+
+    check_news(&punch, 0);
+    hear(&punch, 0, 1);
+    hear(&punch, 1, 2);
+    hear(&punch, 2, 2); /* the same once more */
+    check_news(&punch, 1);
+    check_news(&punch, 2);
+    check_news(&punch, 0);
+    hear(&punch, 3, 2);
+    check_news(&punch, 0);
+    hear(&punch, 0, 3); /* replaces */
+    check_news(&punch, -1);
+    check_news(&punch, 3);
+    kith__punch_on_remove_address(&punch, 1, &change);
+    kith__punch_on_remove_address(&punch, 2, &change);
+    check_news(&punch, 0);
+    kith__punch_on_remove_address(&punch, 3, &change);
+    kith__punch_on_remove_address(&punch, 0, &change);
+    check_news(&punch, -2);
+    check_news(&punch, -3);
+    check_news(&punch, 0);
+    KITH_CHECK(punch.theirs == NULL);
+}
+
+KITH_TEST(punch_what_came_and_went_or_went_and_came_unseen_is_no_news)
+{
+    struct kith_punch punch = started(false, 32);
+    struct kith_punch_change change;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        hear(&punch, i, i % 200);
+        kith__punch_on_remove_address(&punch, i, &change);
+        kith__punch_check_invariants(&punch);
+    }
+    check_news(&punch, 0);
+    KITH_CHECK(punch.theirs == NULL);
+    for (unsigned i = 0; i < 32; i++) {
+        hear(&punch, 1000 + i, 1 + i);
+        check_news(&punch, (int)i + 1);
+    }
+    for (unsigned i = 0; i < 32; i++)
+        kith__punch_on_remove_address(&punch, 1000 + i, &change);
+    KITH_CHECK_EQ(punch.gone_count, 32);
+    for (unsigned i = 0; i < 32; i++) { /* others in their place */
+        hear(&punch, 2000 + i, 101 + i);
+        kith__punch_check_invariants(&punch);
+    }
+    for (unsigned i = 0; i < 32; i++) /* and back again */
+        hear(&punch, 2000 + i, 1 + i);
+    check_news(&punch, 0);
+    KITH_CHECK_EQ(punch.theirs_count, 32);
+    kith__punch_dispose(&punch);
 }
 
 KITH_TEST(punch_client_drops_the_addresses_above_its_limit)

@@ -208,16 +208,54 @@ void kith__qlog_path_gone(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns
         emit_path_state(qlog, path, "gone", json_object(), now_ns);
 }
 
-void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, bool by_peer, uint64_t code, uint64_t now_ns)
+void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, enum kith_quic_path_cause cause, uint64_t code,
+                               uint64_t now_ns)
+{
+    static const char *const causes[] = { [KITH_QUIC_CAUSE_USER] = "application",
+                                          [KITH_QUIC_CAUSE_PEER] = "peer",
+                                          [KITH_QUIC_CAUSE_UNANSWERED] = "unanswered",
+                                          [KITH_QUIC_CAUSE_SILENT] = "silent",
+                                          [KITH_QUIC_CAUSE_MUTE] = "mute" };
+    bool failed = false;
+    json_t *data;
+
+    if (!kith__qlog_is_on(qlog))
+        return;
+    data = json_pack("{s:s, s:s}", "owner", cause == KITH_QUIC_CAUSE_PEER ? "remote" : "local", "trigger",
+                     causes[cause]);
+    kith__qlog_set_u64(data, "error_code", code, &failed);
+    emit_path_state(qlog, path, "abandoned", failed ? NULL : data, now_ns);
+}
+
+/* ---- Address discovery, NAT traversal ---- */
+
+void kith__qlog_observed(struct kith_qlog *qlog, uint64_t path, const struct kith_sockaddr *address, uint64_t now_ns)
+{
+    if (kith__qlog_is_on(qlog))
+        emit_event(qlog, "kith:address_observed", &path, json_pack("{s:o}", "address", kith__qlog_address(address)),
+                   false, now_ns);
+}
+
+void kith__qlog_candidate(struct kith_qlog *qlog, bool is_local, bool is_added, const struct kith_sockaddr *address,
+                          uint64_t now_ns)
+{
+    if (kith__qlog_is_on(qlog))
+        emit_event(
+            qlog, is_added ? "kith:candidate_added" : "kith:candidate_removed", NULL,
+            json_pack("{s:s, s:o}", "owner", is_local ? "local" : "remote", "address", kith__qlog_address(address)),
+            false, now_ns);
+}
+
+void kith__qlog_round_started(struct kith_qlog *qlog, uint64_t round, uint64_t now_ns)
 {
     bool failed = false;
     json_t *data;
 
     if (!kith__qlog_is_on(qlog))
         return;
-    data = json_pack("{s:s}", "owner", by_peer ? "remote" : "local");
-    kith__qlog_set_u64(data, "error_code", code, &failed);
-    emit_path_state(qlog, path, "abandoned", failed ? NULL : data, now_ns);
+    data = json_object();
+    kith__qlog_set_u64(data, "round", round, &failed);
+    emit_event(qlog, "kith:traversal_round_started", NULL, data, failed, now_ns);
 }
 
 /* ---- Packets ---- */

@@ -8,7 +8,7 @@
 #ifndef KITH_QUIC_QLOG_QLOG_H
 #define KITH_QUIC_QLOG_QLOG_H
 
-#include <kith/types.h>
+#include <kith/quic.h>
 
 struct kith_frame;   /* quic/wire/frame.h */
 struct kith_tparams; /* quic/wire/tparams.h */
@@ -87,7 +87,16 @@ void kith__qlog_tuple_assigned(struct kith_qlog *qlog, uint64_t path, const stru
 void kith__qlog_path_validated(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns);
 void kith__qlog_path_gone(struct kith_qlog *qlog, uint64_t path, uint64_t now_ns);
 /** path_state_updated: one side gave the path up; code as in PATH_ABANDON. */
-void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, bool by_peer, uint64_t code, uint64_t now_ns);
+void kith__qlog_path_abandoned(struct kith_qlog *qlog, uint64_t path, enum kith_quic_path_cause cause, uint64_t code,
+                               uint64_t now_ns);
+/* Events of ours ("kith:..."): the schema has none for address discovery and NAT traversal. */
+/** The peer told where it sees us on the path. */
+void kith__qlog_observed(struct kith_qlog *qlog, uint64_t path, const struct kith_sockaddr *address, uint64_t now_ns);
+/** An address where a side may be reached was added or taken back: ours, or the server's at a client. */
+void kith__qlog_candidate(struct kith_qlog *qlog, bool is_local, bool is_added, const struct kith_sockaddr *address,
+                          uint64_t now_ns);
+/** Client: a round of probes begins. */
+void kith__qlog_round_started(struct kith_qlog *qlog, uint64_t round, uint64_t now_ns);
 
 /** Begins packet_sent or packet_received; then one call for each frame; then end. One packet at a time. size 0: see below. */
 void kith__qlog_packet_begin(struct kith_qlog *qlog, bool is_sent, enum kith_qlog_packet_type type, uint64_t path,

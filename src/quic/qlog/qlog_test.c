@@ -69,7 +69,10 @@ KITH_TEST(qlog_that_is_off_does_nothing)
     kith__qlog_packet_end(&qlog);
     kith__qlog_tuple_assigned(&qlog, 0, &address, &address, 0);
     kith__qlog_path_validated(&qlog, 0, 0);
-    kith__qlog_path_abandoned(&qlog, 0, false, 0, 0);
+    kith__qlog_path_abandoned(&qlog, 0, KITH_QUIC_CAUSE_USER, 0, 0);
+    kith__qlog_observed(&qlog, 0, &address, 0);
+    kith__qlog_candidate(&qlog, true, true, &address, 0);
+    kith__qlog_round_started(&qlog, 0, 0);
     kith__qlog_path_gone(&qlog, 0, 0);
     kith__qlog_metrics(&qlog, &(struct kith_qlog_metrics) { 0 }, 0);
     kith__qlog_loss_timer(&qlog, &(struct kith_qlog_timer) { .kind = KITH_QLOG_TIMER_ACK }, 0);
@@ -164,11 +167,36 @@ KITH_TEST(qlog_tells_what_becomes_of_a_path)
     kith__qlog_path_validated(&qlog, 2, 1000000000);
     KITH_CHECK(strstr(sink.text, "\"name\":\"connectivity:path_state_updated\",\"tuple_id\":\"2\","
                                  "\"data\":{\"new\":\"validated\"}") != NULL);
-    kith__qlog_path_abandoned(&qlog, 2, true, 0x3e76, 1000000000);
-    KITH_CHECK(strstr(sink.text, "\"data\":{\"owner\":\"remote\",\"error_code\":15990,\"new\":\"abandoned\"}") != NULL);
+    kith__qlog_path_abandoned(&qlog, 2, KITH_QUIC_CAUSE_PEER, 0x3e76, 1000000000);
+    KITH_CHECK(
+        strstr(sink.text,
+               "\"data\":{\"owner\":\"remote\",\"trigger\":\"peer\",\"error_code\":15990,\"new\":\"abandoned\"}") !=
+        NULL);
     kith__qlog_path_gone(&qlog, 2, 1000000000);
     KITH_CHECK(strstr(sink.text, "\"new\":\"gone\"") != NULL);
     KITH_CHECK_EQ(sink.records, 4);
+    finish(&qlog, &sink);
+}
+
+KITH_TEST(qlog_tells_of_candidates_rounds_and_observed_addresses)
+{
+    static struct sink sink;
+    struct kith_qlog qlog;
+    struct kith_sockaddr address;
+
+    KITH_CHECK_EQ(kith_sockaddr_parse("192.0.2.7:4433", &address), 0);
+    start(&qlog, &sink);
+    kith__qlog_candidate(&qlog, false, true, &address, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"name\":\"kith:candidate_added\",\"data\":{\"owner\":\"remote\","
+                                 "\"address\":\"192.0.2.7:4433\"}") != NULL);
+    kith__qlog_candidate(&qlog, true, false, &address, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"name\":\"kith:candidate_removed\",\"data\":{\"owner\":\"local\",") != NULL);
+    kith__qlog_round_started(&qlog, 3, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"name\":\"kith:traversal_round_started\",\"data\":{\"round\":3}") != NULL);
+    kith__qlog_observed(&qlog, 2, &address, 1000000000);
+    KITH_CHECK(strstr(sink.text, "\"name\":\"kith:address_observed\",\"tuple_id\":\"2\","
+                                 "\"data\":{\"address\":\"192.0.2.7:4433\"}") != NULL);
+    KITH_CHECK_EQ(sink.records, 5);
     finish(&qlog, &sink);
 }
 
