@@ -8,6 +8,8 @@ alternating runs, with minimum and maximum. Without the peers (tests/interop/bui
 """
 import argparse, json, os, re, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
 
+import relay
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PEERS = os.path.join(ROOT, "build-peers", "bin")
 
@@ -214,6 +216,8 @@ def main():
             lambda: verified("kith", command, path, file_size) / one(kith, "bytes_per_second", "down", file_size),
             (lambda: verified("sendme", sendme, path, file_size) / one(peer, "bytes_per_second", "down", file_size))
             if sendme and peer else None, "sendme, " + iroh)
+
+    relay.rows(row, build, pinned, scale)
 
     def cell(part):
         return "%10.2f (%.2f-%.2f)" % (part["median"], part["min"], part["max"]) if part else "-"

@@ -1,5 +1,5 @@
 """Relay servers for the interop tests: the real iroh-relay and kith-relay, started with one and the same configuration."""
-import os, re, shutil, signal, socket, ssl, tempfile, time, urllib.request
+import os, random, re, shutil, signal, socket, ssl, tempfile, time, urllib.request
 
 from peers import BIN, HERE, Process, find_program
 
@@ -23,9 +23,15 @@ def find_relays():
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port below those that the kernel gives to clients, so that it is still free after a restart under load."""
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket(socket.AF_INET, kind) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def client_tls():
@@ -34,10 +40,11 @@ def client_tls():
 
 
 class Relay:
-    """A relay on loopback ports. `access` and `limits` are TOML text; tls: with the test certificate; quic: address discovery too."""
+    """A relay on loopback ports. `access` and `limits` are TOML text; tls: with the test certificate; quic: address
+    discovery too; before: a command that runs it."""
 
-    def __init__(self, program, access="", limits="", tls=False, quic=False, metrics=False, port=None, log=None):
-        self.program, self.name = program, os.path.basename(program)
+    def __init__(self, program, access="", limits="", tls=False, quic=False, metrics=False, port=None, log=None, before=()):
+        self.before, self.program, self.name = before, program, os.path.basename(program)
         self.tls, self.directory = tls or quic, tempfile.mkdtemp(prefix="kith-relay-")
         self.port = port or free_port()
         self.http_port = free_port() if self.tls else self.port
@@ -83,7 +90,7 @@ class Relay:
 
     def start(self):
         # --dev of the real one means plain HTTP whatever the configuration says.
-        self.process = Process([self.program, *([] if self.tls else ["--dev"]), "--config-path", self.config], environment=self.environment)
+        self.process = Process([*self.before, self.program, *([] if self.tls else ["--dev"]), "--config-path", self.config], environment=self.environment)
         deadline = time.monotonic() + 10
         while True:
             try:
