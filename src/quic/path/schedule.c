@@ -54,13 +54,6 @@ size_t kith__schedule_pick(enum kith_schedule_rule rule, const struct kith_path_
     return picked;
 }
 
-bool kith__schedule_wants_copy(enum kith_schedule_rule rule, const struct kith_path_view *views, size_t count,
-                               size_t picked, size_t index)
-{
-    return rule == KITH_SCHEDULE_DUPLICATE && index != picked && !views[index].is_blocked &&
-           is_in(&views[index], best_group(views, count));
-}
-
 size_t kith__schedule_first(const struct kith_path_view *views, size_t count)
 {
     unsigned group = best_group(views, count);

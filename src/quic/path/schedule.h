@@ -8,7 +8,6 @@
  *   FIRST      the lowest id; the next one only while all below are blocked by congestion or pacing
  *   SPREAD     the one where a packet sent now would arrive first, by round trip and fill; so equal paths share evenly,
  *              and a slow one is used only as far as it does not come late
- *   DUPLICATE  as FIRST, and every other one that is not blocked gets a copy
  * Source: spec/01, 4.7.
  */
 #ifndef KITH_QUIC_PATH_SCHEDULE_H
@@ -16,7 +15,7 @@
 
 #include <kith/types.h>
 
-enum kith_schedule_rule { KITH_SCHEDULE_FIRST, KITH_SCHEDULE_SPREAD, KITH_SCHEDULE_DUPLICATE };
+enum kith_schedule_rule { KITH_SCHEDULE_FIRST, KITH_SCHEDULE_SPREAD };
 
 /** A path as the choice sees it. */
 struct kith_path_view {
@@ -35,11 +34,6 @@ struct kith_path_view {
  * group are blocked). Ids are unique; order does not matter.
  */
 size_t kith__schedule_pick(enum kith_schedule_rule rule, const struct kith_path_view *views, size_t count);
-/**
- * DUPLICATE: true if the view at `index` gets a copy of what went to `picked` (another view, same group, not blocked).
- */
-bool kith__schedule_wants_copy(enum kith_schedule_rule rule, const struct kith_path_view *views, size_t count,
-                               size_t picked, size_t index);
 /**
  * Index of the view for frames that must get through even if nothing else may be sent: the first usable one by group
  * and id, blocked or not; `count` if there is none. For CONNECTION_CLOSE, PATH_ABANDON, MAX_PATH_ID.

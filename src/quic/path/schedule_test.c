@@ -91,17 +91,3 @@ KITH_TEST(spread_fills_equal_paths_evenly_and_prefers_the_quick_one)
     KITH_CHECK_EQ(share(KITH_SCHEDULE_SPREAD, 10 * ms, 100 * ms, 150), 100); /* it takes the rest */
 }
 
-KITH_TEST(copies_go_to_all_paths_of_the_group_that_are_free)
-{
-    struct kith_path_view views[] = { view(0), view(1), view(2), view(3) };
-    enum kith_schedule_rule rule = KITH_SCHEDULE_DUPLICATE;
-
-    views[2].is_blocked = true;
-    views[3].is_backup = true;
-    KITH_CHECK_EQ(kith__schedule_pick(rule, views, 4), 0);
-    KITH_CHECK(!kith__schedule_wants_copy(rule, views, 4, 0, 0));
-    KITH_CHECK(kith__schedule_wants_copy(rule, views, 4, 0, 1));
-    KITH_CHECK(!kith__schedule_wants_copy(rule, views, 4, 0, 2));
-    KITH_CHECK(!kith__schedule_wants_copy(rule, views, 4, 0, 3));
-    KITH_CHECK(!kith__schedule_wants_copy(KITH_SCHEDULE_FIRST, views, 4, 0, 1));
-}
