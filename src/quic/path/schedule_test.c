@@ -90,4 +90,3 @@ KITH_TEST(spread_fills_equal_paths_evenly_and_prefers_the_quick_one)
     KITH_CHECK_EQ(share(KITH_SCHEDULE_SPREAD, 100 * ms, 10 * ms, 50), 0);
     KITH_CHECK_EQ(share(KITH_SCHEDULE_SPREAD, 10 * ms, 100 * ms, 150), 100); /* it takes the rest */
 }
-
