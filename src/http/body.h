@@ -10,13 +10,13 @@
 /** By value in its owner; needs no dispose. */
 struct kith_http_body {
     struct http_parser parser;
-    uint64_t size_max; /* of the decoded body */
-    bool is_done;      /* the message is complete; what follows is the next one */
+    uint64_t size, size_max; /* of the decoded body */
+    bool is_done;            /* the message is complete; what follows is the next one */
 };
 
 /**
  * Starts behind a head. is_without: a response that has no body whatever its head says (to HEAD, to CONNECT).
- * size_max > 0. TOO_LARGE: the head announces more than that.
+ * TOO_LARGE: the head announces more than size_max.
  */
 KITH_MUST_USE int kith__http_body_init(struct kith_http_body *body, const struct kith_http_head *head, bool is_without,
                                        uint64_t size_max);

@@ -36,7 +36,7 @@ struct kith_http_exchange {
     bool is_head_request;
 };
 
-/** Writes the request. Errors: NOMEM; INVALID: a byte that would forge a line; TOO_LARGE: KITH_HTTP_HEAD_SIZE_MAX. */
+/** Writes the request. On an error a dispose is due all the same. Errors: NOMEM; INVALID: a byte that would forge a line; TOO_LARGE: KITH_HTTP_HEAD_SIZE_MAX. */
 KITH_MUST_USE int kith__http_exchange_init(struct kith_http_exchange *exchange,
                                            const struct kith_http_exchange_options *options);
 /** A zeroed one is fine. */

@@ -110,6 +110,9 @@ KITH_MUST_USE int kith__http_write_request(struct kith_writer *w, const char *me
 /** "HTTP/1.1 204 No Content"; the phrase is that of the status. */
 KITH_MUST_USE int kith__http_write_status(struct kith_writer *w, uint16_t status);
 KITH_MUST_USE int kith__http_write_header(struct kith_writer *w, const char *name, struct kith_slice value);
+/** The same with a name that need not end in 0. */
+KITH_MUST_USE int kith__http_write_header_slices(struct kith_writer *w, struct kith_slice name,
+                                                 struct kith_slice value);
 KITH_MUST_USE int kith__http_write_header_text(struct kith_writer *w, const char *name, const char *value);
 KITH_MUST_USE int kith__http_write_header_number(struct kith_writer *w, const char *name, uint64_t value);
 /** The blank line. */

@@ -145,8 +145,8 @@ struct kith_ws_event {
 
 /**
  * Puts messages together. By value in its owner. Memory of its own only while a message is cut by the end of the
- * received bytes or fragmented: at most message_size_max + KITH_WS_CONTROL_PAYLOAD_MAX, growing with what arrived and not
- * with what was announced.
+ * received bytes or fragmented: less than twice message_size_max + KITH_WS_CONTROL_PAYLOAD_MAX, growing with what
+ * arrived and not with what was announced.
  */
 struct kith_ws_reader {
     struct kith_ws_reader_options options;
@@ -157,7 +157,8 @@ struct kith_ws_reader {
     uint8_t head[KITH_WS_FRAME_HEAD_MAX], head_size; /* of a frame head that came in pieces */
     uint8_t message_opcode;                          /* of the message under way; 0: none */
     bool is_in_frame, is_handed_out, is_over;
-    uint16_t close_code; /* after TRANSPORT or TOO_LARGE: what to tell the peer */
+    uint16_t close_code; /* after CLOSE, TRANSPORT, TOO_LARGE, NOMEM: what to send in our close frame */
+    int over_err;
 };
 
 void kith__ws_reader_init(struct kith_ws_reader *reader, const struct kith_ws_reader_options *options);
@@ -166,8 +167,8 @@ void kith__ws_reader_dispose(struct kith_ws_reader *reader);
  * Takes bytes from *at, which moves, up to the next event. The bytes are changed in place. Errors:
  *   AGAIN      all bytes are taken, nothing is complete
  *   END        after CLOSE: what follows is not looked at
- *   TRANSPORT  the peer broke RFC 6455; TOO_LARGE: a message beyond message_size_max. See close_code; over
- *   NOMEM      over
+ *   TRANSPORT  the peer broke RFC 6455; TOO_LARGE: a message beyond message_size_max; NOMEM: these three come again at
+ *              every further call
  */
 KITH_MUST_USE int kith__ws_reader_next(struct kith_ws_reader *reader, uint8_t **at, uint8_t *end,
                                        struct kith_ws_event *out);
