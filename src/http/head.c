@@ -93,6 +93,19 @@ static bool is_header_clear(const struct kith_http_header *header)
     return header->value.size == 0 || memchr(name_end, '\n', (size_t)(header->value.ptr - name_end)) == NULL;
 }
 
+/** False if there is a zero, or a carriage return that ends no line: the library takes some of them for line ends. */
+static bool are_lines_clear(const uint8_t *bytes, size_t size)
+{
+    const uint8_t *at = bytes, *end = bytes + size;
+
+    if (memchr(bytes, '\0', size) != NULL)
+        return false;
+    while ((at = memchr(at, '\r', (size_t)(end - at))) != NULL)
+        if (++at == end || *at != '\n')
+            return false;
+    return true;
+}
+
 /** Path and query of the target: of an absolute one without scheme and host, of CONNECT's none. */
 static void split_target(struct kith_http_head *head)
 {
@@ -115,6 +128,7 @@ static void split_target(struct kith_http_head *head)
 static int finish(struct kith_http_head *head)
 {
     const struct http_parser *parser = &head->parser;
+    const struct kith_http_header *coding;
 
     if (parser->http_major != 1 || parser->http_minor > 1)
         return KITH_ERR_VERSION;
@@ -123,8 +137,10 @@ static int finish(struct kith_http_head *head)
             return KITH_ERR_PARSE;
     head->minor_version = (uint8_t)parser->http_minor;
     head->is_chunked = (parser->flags & F_CHUNKED) != 0;
-    /* A request whose end cannot be known (RFC 9112, 6.3, 4). */
-    if (head->kind == KITH_HTTP_REQUEST && parser->uses_transfer_encoding && !head->is_chunked)
+    /* We decode no other coding, and without chunked a request has no known end (RFC 9112, 6.3). */
+    coding = kith__http_header(head, "Transfer-Encoding");
+    if (coding != NULL && (!head->is_chunked || !kith__http_is_nocase(coding->value, "chunked") ||
+                           kith__http_header_next(head, "Transfer-Encoding", coding) != NULL))
         return KITH_ERR_PARSE;
     head->has_length = (parser->flags & F_CONTENTLENGTH) != 0;
     head->length = head->has_length ? parser->content_length : 0;
@@ -153,7 +169,7 @@ int kith__http_head_parse(enum kith_http_kind kind, const uint8_t *bytes, size_t
     out->parser.data = NULL;
     if (parse.is_complete && !parse.is_ambiguous) {
         out->size = used + 1; /* the parser stands before the last line feed */
-        return finish(out);
+        return are_lines_clear(bytes, out->size) ? finish(out) : KITH_ERR_PARSE;
     }
     if (parse.is_too_large)
         return KITH_ERR_TOO_LARGE;

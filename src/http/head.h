@@ -27,7 +27,7 @@ struct kith_http_head {
     uint8_t kind;                     /* enum kith_http_kind */
     uint8_t minor_version;            /* HTTP/1.this: 0 or 1 */
     bool keeps_alive;                 /* the connection may be used again after this message (RFC 9112, 9.3) */
-    bool is_chunked;                  /* Transfer-Encoding ends in chunked */
+    bool is_chunked;                  /* Transfer-Encoding: chunked */
     bool has_length;                  /* there is a Content-Length */
     uint64_t length;                  /* its value; 0 without one */
     struct kith_slice method, target; /* request: target is not empty, and as it came */
@@ -43,7 +43,8 @@ struct kith_http_head {
  * Parses a head that begins at bytes[0] (empty lines before it are skipped). Looks only at the first
  * KITH_HTTP_HEAD_SIZE_MAX bytes. Errors, with *out undefined:
  *   AGAIN      not complete yet: call again with more bytes from the start (kith_http_intake does it without waste)
- *   PARSE      not HTTP, or ambiguous: two lengths, a length beside chunked, a folded line
+ *   PARSE      not HTTP, or ambiguous: two lengths, a length beside chunked, a folded line; a transfer coding other
+ *              than chunked
  *   TOO_LARGE  more bytes or lines than the limits
  *   VERSION    HTTP, but neither 1.0 nor 1.1
  */
