@@ -6,7 +6,6 @@ does both ends of every connection, may be what is slower.
 import collections, json, os, resource, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CERTIFICATE = os.path.join(ROOT, "tests", "interop", "x509", "cert.pem")
 RATES = {}  # (relay, tls) -> datagrams that one core forwards in a second, measured before: latency is taken at half of it
 
 
@@ -30,7 +29,7 @@ class Rig:
 
     def run(self, program, tls, *words):
         with self.relays.Relay(program, tls=tls, before=self.pinned(0, [])) as relay:
-            command = [self.load, "--port", str(relay.port), "--pid", str(relay.pid), *(["--tls", CERTIFICATE] if tls else []), *map(str, words)]
+            command = [self.load, "--port", str(relay.port), "--pid", str(relay.pid), *(["--tls", self.relays.ROOTS] if tls else []), *map(str, words)]
             done = subprocess.run(self.pinned(1, command), capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
             if done.returncode != 0:
                 raise RuntimeError("%s %s: %s" % (program, words, done.stderr.strip() or relay.output()[-300:]))

@@ -4,6 +4,8 @@ import os, random, re, shutil, signal, socket, ssl, tempfile, time, urllib.reque
 from peers import BIN, HERE, Process, find_program
 
 X509 = os.path.join(HERE, "x509")
+# The root that relay.pem is signed by. The real clients want the two apart: a certificate of an authority is none of a server for them.
+ROOTS = os.path.join(X509, "root.pem")
 
 
 def find_relays():
@@ -35,8 +37,8 @@ def free_port(kind=socket.SOCK_STREAM):
 
 
 def client_tls():
-    """A client context that trusts the test certificate alone."""
-    return ssl.create_default_context(cafile=os.path.join(X509, "cert.pem"))
+    """A client context that trusts the test root alone."""
+    return ssl.create_default_context(cafile=ROOTS)
 
 
 class Relay:
@@ -62,7 +64,7 @@ class Relay:
             lines += ["[limits.client.rx]", limits]
         if self.tls:
             lines += ["[tls]", 'cert_mode = "Manual"', 'https_bind_addr = "127.0.0.1:%d"' % self.port,
-                      'manual_cert_path = "%s"' % os.path.join(X509, "cert.pem"), 'manual_key_path = "%s"' % os.path.join(X509, "key.pem")]
+                      'manual_cert_path = "%s"' % os.path.join(X509, "relay.pem"), 'manual_key_path = "%s"' % os.path.join(X509, "relay-key.pem")]
             if quic:
                 lines.append('quic_bind_addr = "127.0.0.1:%d"' % self.quic_port)
         self.config = os.path.join(self.directory, "relay.toml")
