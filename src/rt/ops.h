@@ -36,6 +36,7 @@ struct kith_rt_resolve {
     void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count);
     void *ctx;
     uint16_t port;
+    uint8_t family; /* enum kith_family; NONE: both */
 };
 
 struct kith_rt_watch {

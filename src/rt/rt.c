@@ -193,7 +193,14 @@ int kith__rt_resolve(struct kith_rt *rt, const char *host, uint16_t port,
                      void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count), void *ctx,
                      struct kith_rt_resolve **out)
 {
-    struct kith_rt_resolve head = { rt, done, ctx, port };
+    return kith__rt_resolve_family(rt, host, port, KITH_FAMILY_NONE, done, ctx, out);
+}
+
+int kith__rt_resolve_family(struct kith_rt *rt, const char *host, uint16_t port, enum kith_family family,
+                            void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count),
+                            void *ctx, struct kith_rt_resolve **out)
+{
+    struct kith_rt_resolve head = { rt, done, ctx, port, (uint8_t)family };
     size_t size = strlen(host);
 
     if (size == 0 || size > 253) /* RFC 1035, 2.3.4, without the last dot */

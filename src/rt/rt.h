@@ -206,6 +206,11 @@ struct kith_rt_resolve; /* a name lookup in progress */
 KITH_MUST_USE int kith__rt_resolve(struct kith_rt *rt, const char *host, uint16_t port,
                                    void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count),
                                    void *ctx, struct kith_rt_resolve **out);
+/** The same for addresses of one family (V4, V6), so that a slow answer for one does not hold up the other; NONE: both. */
+KITH_MUST_USE int kith__rt_resolve_family(struct kith_rt *rt, const char *host, uint16_t port, enum kith_family family,
+                                          void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs,
+                                                       size_t count),
+                                          void *ctx, struct kith_rt_resolve **out);
 /** Gives up before done was called: it will not be. The object is gone after done or cancel. */
 void kith__rt_resolve_cancel(struct kith_rt_resolve *resolve);
 

@@ -179,6 +179,7 @@ static void resolve_take(struct kith_sim_host *host, struct sim_resolve *resolve
 static void resolve_find(struct kith_sim *sim, const char *name, struct sim_resolve *resolve)
 {
     char text[KITH_SOCKADDR_TEXT_SIZE + 256];
+    size_t wanted = 0;
 
     snprintf(text, sizeof text, strchr(name, ':') != NULL ? "[%s]:0" : "%s:0", name);
     if (kith_sockaddr_parse(text, &resolve->addrs[0]) == 0) {
@@ -193,7 +194,11 @@ static void resolve_find(struct kith_sim *sim, const char *name, struct sim_reso
         }
     }
     for (size_t i = 0; i < resolve->count; i++)
-        resolve->addrs[i].port = resolve->head.port;
+        if (resolve->head.family == KITH_FAMILY_NONE || resolve->addrs[i].family == resolve->head.family) {
+            resolve->addrs[wanted] = resolve->addrs[i];
+            resolve->addrs[wanted++].port = resolve->head.port;
+        }
+    resolve->count = wanted;
 }
 
 static int sim_rt_resolve(struct kith_rt *rt, const char *name, struct kith_rt_resolve *head,

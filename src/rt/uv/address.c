@@ -180,7 +180,10 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 
 int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out)
 {
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+    struct addrinfo hints = { .ai_family = head->family == KITH_FAMILY_V4   ? AF_INET
+                                           : head->family == KITH_FAMILY_V6 ? AF_INET6
+                                                                            : AF_UNSPEC,
+                              .ai_socktype = SOCK_STREAM };
     struct uv_resolve *resolve = kith__alloc_zero(rt->mem, sizeof *resolve);
     int result;
 

@@ -469,6 +469,26 @@ KITH_TEST(uv_numeric_names_resolve_and_a_cancelled_lookup_stays_silent)
     KITH_CHECK(!silent.is_done);
 }
 
+KITH_TEST(uv_names_resolve_in_one_family_alone)
+{
+    struct kith_rt *rt = rt_new(NULL);
+    struct kith_sockaddr v4 = addr("127.0.0.1:80"), v6 = addr("[::1]:80");
+    struct kith_rt_resolve *resolve;
+    struct answer answer = { 0 }, other = { 0 };
+
+    KITH_CHECK_EQ(kith__rt_resolve_family(rt, "127.0.0.1", 80, KITH_FAMILY_V4, on_answer, &answer, &resolve), 0);
+    KITH_CHECK_EQ(kith__rt_resolve_family(rt, "::1", 80, KITH_FAMILY_V6, on_answer, &other, &resolve), 0);
+    run_until(rt, &answer.is_done);
+    run_until(rt, &other.is_done);
+    KITH_CHECK(kith_sockaddr_equal(&answer.first, &v4));
+    KITH_CHECK(kith_sockaddr_equal(&other.first, &v6));
+    answer.is_done = false;
+    KITH_CHECK_EQ(kith__rt_resolve_family(rt, "127.0.0.1", 80, KITH_FAMILY_V6, on_answer, &answer, &resolve), 0);
+    run_until(rt, &answer.is_done);
+    KITH_CHECK_EQ(answer.err, KITH_ERR_NOT_FOUND);
+    kith__rt_free(rt);
+}
+
 /* ---- Changes of addresses ---- */
 
 static void on_change(void *ctx)
