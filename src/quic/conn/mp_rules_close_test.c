@@ -1,4 +1,24 @@
-/* What ends a connection with several paths, and what does not: each row of spec/01, 4.9, broken by a peer of ours. */
+/*
+ * What ends a connection with several paths, and what does not: each row of spec/01, 4.9, broken by a peer of ours.
+ *
+ *   row of 4.9                                          where it is broken
+ *   any frame of multipath when not negotiated          mp_rules_path_frames_without_agreement_are_violations
+ *   such a frame outside 1-RTT                          mp_rules_path_frames_in_the_handshake_are_violations,
+ *                                                       mp_rules_path_frames_in_early_data_are_violations
+ *   PATH_ACK for a path never used, of an unsent number `rows` below; skipped numbers: mp_harm_ack_of_a_number_...,
+ *                                                       mp_harm_ack_of_an_unsent_number_... (a path given up)
+ *   new id above our limit, retire_prior_to too large   `rows`; a limit that grew: mp_rules_the_limit_that_grew_...
+ *   more than five ids of a path (0x09)                 `rows`: path 0, an open one, an unused one;
+ *                                                       the plain frame: mp_rules_plain_frames_mean_path_zero
+ *   retiring what was not issued                        `rows`, likewise
+ *   PATHS_BLOCKED above our limit                       `rows`
+ *   PATH_CIDS_BLOCKED above it, or beyond what is issued  `rows`
+ *   zero-length ids with multipath                      mp_rules_zero_length_connection_ids_...
+ *   "not errors"                                        `rows` with code 0; packets on ids that nobody may use:
+ *                                                       mp_rules_server_that_opens_a_path_is_not_heard
+ *
+ * Rows of 5.3 (NAT traversal) and 6 (address discovery): mp_rules_punch_test.c.
+ */
 #include "quic/conn/mp_rules.h"
 
 enum { CLIENT = 1, SERVER = 2, BOTH = 3 }; /* who breaks the rule */
@@ -45,9 +65,12 @@ static bool break_early(struct kith_pair *pair, int sender, uint8_t *bytes, size
 /** The other extensions' frames have no place there either. */
 static const char *const other_frames[] = {
     "803d7f90 00 7f000001 1151",
+    "803d7f91 01 00000000000000000000000000000001 a3c2",
     "803d7f92 01 7f000001 b8b9",
+    "803d7f93 01 00000000000000000000000000000001 b845",
     "803d7f94 00",
     "809f81a6 00 c0000201 1151",
+    "809f81a7 00 00000000000000000000000000000001 1151",
 };
 
 static void check_early(const char *hex, int from, enum kith_level level)
@@ -68,15 +91,13 @@ static void check_early(const char *hex, int from, enum kith_level level)
 
 KITH_TEST(mp_rules_path_frames_in_the_handshake_are_violations)
 {
-    for (size_t i = 0; i < KITH_COUNT(path_frames); i++) {
-        check_early(path_frames[i], 0, KITH_LEVEL_INITIAL);
-        check_early(path_frames[i], 0, KITH_LEVEL_HANDSHAKE);
-        check_early(path_frames[i], 1, KITH_LEVEL_HANDSHAKE);
-    }
-    for (size_t i = 0; i < KITH_COUNT(other_frames); i++) {
-        check_early(other_frames[i], 0, KITH_LEVEL_HANDSHAKE);
-        check_early(other_frames[i], 1, KITH_LEVEL_HANDSHAKE);
-    }
+    for (int from = 0; from < 2; from++)
+        for (int level = KITH_LEVEL_INITIAL; level <= KITH_LEVEL_HANDSHAKE; level++) {
+            for (size_t i = 0; i < KITH_COUNT(path_frames); i++)
+                check_early(path_frames[i], from, (enum kith_level)level);
+            for (size_t i = 0; i < KITH_COUNT(other_frames); i++)
+                check_early(other_frames[i], from, (enum kith_level)level);
+        }
 }
 
 /** The client's first 0-RTT packet is followed by one with the frame. */
@@ -155,11 +176,17 @@ static const struct row rows[] = {
       "PATH_NEW_CONNECTION_ID contains path_id exceeding current max" },
     { "retire_prior_to above the sequence", BOTH, false, 0x0a, ID_OF("01", "06", "07", "41"), NULL },
     { "a sixth id for a path", BOTH, true, 0x09, ID_OF("01", "05", "00", "41"), NULL },
+    { "a sixth id for path 0", BOTH, false, 0x09, ID_OF("00", "05", "00", "41"), NULL },
+    { "a sixth id for an unused path", BOTH, false, 0x09,
+      ID_OF("06", "02", "00", "41") ID_OF("06", "03", "00", "42") ID_OF("06", "04", "00", "43")
+          ID_OF("06", "05", "00", "44"),
+      NULL },
     { "an id without bytes", BOTH, false, 0x07, "7e78 01 05 00 00 00112233445566778899aabbccddeeff", NULL },
     { "an id of 21 bytes", BOTH, false, 0x07,
       "7e78 01 05 00 15 000000000000000000000000000000000000000000 00112233445566778899aabbccddeeff", NULL },
     { "retiring what was not issued", BOTH, true, 0x0a, "7e79 01 05", NULL },
     { "retiring what was not issued on path 0", BOTH, false, 0x0a, "7e79 00 3f", NULL },
+    { "retiring what was not issued on an unused path", BOTH, false, 0x0a, "7e79 06 02", NULL },
     { "retiring above the limit", BOTH, false, 0x0a, "7e79 08 00", NULL },
     { "PATHS_BLOCKED above our limit", BOTH, false, 0x0a, "7e7b 08", "PATHS_BLOCKED above our limit" },
     { "PATHS_BLOCKED, the largest value", BOTH, false, 0x0a, "7e7b c0000000ffffffff", NULL },
@@ -182,6 +209,8 @@ static const struct row rows[] = {
     { "the same MAX_PATH_ID", BOTH, false, 0, "7e7a 07", NULL },
     { "the largest MAX_PATH_ID", BOTH, false, 0, "7e7a c0000000ffffffff", NULL },
     { "PATHS_BLOCKED at our limit", BOTH, false, 0, "7e7b 07", NULL },
+    { "a fifth id for an unused path", BOTH, false, 0,
+      ID_OF("06", "02", "00", "41") ID_OF("06", "03", "00", "42") ID_OF("06", "04", "00", "43"), NULL },
     { "PATH_CIDS_BLOCKED behind what was issued", BOTH, true, 0, "7e7c 01 05", NULL },
     { "PATH_CIDS_BLOCKED below that", BOTH, false, 0, "7e7c 07 00", NULL },
     { "plain ACK", BOTH, false, 0, "02 00 00 00 00", NULL },
