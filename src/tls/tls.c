@@ -214,6 +214,11 @@ int kith__tls_set_params(struct kith_tls *tls, struct kith_slice params)
     return copy_params(tls, params);
 }
 
+static uint32_t body_size(const uint8_t *header)
+{
+    return (uint32_t)header[1] << 16 | (uint32_t)header[2] << 8 | header[3];
+}
+
 static void free_library_part(struct kith_tls *tls)
 {
     if (tls->session != NULL)
@@ -225,10 +230,22 @@ static void free_library_part(struct kith_tls *tls)
     tls->alpn = tls->alpns_sent = (struct kith_slice) { NULL, 0 };
 }
 
+/** A message that is not whole yet is passed over, like later ones; its first three bytes say nothing of it yet. */
+static void skip_rest(struct kith_tls *tls)
+{
+    if (tls->partial.size < KITH_HANDSHAKE_HEADER_SIZE)
+        return;
+    tls->tickets_ignored++;
+    tls->skip_size = (uint32_t)(KITH_HANDSHAKE_HEADER_SIZE + body_size(tls->partial.ptr) - tls->partial.size);
+    kith__buf_dispose(&tls->partial);
+}
+
 void kith__tls_shed(struct kith_tls *tls)
 {
-    if (tls->state == KITH_TLS_READY)
-        free_library_part(tls);
+    if (tls->state != KITH_TLS_READY || tls->session == NULL)
+        return;
+    skip_rest(tls);
+    free_library_part(tls);
 }
 
 void kith__tls_free(struct kith_tls *tls)
@@ -394,11 +411,6 @@ static int on_ticket(struct kith_tls *tls, struct kith_slice message)
     tls->tickets++;
     rv = gnutls_handshake_write(tls->session, GNUTLS_ENCRYPTION_LEVEL_APPLICATION, message.ptr, message.size);
     return rv < 0 ? kith__tls_fail_with(tls, rv) : kith__tls_publish_session(tls, ticket.has_early_data);
-}
-
-static uint32_t body_size(const uint8_t *header)
-{
-    return (uint32_t)header[1] << 16 | (uint32_t)header[2] << 8 | header[3];
 }
 
 /* After the handshake only NewSessionTicket may come, and only to a client. A KeyUpdate in particular is forbidden in

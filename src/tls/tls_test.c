@@ -447,6 +447,25 @@ KITH_TEST(tickets_after_shedding_are_counted_and_passed_over)
     duo_dispose(&duo);
 }
 
+KITH_TEST(a_ticket_of_which_a_part_came_before_shedding_is_passed_over)
+{
+    static const uint8_t ticket[] = { 4, 0, 0, 14, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 7, 0, 0 };
+
+    for (size_t part = 1; part < sizeof ticket; part++) {
+        start();
+        shake(one, 1, one, 1);
+        check_both_done();
+        KITH_CHECK_EQ(kith__tls_receive(duo.client.tls, KITH_TLS_APPLICATION, ticket, part), 0);
+        kith__tls_shed(duo.client.tls);
+        KITH_CHECK_EQ(kith__tls_receive(duo.client.tls, KITH_TLS_APPLICATION, ticket + part, sizeof ticket - part), 0);
+        KITH_CHECK_EQ(kith__tls_tickets_ignored(duo.client.tls), 1);
+        KITH_CHECK_EQ(kith__tls_receive(duo.client.tls, KITH_TLS_APPLICATION, ticket, sizeof ticket), 0);
+        KITH_CHECK_EQ(kith__tls_tickets_ignored(duo.client.tls), 2);
+        KITH_CHECK(duo.client.tls->partial.ptr == NULL);
+        duo_dispose(&duo);
+    }
+}
+
 KITH_TEST(endless_and_huge_tickets_are_counted_and_passed_over)
 {
     static uint8_t huge[4 + 40000] = { 4, 0, 40000 >> 8, 40000 & 0xff };

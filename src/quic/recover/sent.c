@@ -363,9 +363,7 @@ void kith__sent_forget(struct kith_sent_log *log, uint64_t lost_before_ns)
     if (log->base != log->next)
         return;
     KITH_ASSERT(log->frames_begin == log->frames_end);
-    if (log->peak <= CAP_MIN / 2 && (log->cap > CAP_MIN || log->frames_cap > CAP_MIN))
-        free_rings(log);
-    else if (log->cap > CAP_MIN && log->peak <= log->cap / 4)
+    if (log->peak <= log->cap / 4 && (log->cap > CAP_MIN || log->frames_cap > CAP_MIN))
         free_rings(log);
     log->peak = 0;
 }

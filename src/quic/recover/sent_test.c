@@ -289,6 +289,20 @@ KITH_TEST(sent_an_idle_log_is_small)
     kith__sent_dispose(&log);
 }
 
+KITH_TEST(sent_an_idle_log_with_few_packets_of_many_frames_is_small)
+{
+    struct kith_sent_log log;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    ack(&log, 0, send_frames(&log, 40, DATA, 1));
+    kith__sent_forget(&log, 0);
+    KITH_CHECK(log.frames_cap == 0 && log.cap == 0);
+    ack(&log, 1, send_frames(&log, 1, DATA, 1)); /* a small one keeps its memory for the next */
+    kith__sent_forget(&log, 0);
+    KITH_CHECK(log.cap != 0);
+    kith__sent_dispose(&log);
+}
+
 KITH_TEST(sent_log_gives_memory_back_although_the_last_packets_are_never_acknowledged)
 {
     struct kith_sent_log log;
@@ -343,6 +357,41 @@ KITH_TEST(sent_log_stays_as_it_is_without_memory_to_become_smaller)
     KITH_CHECK_EQ(ack(&log, 99, 99), 1);
     kith__sent_dispose(&log);
     KITH_CHECK_EQ(mem.live, 0);
+}
+
+KITH_TEST(sent_packets_are_bounded)
+{
+    struct kith_sent_log log;
+    uint64_t number = 77;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (int i = 0; i < KITH_SENT_PACKETS_MAX; i++)
+        send_frames(&log, 1, DATA, 1);
+    KITH_CHECK_EQ(kith__sent_begin(&log, &number), KITH_ERR_LIMIT);
+    KITH_CHECK_EQ(number, 77);
+    kith__sent_check(&log);
+    ack(&log, 0, 0);
+    kith__sent_forget(&log, 0);
+    KITH_CHECK_EQ(send_frames(&log, 1, DATA, 1), KITH_SENT_PACKETS_MAX);
+    kith__sent_dispose(&log);
+}
+
+KITH_TEST(sent_packets_taken_as_never_sent_mean_nothing_when_they_are_acknowledged)
+{
+    struct kith_sent_log log;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    for (int i = 0; i < 5; i++)
+        send_frames(&log, 1, DATA, 1);
+    KITH_CHECK_EQ(ack(&log, 4, 4), 1);
+    KITH_CHECK_EQ(kith__sent_take_lost(&log, 1, 0)->number, 0);
+    for (uint64_t i = 1; i < 4; i++)
+        KITH_CHECK_EQ(kith__sent_take_oldest(&log)->number, i);
+    KITH_CHECK(kith__sent_take_oldest(&log) == NULL);
+    kith__sent_check(&log);
+    KITH_CHECK_EQ(ack(&log, 0, 4), 0); /* neither the lost one nor the others */
+    KITH_CHECK_EQ(ack(&log, 5, send_frames(&log, 1, DATA, 1)), 1);
+    kith__sent_dispose(&log);
 }
 
 KITH_TEST(sent_finds_what_a_probe_repeats)
