@@ -86,7 +86,7 @@ KITH_TEST(mp_rules_reset_token_of_a_path_given_up_ends_nothing)
         KITH_CHECK_EQ(kith_quic_conn_path_close(pair_m.sides[closer].conn, id, 0x3e, pair_m.now_ns), 0);
         if (closer == 1)
             kith__pair_run(&pair_m, 20 * KITH_NS_PER_MS); /* the client hears of it, and the path drains */
-        give_reset(token); /* else at once, before the server has answered */
+        give_reset(token);                                /* else at once, before the server has answered */
         check_works("reset for a path given up");
         token_of(0, token);
         give_reset(token);
