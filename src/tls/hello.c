@@ -3,11 +3,9 @@
 #include "codec/cursor.h"
 
 enum {
-    EXT_MAX_FRAGMENT_LENGTH = 1,
     EXT_ALPN = 16,
     EXT_CLIENT_TYPE = 19,
     EXT_SERVER_TYPE = 20,
-    EXT_RECORD_SIZE_LIMIT = 28,
     EXT_PRE_SHARED_KEY = 41,
     EXT_EARLY_DATA = 42,
     EXT_KEY_SHARE = 51,
@@ -115,43 +113,6 @@ int kith__client_hello_body_parse(struct kith_slice body_bytes, struct kith_clie
     }
     *out = hello;
     return 0;
-}
-
-/* The list of extensions in the body of a message. */
-static int find_extensions(uint8_t type, struct kith_slice body_bytes, struct kith_reader *out)
-{
-    struct kith_reader r = kith__reader_of_slice(body_bytes), skipped;
-
-    if (type == KITH_HANDSHAKE_ENCRYPTED_EXTENSIONS)
-        return read_vector(&r, 2, out);
-    if (type != KITH_HANDSHAKE_CLIENT_HELLO && type != KITH_HANDSHAKE_SERVER_HELLO)
-        return KITH_ERR_PARSE;
-    if (kith__read_skip(&r, 2 + RANDOM_SIZE) != 0 || read_vector(&r, 1, &skipped) != 0)
-        return KITH_ERR_PARSE;
-    if (type == KITH_HANDSHAKE_SERVER_HELLO)
-        return kith__read_skip(&r, 2 + 1) != 0 ? KITH_ERR_PARSE : read_vector(&r, 2, out);
-    return read_vector(&r, 2, &skipped) != 0 || read_vector(&r, 1, &skipped) != 0 ? KITH_ERR_PARSE
-                                                                                  : read_vector(&r, 2, out);
-}
-
-uint16_t kith__hello_record_max(uint8_t type, struct kith_slice body_bytes)
-{
-    enum { PLAIN_MIN = 64, PLAIN_MAX = 16384, FRAGMENT_BITS = 8, FRAGMENT_CODE_MAX = 4 };
-    struct kith_reader extensions, body;
-    uint16_t kind = 0, limit = 0, fragment = PLAIN_MAX;
-    uint8_t code = 0;
-
-    if (find_extensions(type, body_bytes, &extensions) != 0)
-        return PLAIN_MAX;
-    while (kith__read_u16(&extensions, &kind) == 0 && read_vector(&extensions, 2, &body) == 0) {
-        if (kind == EXT_RECORD_SIZE_LIMIT && kith__read_u16(&body, &limit) == 0)
-            limit = (uint16_t)(limit > 0 ? limit - 1 : 0);
-        if (kind == EXT_MAX_FRAGMENT_LENGTH && kith__read_u8(&body, &code) == 0 && code >= 1 &&
-            code <= FRAGMENT_CODE_MAX)
-            fragment = (uint16_t)(1u << (FRAGMENT_BITS + code));
-    }
-    limit = limit != 0 ? limit : fragment;
-    return (uint16_t)KITH_MIN(KITH_MAX(limit, (uint16_t)PLAIN_MIN), (uint16_t)PLAIN_MAX);
 }
 
 int kith__encrypted_extensions_parse(struct kith_slice message, struct kith_encrypted_extensions *out)

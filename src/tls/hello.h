@@ -37,13 +37,6 @@ KITH_MUST_USE int kith__client_hello_parse(struct kith_slice message, struct kit
 /** The same for a message without its header. */
 KITH_MUST_USE int kith__client_hello_body_parse(struct kith_slice body_bytes, struct kith_client_hello *out);
 
-/**
- * The plaintext that a record may hold at most on its way to the other side, by its ClientHello, ServerHello or
- * EncryptedExtensions (without header; other types give 16384): record_size_limit (RFC 8449) less the
- * type byte that it counts in TLS 1.3, else max_fragment_length (RFC 6066, 4). 64..16384.
- */
-uint16_t kith__hello_record_max(uint8_t type, struct kith_slice body_bytes);
-
 /** Parts of EncryptedExtensions, borrowed from the message. */
 struct kith_encrypted_extensions {
     bool has_params;

@@ -2,22 +2,23 @@
 #include "tls/stream.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "crypto/hkdf.h"
 #include "crypto/secure.h"
 #include "tls/stream_internal.h"
 #include "tls/x509.h"
 
-enum { ALERT_WARNING = 1, ALERT_FATAL = 2 };
-
 /* ---- Failing ---- */
 
-static void forget_keys(struct kith_tls_stream *stream)
+static void forget_session(struct kith_tls_stream *stream)
 {
+    kith__tls_stream_packet_release(stream);
     kith__tls_stream_handshake_free(stream);
-    kith__record_keys_dispose(&stream->in);
-    kith__record_keys_dispose(&stream->out);
+    if (stream->session != NULL)
+        gnutls_deinit(stream->session);
+    kith__tls_stream_context_release(stream->context); /* the session points into it */
+    stream->session = NULL;
+    stream->context = NULL;
     kith__buf_dispose(&stream->kept);
-    kith__wipe(&stream->exporter, sizeof stream->exporter);
-    stream->has_master = false;
     stream->kept_at = stream->input_size = 0;
     stream->input = NULL;
 }
@@ -26,18 +27,7 @@ static void enter_failed(struct kith_tls_stream *stream, int err)
 {
     stream->state = KITH_TLS_STREAM_FAILED;
     stream->err = err;
-    forget_keys(stream);
-}
-
-/** As far as memory allows; the other side learns of the end in any case. */
-static void send_alert(struct kith_tls_stream *stream, uint8_t alert)
-{
-    uint8_t bytes[2] = { ALERT_FATAL, alert };
-
-    if (stream->state == KITH_TLS_STREAM_SHAKING && stream->handshake->session != NULL)
-        (void)gnutls_alert_send(stream->handshake->session, GNUTLS_AL_FATAL, (gnutls_alert_description_t)alert);
-    else if (stream->state == KITH_TLS_STREAM_OPEN && !stream->is_closed)
-        (void)(kith__tls_stream_queue(stream, KITH_RECORD_ALERT, bytes, sizeof bytes) == 0);
+    forget_session(stream);
 }
 
 int kith__tls_stream_fail(struct kith_tls_stream *stream, uint8_t alert, const char *text)
@@ -46,7 +36,9 @@ int kith__tls_stream_fail(struct kith_tls_stream *stream, uint8_t alert, const c
         return stream->err;
     stream->failure =
         (struct kith_tls_stream_failure) { .text = text, .alert = alert, .alert_name = kith__tls_alert_name(alert) };
-    send_alert(stream, alert);
+    if (stream->session != NULL &&
+        !stream->is_closed) /* as far as memory allows; the other side learns of the end anyway */
+        (void)gnutls_alert_send(stream->session, GNUTLS_AL_FATAL, (gnutls_alert_description_t)alert);
     enter_failed(stream, KITH_ERR_TLS);
     return KITH_ERR_TLS;
 }
@@ -103,7 +95,6 @@ int kith__tls_stream_new(struct kith_tls_stream_context *context, const char *na
         return KITH_ERR_NOMEM;
     stream->mem = context->mem;
     stream->is_server = name == NULL;
-    stream->record_max = KITH_TLS_STREAM_RECORD_MAX;
     kith__buf_init(&stream->kept, context->mem);
     kith__buf_init(&stream->sending, context->mem);
     kith__buf_init(&stream->queued, context->mem);
@@ -111,7 +102,7 @@ int kith__tls_stream_new(struct kith_tls_stream_context *context, const char *na
         kith__free(context->mem, stream);
         return KITH_ERR_NOMEM;
     }
-    stream->handshake->context = kith__tls_stream_context_retain(context);
+    stream->context = kith__tls_stream_context_retain(context);
     if (name != NULL && (err = take_name(stream->handshake, name)) == 0)
         err = kith__tls_stream_shake(stream); /* its first bytes */
     if (err != 0) {
@@ -129,7 +120,7 @@ void kith__tls_stream_free(struct kith_tls_stream *stream)
     if (stream == NULL)
         return;
     mem = stream->mem;
-    forget_keys(stream);
+    forget_session(stream);
     kith__buf_dispose(&stream->sending);
     kith__buf_dispose(&stream->queued);
     kith__wipe(stream, sizeof *stream);
@@ -161,19 +152,6 @@ void kith__tls_stream_on_end(struct kith_tls_stream *stream)
     stream->is_ended = true;
 }
 
-int kith__tls_stream_close(struct kith_tls_stream *stream)
-{
-    static const uint8_t bytes[2] = { ALERT_WARNING, KITH_TLS_ALERT_CLOSE_NOTIFY };
-    int err;
-
-    if (stream->state != KITH_TLS_STREAM_OPEN || stream->is_closed)
-        return 0;
-    if ((err = kith__tls_stream_queue(stream, KITH_RECORD_ALERT, bytes, sizeof bytes)) != 0)
-        return err;
-    stream->is_closed = true;
-    return 0;
-}
-
 /* ---- Questions ---- */
 
 bool kith__tls_stream_is_open(const struct kith_tls_stream *stream)
@@ -195,7 +173,7 @@ const char *kith__tls_stream_version(const struct kith_tls_stream *stream)
 {
     if (stream->state != KITH_TLS_STREAM_OPEN)
         return "";
-    return stream->in.is_tls13 ? "TLS 1.3" : "TLS 1.2";
+    return gnutls_protocol_get_version(stream->session) == GNUTLS_TLS1_3 ? "TLS 1.3" : "TLS 1.2";
 }
 
 const char *kith__tls_stream_cipher(const struct kith_tls_stream *stream)
@@ -206,14 +184,17 @@ const char *kith__tls_stream_cipher(const struct kith_tls_stream *stream)
 int kith__tls_stream_export(const struct kith_tls_stream *stream, struct kith_slice label, struct kith_slice context,
                             uint8_t *out, size_t size)
 {
-    enum kith_digest digest = kith__cipher_digest((enum kith_cipher)stream->cipher);
-
     if (stream->state != KITH_TLS_STREAM_OPEN)
         return KITH_ERR_STATE;
-    if (size == 0 || size > KITH_TLS_STREAM_EXPORT_MAX || context.size > KITH_TLS_STREAM_EXPORT_CONTEXT_MAX)
+    if (size == 0 || size > KITH_TLS_STREAM_EXPORT_MAX || context.size > KITH_TLS_STREAM_EXPORT_CONTEXT_MAX ||
+        label.size == 0 || label.size > KITH_HKDF_LABEL_SIZE_MAX)
         return KITH_ERR_INVALID;
-    if (stream->in.is_tls13)
-        return kith__exporter13(digest, stream->exporter.secret, label, context, out, size);
-    return stream->has_master ? kith__exporter12(digest, &stream->exporter.v12, label, context, out, size)
-                              : KITH_ERR_UNSUPPORTED;
+    /* Without the extended master secret two connections may share a master secret (RFC 7627, 5.4). */
+    if (gnutls_protocol_get_version(stream->session) != GNUTLS_TLS1_3 &&
+        gnutls_session_ext_master_secret_status(stream->session) == 0)
+        return KITH_ERR_UNSUPPORTED;
+    return gnutls_prf_rfc5705(stream->session, label.size, (const char *)label.ptr, context.size,
+                              (const char *)context.ptr, size, (char *)out) < 0
+               ? KITH_ERR_CRYPTO
+               : 0;
 }

@@ -12,12 +12,11 @@
  *     on the end:  kith__tls_stream_on_end, then kith__tls_stream_read as above: END, or TRUNCATED if the other side did not
  *                  say that it was through
  *
- * The handshake is the library's (GnuTLS). When it is complete the library's session is freed, and records are protected
- * by src/crypto: an idle stream holds two keys and some 500 bytes beside them, no buffer. Application data is decrypted in
- * place, in the bytes that the caller received.
+ * Handshake and records are the library's (GnuTLS), whose session takes some 19 KiB for as long as the stream lives; nothing
+ * of ours is held beside it while the stream is idle.
  *
  * What it does not do: renegotiation, client certificates, session resumption, 0-RTT, CBC suites, compression; a TLS 1.2
- * peer needs an ECDHE suite with AES-GCM or ChaCha20-Poly1305. Key updates of TLS 1.3 are answered and made.
+ * peer needs an ECDHE suite with AES-GCM or ChaCha20-Poly1305. Key updates of TLS 1.3 are answered and made, by the library.
  *
  * Thread rules: a stream is used by one thread at a time; a context never changes after it was made and may be used by any
  * number of threads, whose last release frees it (with the allocator of its options, which must bear that).
@@ -85,7 +84,7 @@ KITH_MUST_USE int kith__tls_stream_context_new(const struct kith_tls_stream_cont
                                                struct kith_tls_stream_context **out);
 /** One more reference. Returns context. Any thread. */
 struct kith_tls_stream_context *kith__tls_stream_context_retain(struct kith_tls_stream_context *context);
-/** Gives a reference back; the last one frees. Streams hold one while they shake hands. NULL is fine. Any thread. */
+/** Gives a reference back; the last one frees. Streams hold one while they live. NULL is fine. Any thread. */
 void kith__tls_stream_context_release(struct kith_tls_stream_context *context);
 
 /**

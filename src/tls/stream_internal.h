@@ -3,8 +3,6 @@
 #define KITH_TLS_STREAM_INTERNAL_H
 
 #include "base/buf.h"
-#include "tls/exporter.h"
-#include "tls/record.h"
 #include "tls/stream.h"
 #include "tls/tls.h"
 
@@ -40,14 +38,14 @@ enum kith_tls_stream_state { KITH_TLS_STREAM_SHAKING, KITH_TLS_STREAM_OPEN, KITH
 /** See stream.h. */
 struct kith_tls_stream {
     const struct kith_mem *mem;
-    uint8_t state;                       /* enum kith_tls_stream_state */
-    bool is_server, is_closed, is_ended; /* is_closed: close_notify was written; is_ended: the transport ended */
-    bool peer_is_closed, is_challenge, is_update_due, has_master; /* has_master: TLS 1.2, exporter12 may be used */
-    int err;                                                      /* FAILED: what calls return */
+    struct kith_tls_stream_context *context; /* one reference; NULL once it failed */
+    gnutls_session_t session;                /* server: made with the first bytes; NULL once it failed */
+    uint8_t state;                           /* enum kith_tls_stream_state */
+    bool is_server, is_closed, is_ended;     /* is_closed: close_notify was written; is_ended: the transport ended */
+    bool peer_is_closed, is_challenge, out_of_memory;
+    int err; /* FAILED: what calls return */
     uint16_t cipher;
-    uint16_t record_max; /* plaintext of a record that we send: the other side may want less than RECORD_MAX */
-    unsigned updates;    /* key updates of the other side in a row, without data */
-    unsigned warnings;   /* alerts that end nothing */
+    unsigned warnings; /* alerts that end nothing */
     struct kith_tls_stream_failure failure;
 
     /* While it shakes hands; one allocation, gone then. */
@@ -55,48 +53,31 @@ struct kith_tls_stream {
 
     uint8_t *input; /* borrowed from the caller: not read yet */
     size_t input_size;
-    struct kith_buf kept;            /* comes before input: the start of a record, or what _keep copied */
+    struct kith_buf kept;            /* comes before input: what _keep copied */
     size_t kept_at;                  /* so much of it was read */
+    gnutls_packet_t packet;          /* the plaintext that was read last */
     struct kith_buf sending, queued; /* sending is lent to the caller, and never moves */
     size_t sending_at;
 
-    struct kith_record_keys in, out;
-    union {
-        uint8_t secret[KITH_DIGEST_SIZE_MAX]; /* TLS 1.3 */
-        struct kith_exporter12 v12;
-    } exporter;
-    struct {
-        uint8_t header[4]; /* of a message after the handshake */
-        uint8_t got;       /* of the header */
-        uint32_t left;     /* of the body */
-    } message;
     uint8_t alpn[KITH_TLS_STREAM_ALPN_SIZE_MAX];
     uint8_t alpn_size;
 };
 
 /** What only the handshake needs. */
 struct kith_tls_stream_handshake {
-    struct kith_tls_stream_context *context;    /* one reference */
-    gnutls_session_t session;                   /* server: made with the first bytes */
     const struct kith_tls_stream_entry *chosen; /* server: the certificate, after the ClientHello */
-    bool wants_challenge, out_of_memory;
+    bool wants_challenge;
     const char *refusal; /* why a callback refused; static */
     uint8_t refusal_alert;
     bool refusal_is_name;
-    size_t received;                          /* bytes */
-    uint8_t secrets[2][KITH_DIGEST_SIZE_MAX]; /* TLS 1.3: of the client's and the server's data */
-    char name[KITH_TLS_NAME_SIZE_MAX + 1];    /* client */
+    size_t received;                       /* bytes */
+    char name[KITH_TLS_NAME_SIZE_MAX + 1]; /* client */
 };
 
 enum kith_tls_alert {
-    KITH_TLS_ALERT_CLOSE_NOTIFY = 0,
     KITH_TLS_ALERT_UNEXPECTED_MESSAGE = 10,
     KITH_TLS_ALERT_BAD_RECORD_MAC = 20,
-    KITH_TLS_ALERT_RECORD_OVERFLOW = 22,
-    KITH_TLS_ALERT_ILLEGAL_PARAMETER = 47,
-    KITH_TLS_ALERT_DECODE_ERROR = 50,
-    KITH_TLS_ALERT_INTERNAL_ERROR = 80,
-    KITH_TLS_ALERT_USER_CANCELED = 90
+    KITH_TLS_ALERT_INTERNAL_ERROR = 80
 };
 
 /** stream.c: ends the stream with an alert that is sent, and a static text; the first reason stays. Returns KITH_ERR_TLS. */
@@ -113,9 +94,13 @@ int kith__tls_stream_session_open(struct kith_tls_stream *stream);
 /** Frees what only the handshake needs. */
 void kith__tls_stream_handshake_free(struct kith_tls_stream *stream);
 
-/** stream_io.c: queues one record. Errors: NOMEM. Nothing is queued then. */
-int kith__tls_stream_queue(struct kith_tls_stream *stream, enum kith_record_type type, const uint8_t *bytes,
-                           size_t size);
+/** What a failure of the library means, in plain words; static. */
+const char *kith__tls_stream_text(int rv);
+
+/** stream_io.c: what the library pushes. Errors: NOMEM. Nothing is queued then. */
+int kith__tls_stream_queue(struct kith_tls_stream *stream, const void *bytes, size_t size);
+/** Gives back the plaintext that was read last. */
+void kith__tls_stream_packet_release(struct kith_tls_stream *stream);
 /** Takes up to size unread bytes, out of `kept` and the input; returns how many. */
 size_t kith__tls_stream_pull(struct kith_tls_stream *stream, void *out, size_t size);
 /** The alert's name in the standard; "unknown" for another number. Static. */

@@ -1,19 +1,27 @@
 /*
- * Records of an open https stream: how received bytes become whole records, what records say, and how output is queued. A
- * record that lies whole in the caller's bytes is opened there; one that does not is gathered in `kept`.
+ * Bytes of an open https stream, by the library over memory: what it pulls comes from the bytes that were received, what it
+ * pushes is queued. A record that was read stays in the library's packet until the next read, so that nothing is copied.
  */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "tls/stream_internal.h"
 
-enum { UPDATES_IN_A_ROW_MAX = 32, WARNINGS_MAX = 4, ALERT_SIZE = 2, ALERT_FATAL = 2 };
-enum { MESSAGE_NEW_SESSION_TICKET = 4, MESSAGE_KEY_UPDATE = 24, KEY_UPDATE_SIZE = 5 };
+enum {
+    WARNINGS_MAX = 4,
+    RECORD_OVERHEAD = 48, /* more than header, explicit nonce, type and tag of any record that we offer */
+    EXTRA_SIZE = 256      /* what the library may send before data, or as an alert */
+};
 
 /* ---- Input ---- */
 
 static size_t kept_size(const struct kith_tls_stream *stream)
 {
     return stream->kept.size - stream->kept_at;
+}
+
+static size_t unread_size(const struct kith_tls_stream *stream)
+{
+    return kept_size(stream) + stream->input_size;
 }
 
 static void kept_release(struct kith_tls_stream *stream)
@@ -45,194 +53,74 @@ size_t kith__tls_stream_pull(struct kith_tls_stream *stream, void *out, size_t s
     return from_kept + from_input;
 }
 
-/** Moves input bytes behind the kept ones until those are `size`, as far as there are any. */
-static int gather(struct kith_tls_stream *stream, size_t size)
+int kith__tls_stream_keep(struct kith_tls_stream *stream)
 {
-    size_t part;
-
-    if (kept_size(stream) >= size)
+    if (stream->input_size == 0)
         return 0;
-    part = KITH_MIN(size - kept_size(stream), stream->input_size);
-    if (stream->kept_at > 0) { /* what is left is less than a record */
+    if (stream->kept_at > 0) {
         kith__buf_consume(&stream->kept, stream->kept_at);
         stream->kept_at = 0;
     }
-    if (part > 0 && kith__buf_append(&stream->kept, stream->input, part) != 0)
+    if (kith__buf_append(&stream->kept, stream->input, stream->input_size) != 0)
         return kith__tls_stream_fail_memory(stream);
-    input_skip(stream, part);
+    input_skip(stream, stream->input_size);
     return 0;
 }
 
-int kith__tls_stream_keep(struct kith_tls_stream *stream)
+void kith__tls_stream_packet_release(struct kith_tls_stream *stream)
 {
-    return stream->input_size == 0 ? 0 : gather(stream, kept_size(stream) + stream->input_size);
+    if (stream->packet != NULL)
+        gnutls_packet_deinit(stream->packet);
+    stream->packet = NULL;
 }
 
-static int read_header(struct kith_tls_stream *stream, const uint8_t *bytes, size_t *record_size)
+/** The library could not read on. 0: that was nothing serious. */
+static int on_trouble(struct kith_tls_stream *stream, int rv)
 {
-    struct kith_record_header header;
-    int err = kith__record_header_read(bytes, &header);
-
-    if (err == KITH_ERR_TOO_LARGE)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_RECORD_OVERFLOW, "a record is longer than allowed");
-    if (err != 0)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_DECODE_ERROR, "the received bytes are no TLS record");
-    *record_size = KITH_RECORD_HEADER_SIZE + header.body_size;
-    return 0;
-}
-
-/** A whole record, or AGAIN: what there is of it was moved to `kept`. */
-static int next_record(struct kith_tls_stream *stream, uint8_t **record, size_t *size)
-{
-    int err;
-
-    if (kept_size(stream) == 0 && stream->input_size >= KITH_RECORD_HEADER_SIZE) {
-        if ((err = read_header(stream, stream->input, size)) != 0)
-            return err;
-        if (stream->input_size >= *size) {
-            *record = stream->input;
-            input_skip(stream, *size);
-            return 0;
-        }
-    }
-    if ((err = gather(stream, KITH_RECORD_HEADER_SIZE)) != 0)
-        return err;
-    if (kept_size(stream) < KITH_RECORD_HEADER_SIZE)
-        return KITH_ERR_AGAIN;
-    if ((err = read_header(stream, stream->kept.ptr + stream->kept_at, size)) != 0 ||
-        (err = gather(stream, *size)) != 0)
-        return err;
-    if (kept_size(stream) < *size)
-        return KITH_ERR_AGAIN;
-    *record = stream->kept.ptr + stream->kept_at;
-    stream->kept_at += *size;
-    return 0;
-}
-
-/* ---- What records say ---- */
-
-static int unexpected(struct kith_tls_stream *stream, const char *text)
-{
-    return kith__tls_stream_fail(stream, KITH_TLS_ALERT_UNEXPECTED_MESSAGE, text);
-}
-
-static int on_alert(struct kith_tls_stream *stream, const struct kith_record *record)
-{
-    uint8_t level, alert;
-
-    if (record->size != ALERT_SIZE)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_DECODE_ERROR, "an alert has another size than it should");
-    level = record->bytes[0];
-    alert = record->bytes[1];
-    if (alert == KITH_TLS_ALERT_CLOSE_NOTIFY) {
-        stream->peer_is_closed = true;
-        return 0;
-    }
-    /* The level means nothing in TLS 1.3, where one more alert ends nothing: RFC 8446, 6. */
-    if ((stream->in.is_tls13 ? alert == KITH_TLS_ALERT_USER_CANCELED : level != ALERT_FATAL) &&
-        ++stream->warnings <= WARNINGS_MAX)
-        return 0;
-    return kith__tls_stream_fail_by_peer(stream, alert);
-}
-
-static int on_key_update(struct kith_tls_stream *stream, uint8_t request, bool is_last)
-{
-    int err;
-
-    if (request > 1)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_ILLEGAL_PARAMETER, "a key update asks for what is not");
-    if (!is_last)
-        return unexpected(stream, "a key update is not the end of its record");
-    if (++stream->updates > UPDATES_IN_A_ROW_MAX)
-        return unexpected(stream, "the other side updates its keys over and over");
-    if ((err = kith__record_keys_update(&stream->in)) != 0)
-        return err == KITH_ERR_NOMEM ? kith__tls_stream_fail_memory(stream)
-                                     : kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR, "no new key");
-    if (request == 1)
-        stream->is_update_due = true; /* one answer is enough for several (RFC 8446, 4.6.3) */
-    return 0;
-}
-
-/** The header of a message after the handshake is complete; its body follows. */
-static int on_message_start(struct kith_tls_stream *stream)
-{
-    const uint8_t *header = stream->message.header;
-    uint32_t size = (uint32_t)header[1] << 16 | (uint32_t)header[2] << 8 | header[3];
-    bool is_ticket = header[0] == MESSAGE_NEW_SESSION_TICKET && !stream->is_server;
-
-    if (!stream->in.is_tls13)
-        return unexpected(stream, "the other side wants to negotiate again");
-    if (header[0] == MESSAGE_KEY_UPDATE ? size != 1 : !is_ticket)
-        return unexpected(stream, "a message that does not belong after the handshake");
-    stream->message.left = size;
-    return 0;
-}
-
-/** Tickets are skipped: sessions are not resumed. Nothing of a message is stored but its header. */
-static int on_handshake(struct kith_tls_stream *stream, const uint8_t *bytes, size_t size)
-{
-    int err;
-
-    if (size == 0)
-        return unexpected(stream, "an empty handshake record");
-    for (size_t at = 0; at < size;) {
-        if (stream->message.got < sizeof stream->message.header) {
-            stream->message.header[stream->message.got++] = bytes[at++];
-            if (stream->message.got < sizeof stream->message.header)
-                continue;
-            if ((err = on_message_start(stream)) != 0)
-                return err;
-        } else if (stream->message.header[0] == MESSAGE_KEY_UPDATE) {
-            stream->message.left = 0;
-            if ((err = on_key_update(stream, bytes[at], at + 1 == size)) != 0)
-                return err;
-            at++;
-        } else {
-            size_t part = KITH_MIN(size - at, (size_t)stream->message.left);
-
-            stream->message.left -= (uint32_t)part;
-            at += part;
-        }
-        if (stream->message.got == sizeof stream->message.header && stream->message.left == 0)
-            stream->message.got = 0;
-    }
-    return 0;
-}
-
-static int on_record(struct kith_tls_stream *stream, const struct kith_record *record)
-{
-    if (record->type != KITH_RECORD_HANDSHAKE && stream->message.got != 0)
-        return unexpected(stream, "another record in the middle of a message");
-    switch (record->type) {
-    case KITH_RECORD_DATA:
-        if (record->size > 0)
-            stream->updates = 0;
-        return 0;
-    case KITH_RECORD_ALERT:
-        return on_alert(stream, record);
-    case KITH_RECORD_HANDSHAKE:
-        return on_handshake(stream, record->bytes, record->size);
-    default:
-        return unexpected(stream, "a record that does not belong after the handshake");
-    }
-}
-
-static int open_record(struct kith_tls_stream *stream, struct kith_record *out)
-{
-    uint8_t *bytes;
-    size_t size;
-    int err = next_record(stream, &bytes, &size);
-
-    if (err != 0)
-        return err;
-    err = kith__record_open(&stream->in, bytes, size, out);
-    if (err == KITH_ERR_TOO_LARGE)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_RECORD_OVERFLOW, "a record holds more than allowed");
-    if (err == KITH_ERR_PARSE)
-        return unexpected(stream, "a record without a type");
-    if (err != 0)
+    if (stream->out_of_memory || rv == GNUTLS_E_MEMORY_ERROR)
+        return kith__tls_stream_fail_memory(stream);
+    switch (rv) {
+    case GNUTLS_E_WARNING_ALERT_RECEIVED:
+        return ++stream->warnings <= WARNINGS_MAX
+                   ? 0
+                   : kith__tls_stream_fail_by_peer(stream, (uint8_t)gnutls_alert_get(stream->session));
+    case GNUTLS_E_FATAL_ALERT_RECEIVED:
+        return kith__tls_stream_fail_by_peer(stream, (uint8_t)gnutls_alert_get(stream->session));
+    case GNUTLS_E_REHANDSHAKE:
+        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_UNEXPECTED_MESSAGE,
+                                     "the other side wants to negotiate again");
+    case GNUTLS_E_DECRYPTION_FAILED:
         return kith__tls_stream_fail(stream, KITH_TLS_ALERT_BAD_RECORD_MAC, "a record was changed on its way");
-    return on_record(stream, out);
+    case GNUTLS_E_TOO_MANY_EMPTY_PACKETS:
+        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_UNEXPECTED_MESSAGE, "nothing but empty records");
+    default:
+        return kith__tls_stream_fail(stream, (uint8_t)gnutls_error_to_alert(rv, NULL), kith__tls_stream_text(rv));
+    }
+}
+
+/** The next plaintext. 0 with *size 0: there was something else. */
+static int read_packet(struct kith_tls_stream *stream, uint8_t **bytes, size_t *size)
+{
+    size_t before = unread_size(stream);
+    gnutls_datum_t datum = { NULL, 0 };
+    ssize_t rv = gnutls_record_recv_packet(stream->session, &stream->packet);
+
+    *size = 0;
+    if (rv > 0) {
+        gnutls_packet_get(stream->packet, &datum, NULL);
+        *bytes = datum.data;
+        *size = datum.size;
+        return 0;
+    }
+    if (rv == 0) { /* an empty record comes in a packet, close_notify in none */
+        stream->peer_is_closed = stream->packet == NULL;
+        return 0;
+    }
+    /* The library also stops after a message that is none of ours (a ticket, a key update); all is used up only if it got
+     * no further. */
+    if (rv == GNUTLS_E_AGAIN || rv == GNUTLS_E_INTERRUPTED)
+        return unread_size(stream) > 0 && unread_size(stream) < before ? 0 : KITH_ERR_AGAIN;
+    return on_trouble(stream, (int)rv);
 }
 
 /** What a stream says that has nothing more to read. */
@@ -256,61 +144,24 @@ static int read_end(struct kith_tls_stream *stream)
 
 int kith__tls_stream_read(struct kith_tls_stream *stream, uint8_t **bytes, size_t *size)
 {
-    struct kith_record record = { 0 };
+    size_t got;
     int err = 0;
 
     while (err == 0 && stream->state == KITH_TLS_STREAM_OPEN && !stream->peer_is_closed) {
-        kept_release(stream); /* what was read last may have been in there */
-        if ((err = open_record(stream, &record)) != 0 || record.type != KITH_RECORD_DATA || record.size == 0)
+        kith__tls_stream_packet_release(stream);
+        if ((err = read_packet(stream, bytes, &got)) != 0 || got == 0)
             continue;
-        *bytes = record.bytes;
-        *size = record.size;
+        *size = got;
         return 0;
     }
-    kept_release(stream);
     return read_end(stream);
 }
 
 /* ---- Output ---- */
 
-int kith__tls_stream_queue(struct kith_tls_stream *stream, enum kith_record_type type, const uint8_t *bytes,
-                           size_t size)
+int kith__tls_stream_queue(struct kith_tls_stream *stream, const void *bytes, size_t size)
 {
-    size_t sealed = kith__record_sealed_size(&stream->out, size);
-
-    if (kith__buf_reserve(&stream->queued, sealed) != 0)
-        return KITH_ERR_NOMEM;
-    if (kith__record_seal(&stream->out, type, bytes, size, stream->queued.ptr + stream->queued.size) != 0)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR, "a record could not be sealed");
-    stream->queued.size += sealed;
-    return 0;
-}
-
-/** Sends a key update if one is due: the other side asks, or the key has done its work. */
-static int update_if_due(struct kith_tls_stream *stream)
-{
-    static const uint8_t message[KEY_UPDATE_SIZE] = { MESSAGE_KEY_UPDATE, 0, 0, 1, 0 };
-    struct kith_record_keys before;
-    int err;
-
-    if (!stream->is_update_due && !kith__record_keys_are_worn(&stream->out))
-        return 0;
-    if (stream->state != KITH_TLS_STREAM_OPEN || stream->is_closed)
-        return 0;
-    if (!stream->out.is_tls13)
-        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR,
-                                     "the key has protected as much as it may, and TLS 1.2 has no other");
-    /* The new key first, so that nothing is queued if there is none. */
-    if ((err = kith__buf_reserve(&stream->queued, kith__record_sealed_size(&stream->out, sizeof message))) != 0)
-        return err;
-    if ((err = kith__record_keys_next(&stream->out, &before)) != 0)
-        return err;
-    err = kith__record_seal(&before, KITH_RECORD_HANDSHAKE, message, sizeof message,
-                            stream->queued.ptr + stream->queued.size);
-    stream->queued.size += err == 0 ? kith__record_sealed_size(&before, sizeof message) : 0;
-    kith__record_keys_dispose(&before);
-    stream->is_update_due = false;
-    return err == 0 ? 0 : kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR, "a record could not be sealed");
+    return kith__buf_append(&stream->queued, bytes, size);
 }
 
 size_t kith__tls_stream_output_size(const struct kith_tls_stream *stream)
@@ -321,29 +172,32 @@ size_t kith__tls_stream_output_size(const struct kith_tls_stream *stream)
 bool kith__tls_stream_is_writable(const struct kith_tls_stream *stream)
 {
     return stream->state == KITH_TLS_STREAM_OPEN && !stream->is_closed &&
-           kith__tls_stream_output_size(stream) + kith__record_sealed_size(&stream->out, 1) <=
-               KITH_TLS_STREAM_OUTPUT_MAX;
+           kith__tls_stream_output_size(stream) + RECORD_OVERHEAD < KITH_TLS_STREAM_OUTPUT_MAX;
 }
 
-/** Of `size` plaintext bytes, how many fit into `room` bytes of records, and how large those are. */
-static size_t fit(const struct kith_tls_stream *stream, size_t size, size_t room, size_t *sealed)
+/** One record of at most `size` bytes; *sent may be less: the other side may want smaller ones. */
+static int write_record(struct kith_tls_stream *stream, const uint8_t *bytes, size_t size, size_t *sent)
 {
-    size_t overhead = kith__record_sealed_size(&stream->out, 0), taken = 0;
+    ssize_t rv;
 
-    for (*sealed = 0; taken < size && room > overhead;) {
-        size_t part = KITH_MIN(KITH_MIN(size - taken, (size_t)stream->record_max), room - overhead);
-
-        taken += part;
-        *sealed += overhead + part;
-        room -= overhead + part;
+    size = KITH_MIN(size, (size_t)KITH_TLS_STREAM_RECORD_MAX);
+    size = KITH_MIN(size, KITH_TLS_STREAM_OUTPUT_MAX - kith__tls_stream_output_size(stream) - RECORD_OVERHEAD);
+    /* Room first: a record that the library has made cannot be taken back. */
+    if (kith__buf_reserve(&stream->queued, size + EXTRA_SIZE) != 0)
+        return KITH_ERR_NOMEM;
+    if ((rv = gnutls_record_send(stream->session, bytes, size)) > 0) {
+        *sent = (size_t)rv;
+        return 0;
     }
-    return taken;
+    if (stream->out_of_memory || rv == GNUTLS_E_MEMORY_ERROR)
+        return kith__tls_stream_fail_memory(stream);
+    return kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR, "a record could not be sealed");
 }
 
 int kith__tls_stream_write(struct kith_tls_stream *stream, const uint8_t *bytes, size_t size, size_t *taken)
 {
-    size_t waiting = kith__tls_stream_output_size(stream), fits, sealed, part;
-    int err;
+    size_t at = 0, sent = 0;
+    int err = 0;
 
     if (stream->state == KITH_TLS_STREAM_FAILED)
         return stream->err;
@@ -351,29 +205,29 @@ int kith__tls_stream_write(struct kith_tls_stream *stream, const uint8_t *bytes,
         return KITH_ERR_CLOSED;
     if (!kith__tls_stream_is_writable(stream))
         return KITH_ERR_AGAIN;
-    fits = fit(stream, size, KITH_TLS_STREAM_OUTPUT_MAX - waiting, &sealed);
-    if ((err = kith__buf_reserve(&stream->queued, sealed)) != 0)
+    for (; at < size && kith__tls_stream_is_writable(stream); at += sent)
+        if ((err = write_record(stream, bytes + at, size - at, &sent)) != 0)
+            break;
+    if (err != 0 && (at == 0 || stream->state == KITH_TLS_STREAM_FAILED))
         return err;
-    for (size_t at = 0; at < fits; at += part) {
-        part = KITH_MIN(fits - at, (size_t)stream->record_max);
-        if ((err = update_if_due(stream)) == 0)
-            err = kith__tls_stream_queue(stream, KITH_RECORD_DATA, bytes + at, part);
-        if (err != 0 && at > 0 &&
-            stream->state == KITH_TLS_STREAM_OPEN) { /* no memory for a key update in the middle */
-            *taken = at;
-            return 0;
-        }
-        if (err != 0)
-            return err;
-    }
-    *taken = fits;
+    *taken = at;
+    return 0;
+}
+
+int kith__tls_stream_close(struct kith_tls_stream *stream)
+{
+    if (stream->state != KITH_TLS_STREAM_OPEN || stream->is_closed)
+        return 0;
+    if (kith__buf_reserve(&stream->queued, EXTRA_SIZE) != 0)
+        return KITH_ERR_NOMEM;
+    if (gnutls_bye(stream->session, GNUTLS_SHUT_WR) < 0)
+        return kith__tls_stream_fail(stream, KITH_TLS_ALERT_INTERNAL_ERROR, "the end could not be told");
+    stream->is_closed = true;
     return 0;
 }
 
 struct kith_slice kith__tls_stream_output(struct kith_tls_stream *stream)
 {
-    if (stream->state == KITH_TLS_STREAM_OPEN)
-        (void)(update_if_due(stream) == 0); /* without memory it stays due */
     if (stream->sending.size == 0) {
         stream->sending = kith__buf_take(&stream->queued);
         stream->sending_at = 0;

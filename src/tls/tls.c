@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "codec/cursor.h"
 #include "crypto/secure.h"
-#include "tls/exporter.h"
 #include "tls/hello.h"
 #include "tls/internal.h"
 #include "tls/x509.h"
@@ -557,11 +556,26 @@ struct kith_slice kith__tls_early_params(const struct kith_tls *tls, struct kith
 int kith__tls_export(const struct kith_tls *tls, struct kith_slice label, struct kith_slice context, uint8_t *out,
                      size_t size)
 {
+    enum kith_digest digest = (enum kith_digest)tls->exporter_digest;
+    uint8_t empty_hash[KITH_DIGEST_SIZE_MAX], context_hash[KITH_DIGEST_SIZE_MAX], secret[KITH_DIGEST_SIZE_MAX];
+    char name[KITH_HKDF_LABEL_SIZE_MAX + 1];
+    size_t hash_size;
+
     if (tls->state != KITH_TLS_READY)
         return KITH_ERR_STATE;
-    if (size == 0 || size > KITH_TLS_EXPORT_SIZE_MAX)
+    if (label.size == 0 || label.size > KITH_HKDF_LABEL_SIZE_MAX || memchr(label.ptr, 0, label.size) != NULL ||
+        size == 0 || size > KITH_TLS_EXPORT_SIZE_MAX)
         return KITH_ERR_INVALID;
-    return kith__exporter13((enum kith_digest)tls->exporter_digest, tls->exporter, label, context, out, size);
+    memcpy(name, label.ptr, label.size);
+    name[label.size] = '\0';
+    hash_size = kith__digest_size(digest);
+    kith__digest(digest, (struct kith_slice) { NULL, 0 }, empty_hash);
+    kith__digest(digest, context, context_hash);
+    kith__hkdf_expand_label(digest, tls->exporter, name, (struct kith_slice) { empty_hash, hash_size }, secret,
+                            hash_size);
+    kith__hkdf_expand_label(digest, secret, "exporter", (struct kith_slice) { context_hash, hash_size }, out, size);
+    kith__wipe(secret, sizeof secret);
+    return 0;
 }
 
 uint64_t kith__tls_tickets_ignored(const struct kith_tls *tls)
