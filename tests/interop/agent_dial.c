@@ -339,6 +339,72 @@ static void idle(struct dialler *dialler)
     close_and_free(conn);
 }
 
+/* One small echo after another on one stream for so long; tells how many, and the longest that one took. */
+static void steady(struct dialler *dialler)
+{
+    struct kith_conn *conn = dial(dialler, ECHO);
+    double end = seconds() + (double)argument(dialler, 0, 3000) / 1e3, longest = 0;
+    struct kith_stream *stream;
+    uint64_t rounds = 0;
+
+    MUST(kith_open_bi(conn, LIMIT, &stream));
+    printf("STEADY begun\n");
+    while (seconds() < end) {
+        uint8_t sent[32], back[32];
+        double at = seconds();
+
+        fill_pattern(sent, rounds++, sizeof sent);
+        MUST(kith_write_all(stream, sent, sizeof sent, 0, 6 * LIMIT));
+        MUST(kith_read_exact(stream, back, sizeof back, 6 * LIMIT));
+        CHECK(memcmp(sent, back, sizeof back) == 0);
+        longest = seconds() - at > longest ? seconds() - at : longest;
+        nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
+    }
+    printf("STEADY %" PRIu64 " %.0f\n", rounds, longest * 1e3);
+    MUST(kith_finish(stream));
+    kith_stream_free(stream);
+    close_and_free(conn);
+}
+
+/* One connection after another, each with an echo. */
+static void connects(struct dialler *dialler)
+{
+    uint64_t count = argument(dialler, 0, 100);
+
+    for (uint64_t i = 0; i < count; i++) {
+        struct kith_conn *conn = dial(dialler, ECHO);
+
+        echo_once(conn, 1 + (size_t)(i * 97 % 5000));
+        close_and_free(conn);
+    }
+    printf("CONNECTS %" PRIu64 "\n", count);
+}
+
+/* The largest datagram there is comes back; a larger one is refused here. */
+static void datagram_max(struct dialler *dialler)
+{
+    struct kith_conn *conn = dial(dialler, ECHO);
+    uint8_t sent[4096], back[4096];
+    size_t size, got;
+
+    /* Time for the path's MTU to be found. */
+    echo_once(conn, 300000);
+    size = kith_datagram_size_max(conn);
+    printf("DATAGRAM %zu\n", size);
+    CHECK(size > 0 && size + 1000 <= sizeof sent);
+    fill_pattern(sent, 7, sizeof sent);
+    CHECK(kith_datagram_send(conn, sent, size + 1000) == KITH_ERR_TOO_LARGE);
+    for (int i = 0; i < 5; i++) {
+        MUST(kith_datagram_send(conn, sent, size));
+        if (kith_datagram_receive(conn, back, sizeof back, 2 * KITH_NS_PER_S, &got) != 0)
+            continue;
+        CHECK(got == size && memcmp(sent, back, size) == 0);
+        close_and_free(conn);
+        return;
+    }
+    CHECK(!"the largest datagram comes back");
+}
+
 int agent_dial(int argc, char **argv)
 {
     static const struct {
@@ -359,7 +425,10 @@ int agent_dial(int argc, char **argv)
                   { "resume", resume },
                   { "early", early },
                   { "key-update", key_update },
-                  { "idle", idle } };
+                  { "idle", idle },
+                  { "steady", steady },
+                  { "connects", connects },
+                  { "datagram-max", datagram_max } };
     struct dialler dialler = { .argc = argc - 2, .argv = argv + 2 };
 
     MUST(kith_addr_parse(argv[0], &dialler.addr));
