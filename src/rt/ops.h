@@ -29,6 +29,14 @@ struct kith_rt_listener {
     void (*on_accept)(void *ctx, struct kith_rt_stream *stream);
     void *ctx;
     struct kith_sockaddr local;
+    struct kith_rt_listener_stats stats;
+};
+
+struct kith_rt_signal {
+    struct kith_rt *rt;
+    void (*on_signal)(void *ctx);
+    void *ctx;
+    enum kith_rt_signal_kind kind;
 };
 
 struct kith_rt_resolve {
@@ -83,13 +91,18 @@ struct kith_rt_ops {
                              struct kith_rt_stream **out);
     void (*stream_read_start)(struct kith_rt_stream *stream);
     void (*stream_read_stop)(struct kith_rt_stream *stream);
-    int (*stream_write)(struct kith_rt_stream *stream, const uint8_t *bytes, size_t size);
+    int (*stream_write)(struct kith_rt_stream *stream, const struct kith_slice *slices, size_t count);
     int (*stream_shutdown)(struct kith_rt_stream *stream);
     void (*stream_close)(struct kith_rt_stream *stream);
-    int (*listen)(struct kith_rt *rt, const struct kith_rt_stream_addr *at,
+    struct kith_sockaddr (*stream_address)(const struct kith_rt_stream *stream, bool is_remote);
+    void (*stream_set_timeout)(struct kith_rt_stream *stream, uint64_t timeout_ns);
+    int (*listen)(struct kith_rt *rt, const struct kith_rt_listen_options *options,
                   void (*on_accept)(void *ctx, struct kith_rt_stream *stream), void *ctx,
                   struct kith_rt_listener **out);
     void (*listener_close)(struct kith_rt_listener *listener);
+    void (*listener_set_paused)(struct kith_rt_listener *listener, bool is_paused);
+    int (*signal_open)(struct kith_rt *rt, const struct kith_rt_signal *signal_head, struct kith_rt_signal **out);
+    void (*signal_close)(struct kith_rt_signal *signal);
 
     int (*file_open)(struct kith_rt *rt, struct kith_rt_dir *dir, const char *name, unsigned flags, uint32_t mode,
                      struct kith_rt_file **out);

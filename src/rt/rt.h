@@ -1,6 +1,6 @@
 /**
- * The one seam to the world: clock, random numbers, timers, UDP, the loop. rt/stream.h, rt/file.h and rt/thread.h hold the
- * rest and are included here. There are two implementations behind the same calls: the real one (rt/uv/uv.h, libuv and
+ * The one seam to the world: clock, random numbers, timers, UDP, the loop. rt/stream.h, rt/signal.h, rt/file.h and
+ * rt/thread.h hold the rest and are included here. There are two implementations behind the same calls: the real one (rt/uv/uv.h, libuv and
  * Linux) and the simulated one (rt/sim/sim.h, virtual time). Nothing above this directory sees a socket, a clock, a file
  * descriptor or a thread in any other way.
  *
@@ -23,6 +23,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "rt/file.h"
+#include "rt/signal.h"
 #include "rt/stream.h"
 #include "rt/thread.h"
 #include <kith/quic.h>

@@ -19,13 +19,16 @@ enum {
 };
 
 /**
- * Every TCP stream has TCP_NODELAY, and limits to how long a dead other side goes unnoticed: what was sent must be
- * acknowledged within TCP_TIMEOUT (TCP_USER_TIMEOUT; without it Linux tries for some 15 minutes), and a silent connection is
- * asked for a sign of life after TCP_IDLE, then every TCP_PROBE. on_end or on_written bring TIMEOUT then.
+ * Every TCP stream has TCP_NODELAY and keepalive: a silent one is asked for a sign of life after TCP_IDLE, then every
+ * TCP_PROBE, and ends with TIMEOUT after PROBES of them without one. That finds a dead other side only while nothing is sent
+ * to it: kith__rt_stream_set_timeout and kith_rt_listen_options.timeout_ns limit the time for what was sent too, without
+ * which Linux tries for some 15 minutes. Not for everyone: Linux ends a connection after that time also if the other side
+ * lives but reads nothing. TCP_TIMEOUT is meant for those who ask.
  */
 #define KITH_RT_TCP_TIMEOUT_NS (30 * KITH_NS_PER_S)
 #define KITH_RT_TCP_IDLE_NS    (60 * KITH_NS_PER_S)
 #define KITH_RT_TCP_PROBE_NS   (10 * KITH_NS_PER_S)
+enum { KITH_RT_TCP_PROBES = 3 };
 
 /** Where a stream leads: an IP address with port, or a unix socket path (then `ip` is ignored). */
 struct kith_rt_stream_addr {
@@ -87,10 +90,16 @@ struct kith_sockaddr kith__rt_stream_local(const struct kith_rt_stream *stream);
 KITH_MUST_USE int kith__rt_listen(struct kith_rt *rt, const struct kith_rt_stream_addr *at,
                                   void (*on_accept)(void *ctx, struct kith_rt_stream *stream), void *ctx,
                                   struct kith_rt_listener **out);
+/**
+ * What was sent must be acknowledged within timeout_ns (1 ms resolution; 0: as long as the system likes), else on_end and
+ * on_written bring TIMEOUT (TCP_USER_TIMEOUT). While connecting it limits that too. Nothing for streams that are not TCP.
+ */
+void kith__rt_stream_set_timeout(struct kith_rt_stream *stream, uint64_t timeout_ns);
 
 struct kith_rt_listen_options {
     struct kith_rt_stream_addr at;
-    unsigned backlog; /* 0 = KITH_RT_BACKLOG */
+    unsigned backlog;    /* 0 = KITH_RT_BACKLOG */
+    uint64_t timeout_ns; /* of accepted streams, as kith__rt_stream_set_timeout; 0: none */
     bool
         is_shared; /* TCP: others that say so too may listen there as well (SO_REUSEPORT), one for each thread: the system
                          spreads connections over them */
@@ -103,12 +112,10 @@ KITH_MUST_USE int kith__rt_listen_with(struct kith_rt *rt, const struct kith_rt_
 void kith__rt_listener_set_paused(struct kith_rt_listener *listener, bool is_paused);
 /** What became of connections. */
 struct kith_rt_listener_stats {
-    uint64_t accepted;         /* handed to on_accept */
-    uint64_t closed_no_memory; /* closed at once */
-    uint64_t
-        closed_no_handles; /* closed at once: the process may not open more descriptors; counted in events, each of which
-                                   may have closed several */
-    uint64_t failed;       /* the system failed to accept: they had gone away by then */
+    uint64_t accepted;          /* handed to on_accept */
+    uint64_t closed_no_memory;  /* closed at once */
+    uint64_t closed_no_handles; /* closed at once: the process may not open more descriptors */
+    uint64_t failed;            /* the system failed to accept: they had gone away by then */
 };
 struct kith_rt_listener_stats kith__rt_listener_stats(const struct kith_rt_listener *listener);
 /** The bound TCP address with its real port; family NONE for a unix socket. */

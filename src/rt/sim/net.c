@@ -281,6 +281,24 @@ static bool is_swallowed(const struct kith_sim *sim, const struct sim_packet *pa
     return false;
 }
 
+bool kith__sim_way_is_open(const struct sim_interface *from, const struct kith_sockaddr *from_addr,
+                           const struct sim_interface *to, const struct kith_sockaddr *to_addr)
+{
+    const struct kith_sim *sim = from->host->sim;
+    const struct kith_sim_nat *from_nat = from->options.nat, *to_nat = to->options.nat;
+
+    if (!from->is_up || !to->is_up || is_silent(&from->options.up, sim->now_ns) ||
+        is_silent(&to->options.down, sim->now_ns) || is_partitioned(sim, from->host, to->host))
+        return false;
+    if (from_nat != to_nat && ((from_nat != NULL && is_silent(&from_nat->options.up, sim->now_ns)) ||
+                               (to_nat != NULL && is_silent(&to_nat->options.down, sim->now_ns))))
+        return false;
+    for (size_t i = 0; i < sim->blackhole_count; i++)
+        if (matches(&sim->blackholes[i].from, from_addr) && matches(&sim->blackholes[i].to, to_addr))
+            return false;
+    return true;
+}
+
 static void go_down(struct kith_sim *sim, struct sim_packet *packet, struct sim_interface *interface)
 {
     packet->receiver = interface;

@@ -6,8 +6,10 @@
  *     host A --(up, down)-- [NAT] --(up, down)-- core --(down, up)-- host B
  *
  * A datagram passes the sender's `up`, the `up` of its NAT if any, the core (which takes no time), then the `down` of the
- * receiver's NAT and of the receiver. Hosts behind the same NAT reach each other without it. TCP streams take the delay of
- * these links and nothing else of them. Files live in memory, one file system a host.
+ * receiver's NAT and of the receiver. Hosts behind the same NAT reach each other without it. TCP streams are reliable: they
+ * take delay, jitter and rate of these links, what is lost comes 200 ms later, and while the way is closed in one direction
+ * or the other nothing arrives and nobody is told (rt/sim/tcp.c); NATs and firewalls let them pass. Files live in memory, one
+ * file system a host.
  *
  * A host has one interface or several, each with links, addresses and a NAT of its own (a phone: Wi-Fi and cellular). A
  * datagram leaves by the interface that has its source address; without one, by the first that is up and has an address of
@@ -26,8 +28,9 @@ struct kith_sim_host; /* owned by the world */
 struct kith_sim_nat;  /* owned by the world */
 
 enum {
-    KITH_SIM_HOSTS_MAX = 4096,
+    KITH_SIM_HOSTS_MAX = 16384,
     KITH_SIM_NATS_MAX = 4096,
+    KITH_SIM_TCP_WINDOW = 256 << 10,
     KITH_SIM_HOST_ADDRS_MAX = 4, /* of an interface */
     KITH_SIM_INTERFACES_MAX = 8, /* of a host */
     KITH_SIM_BLACKOUTS_MAX = 4,
@@ -101,6 +104,7 @@ struct kith_sim_host_options {
     uint32_t block_ppm;   /* this share of sends leaves the socket blocked for block_ns */
     uint64_t block_ns;
     bool no_gro;                /* batches are not merged */
+    size_t tcp_window;          /* bytes that a TCP stream takes and its user has not read; 0 = KITH_SIM_TCP_WINDOW */
     const struct kith_mem *mem; /* of its rt; NULL: the world's */
 };
 
@@ -123,6 +127,9 @@ struct kith_sim_stats {
     uint64_t events;
     uint64_t sent, delivered, duplicated, reordered, marked, corrupted;
     uint64_t delivered_bytes;
+    uint64_t tcp_connections, tcp_bytes; /* accepted by a host; that arrived */
+    uint64_t tcp_retries;                /* because the way was closed */
+    uint64_t tcp_resets, tcp_timeouts;   /* ends that ended so */
 #define KITH_SIM_DROP_MEMBER(name) uint64_t drop_##name;
     KITH_SIM_DROPS(KITH_SIM_DROP_MEMBER)
 #undef KITH_SIM_DROP_MEMBER
@@ -182,11 +189,19 @@ KITH_MUST_USE int kith__sim_nat_move(struct kith_sim_nat *nat, const struct kith
  */
 KITH_MUST_USE int kith__sim_nat_forward(struct kith_sim_nat *nat, uint16_t outer_port,
                                         const struct kith_sockaddr *inner);
-/** Switches a host off (nothing arrives, nothing leaves, it gets no turns) and on. */
+/**
+ * Switches a host off (nothing arrives, nothing leaves, it gets no turns) and on. TCP streams that are closed while it is off
+ * are gone without a trace, as in a crash: the other sides learn it by a reset when they send to the host that is on again.
+ */
 void kith__sim_host_set_down(struct kith_sim_host *host, bool is_down);
 /** Cuts or restores the way between two hosts, both directions. Errors: LIMIT. */
 KITH_MUST_USE int kith__sim_set_partition(struct kith_sim *sim, struct kith_sim_host *a, struct kith_sim_host *b,
                                           bool is_cut);
+
+/** Resets all TCP connections of a host, at once on both sides, as a middlebox does that restarts. */
+void kith__sim_tcp_reset_all(struct kith_sim_host *host);
+/** Makes a signal due on a host: its kith_rt_signal of this kind, if there are any, are told in the same instant. */
+void kith__sim_signal(struct kith_sim_host *host, enum kith_rt_signal_kind kind);
 
 /**
  * Makes datagrams from one address to another vanish in this direction only, or pass again. Addresses as the core sees them

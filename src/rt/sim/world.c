@@ -2,6 +2,7 @@
 #include "rt/sim/world.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "rt/sim/tcp.h"
 
 #include <stdio.h>
 
@@ -65,6 +66,7 @@ static void sim_rt_free(struct kith_rt *rt)
     struct kith_sim_host *host = kith__sim_host_of(rt);
 
     KITH_ASSERT(kith__list_is_empty(&host->sockets) && kith__list_is_empty(&host->listeners));
+    KITH_ASSERT(kith__list_is_empty(&host->signals));
     KITH_ASSERT(kith__list_is_empty(&host->watches) && rt->timer_count == 0 && !host->is_in_turn);
     rt->hooks = (struct kith_rt_hooks) { 0 };
 }
@@ -245,6 +247,8 @@ static const struct kith_rt_ops *ops_table(void)
         .watch_close = kith__sim_watch_close,
         .resolve = sim_rt_resolve,
         .resolve_cancel = sim_rt_resolve_cancel,
+        .signal_open = kith__sim_signal_open,
+        .signal_close = kith__sim_signal_close,
     };
 
     if (ops.file_open == NULL) {
@@ -281,6 +285,7 @@ int kith__sim_new(const struct kith_mem *mem, const struct kith_log *log, uint64
     kith__list_init(&sim->ready);
     kith__list_init(&sim->pool);
     kith__list_init(&sim->closed);
+    kith__list_init(&sim->conns);
     *out = sim;
     return 0;
 }
@@ -302,6 +307,7 @@ void kith__sim_free(struct kith_sim *sim)
     if (sim == NULL)
         return;
     kith__sim_udp_bury(sim);
+    kith__sim_tcp_bury(sim);
     kith__sim_pool_free(sim); /* with the datagrams under way */
     KITH_LIST_EACH_SAFE(node, after, &sim->hosts)
     host_free(KITH_CONTAINER(node, struct kith_sim_host, node));
@@ -343,6 +349,8 @@ int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim_host_options 
     host->options = *options;
     snprintf(host->name, sizeof host->name, "%s", options->name != NULL ? options->name : "");
     host->options.name = host->name;
+    if (host->options.tcp_window == 0)
+        host->options.tcp_window = KITH_SIM_TCP_WINDOW;
     host->next_port = 40000;
     /* A generator of its own: what one host draws does not depend on how often another one does. */
     kith__prng_init(&host->prng, kith__prng_next(&sim->prng));
@@ -351,6 +359,8 @@ int kith__sim_host_new(struct kith_sim *sim, const struct kith_sim_host_options 
     kith__list_init(&host->ready);
     kith__list_init(&host->sockets);
     kith__list_init(&host->listeners);
+    kith__list_init(&host->ends);
+    kith__list_init(&host->signals);
     kith__list_init(&host->watches);
     kith__list_push_back(&sim->hosts, &host->node);
     kith__heap_node_init(&host->timer.node);
@@ -394,6 +404,7 @@ void kith__sim_host_set_down(struct kith_sim_host *host, bool is_down)
         kith__sim_udp_clear(host);
     } else {
         kith__sim_host_ready(host); /* timers that passed meanwhile */
+        kith__sim_streams_wake(host);
     }
 }
 

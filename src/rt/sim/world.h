@@ -108,8 +108,8 @@ struct kith_sim_host {
     uint16_t next_port;
     bool is_down, was_woken, is_in_turn;
     uint64_t turns;
-    struct kith_list listeners;
-    struct kith_prng prng; /* of rt.random */
+    struct kith_list listeners, ends, signals; /* ends: of TCP connections */
+    struct kith_prng prng;                     /* of rt.random */
     struct sim_fs_node *root;
     struct kith_sim_fs_faults faults;
     uint64_t fs_changes, fs_used, fs_next_inode, fs_open_count;
@@ -123,7 +123,7 @@ struct kith_sim {
     uint64_t now_ns;
     struct kith_heap events;
     struct kith_map addresses; /* scope, family, ip: struct sim_owner */
-    struct kith_list hosts, nats, ready, pool, closed;
+    struct kith_list hosts, nats, ready, pool, closed, conns;
     size_t host_count, nat_count;
     uint8_t *scratch;
     struct {
@@ -179,6 +179,8 @@ struct sim_interface *kith__sim_route(struct kith_sim_host *host, const struct k
 int kith__sim_rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count);
 int kith__sim_watch_open(struct kith_rt *rt, const struct kith_rt_watch *head, struct kith_rt_watch **out);
 void kith__sim_watch_close(struct kith_rt_watch *head);
+int kith__sim_signal_open(struct kith_rt *rt, const struct kith_rt_signal *head, struct kith_rt_signal **out);
+void kith__sim_signal_close(struct kith_rt_signal *head);
 /** Watches are due. */
 void kith__sim_interfaces_changed(struct kith_sim_host *host);
 /** Calls the watches that are due. */
@@ -199,6 +201,10 @@ bool kith__sim_nat_out(struct kith_sim_nat *nat, struct sim_packet *packet);
 bool kith__sim_nat_in(struct kith_sim_nat *nat, struct sim_packet *packet);
 void kith__sim_nat_free(struct kith_sim_nat *nat);
 
+/** True if packets from one address to another (as the core sees them) pass now, from interface to interface. */
+bool kith__sim_way_is_open(const struct sim_interface *from, const struct kith_sockaddr *from_addr,
+                           const struct sim_interface *to, const struct kith_sockaddr *to_addr);
+
 /** The packet is no more: back to the pool. */
 void kith__sim_packet_free(struct kith_sim *sim, struct sim_packet *packet);
 void kith__sim_pool_free(struct kith_sim *sim);
@@ -218,5 +224,7 @@ void kith__sim_fs_ops(struct kith_rt_ops *ops);
 int kith__sim_fs_init(struct kith_sim_host *host);
 void kith__sim_fs_dispose(struct kith_sim_host *host);
 void kith__sim_stream_ops(struct kith_rt_ops *ops);
+/** The host is up again: what was due to its streams and listeners is due now. */
+void kith__sim_streams_wake(struct kith_sim_host *host);
 
 #endif

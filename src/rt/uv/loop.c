@@ -145,6 +145,8 @@ static const struct kith_rt_ops *ops_table(void)
         .watch_close = kith__uv_watch_close,
         .resolve = kith__uv_resolve,
         .resolve_cancel = kith__uv_resolve_cancel,
+        .signal_open = kith__uv_signal_open,
+        .signal_close = kith__uv_signal_close,
     };
     return &ops;
 }

@@ -51,6 +51,8 @@ int kith__uv_watch_open(struct kith_rt *rt, const struct kith_rt_watch *head, st
 void kith__uv_watch_close(struct kith_rt_watch *watch);
 int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out);
 void kith__uv_resolve_cancel(struct kith_rt_resolve *resolve);
+int kith__uv_signal_open(struct kith_rt *rt, const struct kith_rt_signal *head, struct kith_rt_signal **out);
+void kith__uv_signal_close(struct kith_rt_signal *signal);
 /** Fills in the stream and the file part of the table. */
 void kith__uv_stream_ops(struct kith_rt_ops *ops);
 void kith__uv_file_ops(struct kith_rt_ops *ops);
