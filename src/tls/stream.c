@@ -76,7 +76,7 @@ static int take_name(struct kith_tls_stream_handshake *shake, const char *name)
 {
     size_t size = strlen(name);
 
-    if (size > 1 && name[size - 1] == '.')
+    if (size > 0 && name[size - 1] == '.')
         size--;
     if (size > KITH_TLS_NAME_SIZE_MAX)
         return KITH_ERR_INVALID;
