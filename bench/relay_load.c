@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    WINDOW = 128,         /* datagrams of one client under way: a quarter of what the reference queues for a client */
+    WINDOW_DEFAULT = 128, /* datagrams of one client under way: a quarter of what the reference queues for a client */
     STALL_NS = 300000000, /* nothing arrived for so long: what is under way is lost */
     LATE_MAX = 3,         /* seconds */
     BUCKETS_PER_DOUBLING = 64 /* of the histogram: 1.1 % wide */
@@ -90,7 +90,7 @@ static void on_arrival_refill(struct load *load, struct load_client *receiver)
     struct load_client *sender = receiver->peer;
 
     /* Whole bursts: a client writes what its congestion window sets free, not one datagram after another. */
-    if (sender->wanted == 0 && sender->in_flight + BURST <= WINDOW) {
+    if (sender->wanted == 0 && sender->in_flight + BURST <= load->window) {
         sender->wanted = BURST;
         load_send(load, sender);
     }
@@ -152,7 +152,7 @@ static void throughput(struct load *load, long pid, size_t pairs, double seconds
     load->on_arrival = on_arrival_refill;
     load_open(load, 2 * pairs, 64, true);
     for (size_t i = 0; i < load->count; i++) {
-        load->clients[i].wanted = WINDOW;
+        load->clients[i].wanted = load->window;
         load_send(load, &load->clients[i]);
     }
     run_for(load, 0.5);
@@ -245,7 +245,7 @@ static void raise_limit(void)
 
 int main(int argc, char **argv)
 {
-    struct load load = { .host = "127.0.0.1" };
+    struct load load = { .host = "127.0.0.1", .window = WINDOW_DEFAULT };
     long pid = 0;
     int at = 1;
 
@@ -256,6 +256,8 @@ int main(int argc, char **argv)
             pid = atol(argv[at + 1]);
         else if (strcmp(argv[at], "--tls") == 0)
             trust(&load, argv[at + 1]);
+        else if (strcmp(argv[at], "--window") == 0)
+            load.window = (uint32_t)atoi(argv[at + 1]);
         else if (strcmp(argv[at], "--sources") == 0)
             load.sources = (unsigned)atoi(argv[at + 1]);
         else
@@ -269,8 +271,9 @@ int main(int argc, char **argv)
     } else if (at + 1 < argc && strcmp(argv[at], "idle") == 0) {
         idle(&load, pid, (size_t)atol(argv[at + 1]));
     } else {
-        fprintf(stderr, "usage: relay-load --port PORT [--pid RELAY] [--tls ROOTS.pem] [--sources N]\n"
-                        "  throughput PAIRS SECONDS | latency PAIRS SECONDS RATE | idle COUNT\n");
+        fprintf(stderr,
+                "usage: relay-load --port PORT [--pid RELAY] [--tls ROOTS.pem] [--sources N] [--window DATAGRAMS]\n"
+                "  throughput PAIRS SECONDS | latency PAIRS SECONDS RATE | idle COUNT\n");
         return 2;
     }
     return 0;

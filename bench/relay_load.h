@@ -55,6 +55,7 @@ struct load {
     uint16_t port;
     unsigned sources; /* 127.0.0.1 and so many more addresses to connect from: each has 28,000 ports */
     struct kith_tls_stream_context *tls;
+    uint32_t window; /* datagrams of one client under way */
     int epoll;
     struct load_client *clients;
     size_t count, open, started;

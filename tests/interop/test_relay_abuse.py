@@ -106,6 +106,9 @@ def flood(make, reads=True, count=2):
 
 
 UNKNOWN = bytes([9]) * 32
+FRAME = 1242  # what a datagram of 1200 bytes takes on the wire
+SHARE_MIN = 0.5  # of what an abuser gets: an honest client waits for answers, an abuser for nothing
+SHARED = ("a flood of datagrams to oneself", "a flood of datagrams to unknown ids")
 for said, run in (
         ("datagrams to oneself", flood(lambda client: bytes([SEND]) + client.key.public + bytes(1201))),
         ("datagrams to oneself that are never read", flood(lambda client: bytes([SEND]) + client.key.public + bytes(1201), reads=False, count=4)),
@@ -216,10 +219,10 @@ def resident(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def exchange(relay):
-    """What two honest clients see: datagrams sent and lost."""
-    done = subprocess.run([LOAD, "--port", str(relay.port), "--pid", str(relay.pid), "latency", "1", str(SECONDS), str(RATE)], capture_output=True, text=True,
-                          timeout=90, stdin=subprocess.DEVNULL)
+def exchange(relay, *words):
+    """What two honest clients see."""
+    done = subprocess.run([LOAD, "--port", str(relay.port), "--pid", str(relay.pid), *map(str, words)], capture_output=True, text=True, timeout=90,
+                          stdin=subprocess.DEVNULL)
     if done.returncode != 0:
         return None, done.stderr
     return json.loads(done.stdout), done.stdout
@@ -234,7 +237,7 @@ def run_case(tap, name, program, said, run):
         try:
             run(abuse)
             time.sleep(0.3)
-            told, output = exchange(relay)
+            told, output = exchange(relay, "latency", 1, SECONDS, RATE)
             grown = resident(relay.pid) - before
             still_takes = connected(relay.port).ping()
         except (OSError, Closed, subprocess.TimeoutExpired) as error:
@@ -249,6 +252,25 @@ def run_case(tap, name, program, said, run):
         tap.report(ok, "%s # %s" % (title, note), output + relay.output()[-1500:])
 
 
+def run_share(tap, name, program, said, run):
+    """Two honest clients that take all they can get, beside two abusers that do too: each of the four should get about the same."""
+    title = "%s: the share of honest clients beside %s" % (name, said)
+    if sys.argv[1:] and not any(word in title for word in sys.argv[1:]):
+        return
+    with Relay(program) as relay:
+        abuse = Abuse(relay)
+        run(abuse)
+        time.sleep(0.5)
+        before, started = abuse.bytes, time.monotonic()
+        told, output = exchange(relay, "--window", 256, "throughput", 1, 3)
+        abusive = (abuse.bytes - before) / (time.monotonic() - started) / 2
+        abuse.end()
+        honest = told["packets_per_second"] / 2 * FRAME if told else 0
+        ratio = honest / abusive if abusive else 0
+        ok = ratio >= SHARE_MIN or name != "kith-relay"
+        tap.report(ok, "%s # each honest one %.1f MB/s, each abuser %.1f MB/s: %.2f" % (title, honest / 1e6, abusive / 1e6, ratio), output)
+
+
 def main():
     tap = Tap()
     relays, missing = find_relays()
@@ -259,6 +281,9 @@ def main():
     for name, program in relays.items():
         for said, run in CASES:
             run_case(tap, name, program, said, run)
+        for said, run in CASES:
+            if said in SHARED:
+                run_share(tap, name, program, said, run)
     tap.end()
 
 
