@@ -264,6 +264,10 @@ size_t kith__conn_datagram_room(const struct kith_path *path);
 
 /* ---- share.c ---- */
 
+/** May anything be sent on it? It lives, and has an id of the peer. */
+bool kith__conn_may_send_on(const struct kith_path *path);
+/** The path with the lowest id that may be sent on, and is proved if it must be; NULL: none. */
+struct kith_path *kith__conn_lowest(const struct kith_quic_conn *conn, bool must_be_proved);
 /** May the path carry what belongs to no path? It was validated, lives, and has an id of the peer. */
 bool kith__conn_is_usable(const struct kith_path *path);
 /** The path for the next packet with data; NULL: all that may carry data are blocked, or there is none. */

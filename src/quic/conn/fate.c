@@ -19,10 +19,107 @@ static enum kith_qlog_packet_type qlog_type_of(enum kith_space space, const stru
                                                     : KITH_QLOG_ONE_RTT;
 }
 
+/* ---- What each kind means to its owner: the table `fates` below. All return 0 or KITH_ERR_NOMEM. ---- */
+
+static int stream_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    (void)space;
+    return kith__stream_set_on_stream_acked(&conn->streams, frame->id, frame->value, frame->size,
+                                            (frame->flags & KITH_FATE_FIN) != 0);
+}
+
+static int stream_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    (void)space;
+    return kith__stream_set_on_stream_lost(&conn->streams, frame->id, frame->value, frame->size,
+                                           (frame->flags & KITH_FATE_FIN) != 0);
+}
+
+static int crypto_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    return kith__handshake_on_acked(&conn->handshake, level_of(space), frame->value, frame->size);
+}
+
+static int crypto_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    return kith__handshake_on_lost(&conn->handshake, level_of(space), frame->value, frame->size);
+}
+
 /** The record of a stream set's control frame. */
 static struct kith_stream_control control_of(const struct kith_sent_frame *frame)
 {
     return (struct kith_stream_control) { .type = (uint8_t)frame->extra, .id = frame->id, .value = frame->value };
+}
+
+static int control_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_stream_control sent = control_of(frame);
+
+    (void)space;
+    kith__stream_set_on_control_acked(&conn->streams, &sent);
+    return 0;
+}
+
+static int control_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_stream_control sent = control_of(frame);
+
+    (void)space;
+    kith__stream_set_on_control_lost(&conn->streams, &sent);
+    return 0;
+}
+
+static int new_cid_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_conn_ids ids = kith__conn_ids(conn, (uint32_t)frame->id);
+
+    (void)space;
+    if (ids.ours != NULL)
+        kith__cid_ours_on_acked(ids.ours, frame->value);
+    return 0;
+}
+
+static int new_cid_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_conn_ids ids = kith__conn_ids(conn, (uint32_t)frame->id);
+
+    (void)space;
+    if (ids.ours != NULL)
+        kith__cid_ours_on_lost(ids.ours, frame->value);
+    conn->has_path_frames = true;
+    return 0;
+}
+
+static int retire_cid_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_conn_ids ids = kith__conn_ids(conn, (uint32_t)frame->id);
+
+    (void)space;
+    if (ids.theirs != NULL)
+        kith__cid_theirs_on_retire_acked(ids.theirs, frame->value);
+    return 0;
+}
+
+static int retire_cid_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_conn_ids ids = kith__conn_ids(conn, (uint32_t)frame->id);
+
+    (void)space;
+    if (ids.theirs != NULL)
+        kith__cid_theirs_on_retire_lost(ids.theirs, frame->value);
+    conn->has_path_frames = true;
+    return 0;
+}
+
+/** An acknowledgement for another path than the packet's own. */
+static int path_ack_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    struct kith_path *path = kith__conn_path(conn, (uint32_t)frame->id);
+
+    (void)space;
+    if (path != NULL)
+        kith__received_on_ack_acked(&path->received, frame->value);
+    return 0;
 }
 
 /** The record of a frame about path ids. */
@@ -31,19 +128,23 @@ static struct kith_multipath_frame path_frame_of(const struct kith_sent_frame *f
     return (struct kith_multipath_frame) { .type = frame->extra, .path = (uint32_t)frame->id, .value = frame->value };
 }
 
-static void path_frame_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int path_frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_multipath_frame sent = path_frame_of(frame);
 
+    (void)space;
     kith__multipath_on_acked(&conn->mp, &sent, KITH_ECHO_PTOS * kith__conn_pto_max(conn), conn->now_ns);
+    return 0;
 }
 
-static void path_frame_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int path_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_multipath_frame sent = path_frame_of(frame);
 
+    (void)space;
     kith__multipath_on_lost(&conn->mp, &sent);
     conn->has_path_frames = true;
+    return 0;
 }
 
 /** The record of a frame about candidates for NAT traversal. */
@@ -52,145 +153,93 @@ static struct kith_punch_frame punch_frame_of(const struct kith_sent_frame *fram
     return (struct kith_punch_frame) { .kind = frame->kind, .id = frame->id, .value = frame->value };
 }
 
-static void punch_frame_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int punch_frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_punch_frame sent = punch_frame_of(frame);
 
+    (void)space;
     kith__punch_on_acked(&conn->punch, &sent);
     conn->has_path_frames = true; /* REMOVE_ADDRESS may have waited for it */
+    return 0;
 }
 
-static void punch_frame_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int punch_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_punch_frame sent = punch_frame_of(frame);
 
+    (void)space;
     kith__punch_on_lost(&conn->punch, &sent);
     conn->has_path_frames = true;
+    return 0;
 }
 
-static void observed_lost(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int observed_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
     struct kith_path *path = kith__conn_path(conn, (uint32_t)frame->id);
 
+    (void)space;
     if (path != NULL)
         kith__observed_on_lost(&conn->observed, kith__conn_observed(path), frame->value);
+    return 0;
 }
 
-/** An acknowledgement for another path than the packet's own. */
-static void path_ack_acked(struct kith_quic_conn *conn, const struct kith_sent_frame *frame)
+static int done_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
-    struct kith_path *path = kith__conn_path(conn, (uint32_t)frame->id);
-
-    if (path != NULL)
-        kith__received_on_ack_acked(&path->received, frame->value);
+    (void)space, (void)frame;
+    conn->done_due = true;
+    return 0;
 }
+
+static int token_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
+{
+    (void)space, (void)frame;
+    conn->token_due = true;
+    return 0;
+}
+
+/** By enum kith_frame_kind; NULL: it means nothing to anybody. */
+static const struct fate {
+    int (*acked)(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame);
+    int (*lost)(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame);
+} fates[] = {
+    [KITH_KIND_STREAM] = { stream_acked, stream_lost },
+    [KITH_KIND_CRYPTO] = { crypto_acked, crypto_lost },
+    [KITH_KIND_RESET_STREAM] = { control_acked, control_lost },
+    [KITH_KIND_STOP_SENDING] = { control_acked, control_lost },
+    [KITH_KIND_MAX_DATA] = { control_acked, control_lost },
+    [KITH_KIND_MAX_STREAM_DATA] = { control_acked, control_lost },
+    [KITH_KIND_MAX_STREAMS] = { control_acked, control_lost },
+    [KITH_KIND_DATA_BLOCKED] = { control_acked, control_lost },
+    [KITH_KIND_STREAM_DATA_BLOCKED] = { control_acked, control_lost },
+    [KITH_KIND_STREAMS_BLOCKED] = { control_acked, control_lost },
+    [KITH_KIND_NEW_CONNECTION_ID] = { new_cid_acked, new_cid_lost },
+    [KITH_KIND_RETIRE_CONNECTION_ID] = { retire_cid_acked, retire_cid_lost },
+    [KITH_KIND_PATH_ACK] = { path_ack_acked, NULL },
+    [KITH_KIND_PATH_ABANDON] = { path_frame_acked, path_frame_lost },
+    [KITH_KIND_PATH_STATUS] = { path_frame_acked, path_frame_lost },
+    [KITH_KIND_MAX_PATH_ID] = { path_frame_acked, path_frame_lost },
+    [KITH_KIND_PATHS_BLOCKED] = { path_frame_acked, path_frame_lost },
+    [KITH_KIND_PATH_CIDS_BLOCKED] = { path_frame_acked, path_frame_lost },
+    [KITH_KIND_ADD_ADDRESS] = { punch_frame_acked, punch_frame_lost },
+    [KITH_KIND_REMOVE_ADDRESS] = { punch_frame_acked, punch_frame_lost },
+    [KITH_KIND_REACH_OUT] = { punch_frame_acked, punch_frame_lost },
+    [KITH_KIND_OBSERVED_ADDRESS] = { NULL, observed_lost },
+    [KITH_KIND_HANDSHAKE_DONE] = { NULL, done_lost },
+    [KITH_KIND_NEW_TOKEN] = { NULL, token_lost },
+};
 
 static int frame_acked(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
-    struct kith_stream_control control;
-    struct kith_conn_ids ids;
+    const struct fate *fate = frame->kind < KITH_COUNT(fates) ? &fates[frame->kind] : NULL;
 
-    switch (frame->kind) {
-    case KITH_KIND_STREAM:
-        return kith__stream_set_on_stream_acked(&conn->streams, frame->id, frame->value, frame->size,
-                                                (frame->flags & KITH_FATE_FIN) != 0);
-    case KITH_KIND_CRYPTO:
-        return kith__handshake_on_acked(&conn->handshake, level_of(space), frame->value, frame->size);
-    case KITH_KIND_RESET_STREAM:
-    case KITH_KIND_STOP_SENDING:
-    case KITH_KIND_MAX_DATA:
-    case KITH_KIND_MAX_STREAM_DATA:
-    case KITH_KIND_MAX_STREAMS:
-    case KITH_KIND_DATA_BLOCKED:
-    case KITH_KIND_STREAM_DATA_BLOCKED:
-    case KITH_KIND_STREAMS_BLOCKED:
-        control = control_of(frame);
-        kith__stream_set_on_control_acked(&conn->streams, &control);
-        return 0;
-    case KITH_KIND_NEW_CONNECTION_ID:
-        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
-            kith__cid_ours_on_acked(ids.ours, frame->value);
-        return 0;
-    case KITH_KIND_RETIRE_CONNECTION_ID:
-        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
-            kith__cid_theirs_on_retire_acked(ids.theirs, frame->value);
-        return 0;
-    case KITH_KIND_PATH_ACK:
-        path_ack_acked(conn, frame);
-        return 0;
-    case KITH_KIND_PATH_ABANDON:
-    case KITH_KIND_PATH_STATUS:
-    case KITH_KIND_MAX_PATH_ID:
-    case KITH_KIND_PATHS_BLOCKED:
-    case KITH_KIND_PATH_CIDS_BLOCKED:
-        path_frame_acked(conn, frame);
-        return 0;
-    case KITH_KIND_ADD_ADDRESS:
-    case KITH_KIND_REMOVE_ADDRESS:
-    case KITH_KIND_REACH_OUT:
-        punch_frame_acked(conn, frame);
-        return 0;
-    default:
-        return 0;
-    }
+    return fate != NULL && fate->acked != NULL ? fate->acked(conn, space, frame) : 0;
 }
 
 int kith__fate_frame_lost(struct kith_quic_conn *conn, enum kith_space space, const struct kith_sent_frame *frame)
 {
-    struct kith_stream_control control;
-    struct kith_conn_ids ids;
+    const struct fate *fate = frame->kind < KITH_COUNT(fates) ? &fates[frame->kind] : NULL;
 
-    switch (frame->kind) {
-    case KITH_KIND_STREAM:
-        return kith__stream_set_on_stream_lost(&conn->streams, frame->id, frame->value, frame->size,
-                                               (frame->flags & KITH_FATE_FIN) != 0);
-    case KITH_KIND_CRYPTO:
-        return kith__handshake_on_lost(&conn->handshake, level_of(space), frame->value, frame->size);
-    case KITH_KIND_RESET_STREAM:
-    case KITH_KIND_STOP_SENDING:
-    case KITH_KIND_MAX_DATA:
-    case KITH_KIND_MAX_STREAM_DATA:
-    case KITH_KIND_MAX_STREAMS:
-    case KITH_KIND_DATA_BLOCKED:
-    case KITH_KIND_STREAM_DATA_BLOCKED:
-    case KITH_KIND_STREAMS_BLOCKED:
-        control = control_of(frame);
-        kith__stream_set_on_control_lost(&conn->streams, &control);
-        return 0;
-    case KITH_KIND_NEW_CONNECTION_ID:
-        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
-            kith__cid_ours_on_lost(ids.ours, frame->value);
-        conn->has_path_frames = true;
-        return 0;
-    case KITH_KIND_RETIRE_CONNECTION_ID:
-        if ((ids = kith__conn_ids(conn, (uint32_t)frame->id)).ours != NULL)
-            kith__cid_theirs_on_retire_lost(ids.theirs, frame->value);
-        conn->has_path_frames = true;
-        return 0;
-    case KITH_KIND_PATH_ABANDON:
-    case KITH_KIND_PATH_STATUS:
-    case KITH_KIND_MAX_PATH_ID:
-    case KITH_KIND_PATHS_BLOCKED:
-    case KITH_KIND_PATH_CIDS_BLOCKED:
-        path_frame_lost(conn, frame);
-        return 0;
-    case KITH_KIND_ADD_ADDRESS:
-    case KITH_KIND_REMOVE_ADDRESS:
-    case KITH_KIND_REACH_OUT:
-        punch_frame_lost(conn, frame);
-        return 0;
-    case KITH_KIND_OBSERVED_ADDRESS:
-        observed_lost(conn, frame);
-        return 0;
-    case KITH_KIND_HANDSHAKE_DONE:
-        conn->done_due = true;
-        return 0;
-    case KITH_KIND_NEW_TOKEN:
-        conn->token_due = true;
-        return 0;
-    default:
-        return 0;
-    }
+    return fate != NULL && fate->lost != NULL ? fate->lost(conn, space, frame) : 0;
 }
 
 /* ---- Loss ---- */

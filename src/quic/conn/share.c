@@ -9,9 +9,14 @@ _Static_assert((int)KITH_QUIC_SCHEDULE_FIRST == (int)KITH_SCHEDULE_FIRST &&
                    (int)KITH_QUIC_SCHEDULE_SPREAD == (int)KITH_SCHEDULE_SPREAD,
                "the public rules are the scheduler's");
 
+bool kith__conn_may_send_on(const struct kith_path *path)
+{
+    return kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
+}
+
 bool kith__conn_is_usable(const struct kith_path *path)
 {
-    return path->was_proved && kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
+    return path->was_proved && kith__conn_may_send_on(path);
 }
 
 /** Probe timeouts in a row. A late ACK of older packets begins a new row, but the path stays silent: see path_ack.c. */
@@ -55,6 +60,14 @@ struct kith_path *kith__conn_pick(struct kith_quic_conn *conn)
     return index < conn->path_count ? conn->paths[index] : NULL;
 }
 
+struct kith_path *kith__conn_lowest(const struct kith_quic_conn *conn, bool must_be_proved)
+{
+    for (size_t i = 0; i < conn->path_count; i++)
+        if (kith__conn_may_send_on(conn->paths[i]) && (!must_be_proved || kith__path_is_proved(conn->paths[i])))
+            return conn->paths[i];
+    return NULL;
+}
+
 struct kith_path *kith__conn_first(const struct kith_quic_conn *conn)
 {
     struct kith_path_view views[KITH_PATH_IDS_MAX];
@@ -64,10 +77,5 @@ struct kith_path *kith__conn_first(const struct kith_quic_conn *conn)
         return conn->paths[0];
     fill_views(conn, views);
     index = kith__schedule_first(views, conn->path_count);
-    if (index < conn->path_count)
-        return conn->paths[index];
-    for (size_t i = 0; i < conn->path_count; i++)
-        if (kith__path_is_live(conn->paths[i]) && kith__cid_theirs_active(&conn->paths[i]->cids_theirs) != NULL)
-            return conn->paths[i];
-    return NULL;
+    return index < conn->path_count ? conn->paths[index] : kith__conn_lowest(conn, false);
 }

@@ -379,11 +379,6 @@ static bool transmit_mtu_probe(struct kith_quic_conn *conn, struct kith_path *pa
     return true;
 }
 
-static bool may_send_on(const struct kith_path *path)
-{
-    return kith__path_is_live(path) && kith__cid_theirs_active(&path->cids_theirs) != NULL;
-}
-
 /** An answer to another address than the path's; in NAT traversal it may carry a challenge of ours. */
 struct answer {
     struct kith_response response;
@@ -472,15 +467,13 @@ static bool transmit_off_path(struct kith_quic_conn *conn, struct kith_path *pat
 static bool transmit_probe(struct kith_quic_conn *conn, uint8_t *buffer, struct kith_quic_transmit *out)
 {
     struct kith_tuple tuple = { 0 };
-    struct kith_path *path = NULL;
+    struct kith_path *path;
     uint8_t value[KITH_CHALLENGE_SIZE];
     size_t size;
 
     if (!conn->has_nat_traversal || !kith__punch_next_probe(&conn->punch, conn->now_ns, &tuple.remote))
         return false;
-    for (size_t i = 0; path == NULL && i < conn->path_count; i++)
-        if (kith__path_is_proved(conn->paths[i]) && may_send_on(conn->paths[i]))
-            path = conn->paths[i];
+    path = kith__conn_lowest(conn, true);
     if (path == NULL)
         return false;
     kith__random_fill(&conn->host->random, value, sizeof value);
@@ -511,7 +504,7 @@ static bool transmit_close(struct kith_quic_conn *conn, uint8_t *buffer, struct 
     bool is_late = false;
     int err;
 
-    if (!conn->close.due || path == NULL || !may_send_on(path))
+    if (!conn->close.due || path == NULL || !kith__conn_may_send_on(path))
         return false;
     clear_sent(conn);
     dg.room = KITH_MIN((size_t)DATAGRAM_SIZE_MIN, kith__path_allowance(path));
@@ -576,7 +569,7 @@ static bool transmit_on_many(struct kith_quic_conn *conn, uint8_t *buffer, size_
     struct kith_path *carrier;
 
     for (size_t i = 0; i < conn->path_count; i++)
-        if (may_send_on(conn->paths[i]) && transmit_off_path(conn, conn->paths[i], buffer, out))
+        if (kith__conn_may_send_on(conn->paths[i]) && transmit_off_path(conn, conn->paths[i], buffer, out))
             return true;
     carrier = kith__conn_pick(conn);
     if (carrier == NULL) /* blocked: acknowledgements go all the same */
@@ -584,8 +577,9 @@ static bool transmit_on_many(struct kith_quic_conn *conn, uint8_t *buffer, size_
     if (carrier != NULL && kith__conn_is_usable(carrier) && transmit_batch(conn, carrier, true, buffer, capacity, out))
         return true;
     for (size_t i = 0; i < conn->path_count && kith__phase_is_open(conn->phase); i++)
-        if (may_send_on(conn->paths[i]) && (transmit_batch(conn, conn->paths[i], false, buffer, capacity, out) ||
-                                            transmit_mtu_probe(conn, conn->paths[i], buffer, capacity, out)))
+        if (kith__conn_may_send_on(conn->paths[i]) &&
+            (transmit_batch(conn, conn->paths[i], false, buffer, capacity, out) ||
+             transmit_mtu_probe(conn, conn->paths[i], buffer, capacity, out)))
             return true;
     return false;
 }
@@ -595,7 +589,7 @@ static bool transmit_on_one(struct kith_quic_conn *conn, struct kith_path *path,
 {
     bool shares = !conn->mp.is_on || kith__conn_is_usable(path);
 
-    return may_send_on(path) &&
+    return kith__conn_may_send_on(path) &&
            (transmit_off_path(conn, path, buffer, out) || transmit_batch(conn, path, shares, buffer, capacity, out) ||
             transmit_mtu_probe(conn, path, buffer, capacity, out));
 }
