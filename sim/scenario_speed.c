@@ -46,6 +46,54 @@ static enum kith_sim_verdict play_two_flows(struct kith_trial *trial, const stru
     return kith__trial_close(trial);
 }
 
+/* Bytes sent by the client on paths that are backups. */
+static uint64_t on_backups(const struct kith_simconn *conn)
+{
+    struct kith_quic_path_info infos[2];
+    size_t count = kith_quic_conn_paths(conn->conn, infos, KITH_COUNT(infos));
+    uint64_t sent = 0;
+
+    for (size_t i = 0; i < KITH_MIN(count, KITH_COUNT(infos)); i++)
+        sent += infos[i].is_backup ? infos[i].bytes_sent : 0;
+    return sent;
+}
+
+/*
+ * A link that is healthy, but jitters, reorders, and makes a pause once or twice a second, as radio links do (extra.max: by how
+ * many ms it delays each direction then). A backup (extra.min) must not take over at each of them: the transfer is as fast as
+ * without one, and the backup carries little.
+ */
+static enum kith_sim_verdict play_pauses(struct kith_trial *trial, const struct kith_scenario *scenario)
+{
+    struct kith_simconn *client, *server;
+    bool has_backup = scenario->extra.min != 0;
+    uint64_t pause_ns = scenario->extra.max * KITH_NS_PER_MS;
+
+    kith__trial_set_up_ways(trial, has_backup ? 2 : 1);
+    TRY(kith__trial_dial_ways(trial, &scenario->plan, &client));
+    if (has_backup)
+        kith__simkeeper_want(&trial->keeper, 1, true, true);
+    while (!kith__simconn_is_done(client)) {
+        struct kith_sim_link *up = kith__sim_host_up(trial->apps[KITH_TRIAL_CLIENT].host);
+        struct kith_sim_link *down = kith__sim_host_down(trial->apps[KITH_TRIAL_CLIENT].host);
+
+        TRY(kith__trial_until(trial, NULL,
+                              kith__trial_choose(trial, (struct kith_choice) { 200, 900 }) * KITH_NS_PER_MS));
+        up->delay_ns += pause_ns;
+        down->delay_ns += pause_ns;
+        TRY(kith__trial_until(trial, NULL, 50 * KITH_NS_PER_MS));
+        up->delay_ns -= pause_ns;
+        down->delay_ns -= pause_ns;
+        DEMAND(kith__sim_now(trial->sim) < 300 * KITH_NS_PER_S);
+    }
+    TRY(kith__trial_finish(trial));
+    server = kith__trial_server_conn(trial);
+    kith__trial_measure(trial, server, server->bytes_read, client->connected_ns);
+    DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
+    DEMAND(on_backups(client) * 20 <= server->bytes_read);
+    return kith__trial_close(trial);
+}
+
 /*
  * Two equal links. extra: the schedule, and whether the second one is a backup, which then stays idle. Two available ones
  * give the sum by either rule: by FIRST the second one is used while the first is blocked.
@@ -130,6 +178,22 @@ const struct kith_scenario kith__scenarios_speed[] = {
       .seeds_percent = 3,
       .goodput_percent = 80,
       .plan = { .streams = 1, .up_min = 300000000, .up_max = 300000000 } },
+    { .name = "speed-pauses-one-path",
+      .play = play_pauses,
+      .net = { LINK(20, 15, 150000), .jitter_us = { 20000, 20000 }, .reorder_ppm = { 5000, 5000 },
+               .reorder_us = { 20000, 20000 } },
+      .extra = { 0, 100 },
+      .seeds_percent = 10,
+      .goodput_percent = 70,
+      .plan = { .streams = 1, .up_min = 20000000, .up_max = 20000000 } },
+    { .name = "speed-pauses-backup",
+      .play = play_pauses,
+      .net = { LINK(20, 15, 150000), .jitter_us = { 20000, 20000 }, .reorder_ppm = { 5000, 5000 },
+               .reorder_us = { 20000, 20000 } },
+      .extra = { 1, 100 },
+      .seeds_percent = 10,
+      .goodput_percent = 70,
+      .plan = { .streams = 1, .up_min = 20000000, .up_max = 20000000 } },
     { .name = "speed-two-links-spread",
       .play = play_two_links,
       .net = { LINK(100, 10, 375000) },

@@ -138,3 +138,100 @@ KITH_TEST(alive_slow_network_has_longer_for_another_path_after_the_last_one)
     KITH_CHECK(pair_m.now_ns - began_ns < 20 * KITH_NS_PER_S);
     kith__pair_dispose(&pair_m);
 }
+
+/* ---- Suspect: the oldest packet waits for too long ---- */
+
+/** Two ways of that delay; the second is a backup. The search for the packet size is over then. */
+static void start_with_backup(uint64_t delay_ms, uint64_t jitter_ms)
+{
+    struct kith_pair_config config = configured(8, 8);
+
+    config.more_count = 1;
+    config.link.delay_ns = delay_ms * KITH_NS_PER_MS;
+    config.more[0] = config.link;
+    config.link.jitter_ns = jitter_ms * KITH_NS_PER_MS;
+    rules_connect(&pair_m, &app_m, &config);
+    KITH_CHECK_EQ(open_way(1, true), 1);
+    kith__pair_run(&pair_m, 3 * KITH_NS_PER_S);
+}
+
+/** The probe timeout of RFC 9002 counts from the last packet: it never comes as long as there is always another one. */
+KITH_TEST(alive_a_trickle_on_a_dead_path_goes_on_elsewhere)
+{
+    uint64_t died_ns;
+
+    start_with_backup(15, 0);
+    for (int i = 0; i < 20; i++) {
+        path_of(0, 0)->ping_wanted = true;
+        kith__conn_touch(pair_m.sides[0].conn);
+        kith__pair_run(&pair_m, 20 * KITH_NS_PER_MS);
+    }
+    KITH_CHECK(!kith__conn_is_silent(path_of(0, 0)));
+    block(0, true, true);
+    died_ns = pair_m.now_ns;
+    while (!kith__conn_is_silent(path_of(0, 0)) && pair_m.now_ns < died_ns + 3 * KITH_NS_PER_S) {
+        path_of(0, 0)->ping_wanted = true;
+        kith__conn_touch(pair_m.sides[0].conn);
+        kith__pair_run(&pair_m, 20 * KITH_NS_PER_MS);
+    }
+    KITH_CHECK(pair_m.now_ns - died_ns <= 240 * KITH_NS_PER_MS);
+    check_works("on the backup");
+    KITH_CHECK(path_of(0, 1)->stats.bytes_sent >= 100000);
+    kith__pair_dispose(&pair_m);
+}
+
+/** The only path, or one beside others that do not answer, is never suspect: there is nowhere to go. */
+KITH_TEST(alive_nothing_is_suspect_without_a_path_that_answers)
+{
+    start_with_backup(15, 0);
+    block(0, true, true);
+    block(1, true, true);
+    kith_quic_conn_ping(pair_m.sides[0].conn, pair_m.now_ns);
+    kith__pair_run(&pair_m, 5 * KITH_NS_PER_S);
+    for (uint32_t id = 0; id < 2; id++)
+        KITH_CHECK_EQ(kith__conn_suspect_deadline(pair_m.sides[0].conn, path_of(0, id)), KITH_NEVER);
+    KITH_CHECK(path_of(0, 0)->suspected_ns == 0 || path_of(0, 1)->suspected_ns == 0);
+    kith__pair_dispose(&pair_m);
+    start_ways(0, 0, false);
+    block(0, true, true);
+    kith_quic_conn_ping(pair_m.sides[0].conn, pair_m.now_ns);
+    kith__pair_run(&pair_m, 3 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(path_of(0, 0)->suspected_ns, 0);
+    kith__pair_dispose(&pair_m);
+}
+
+/** Jitter of twice the round trip, and overtaking with it, is no reason to leave a path. */
+KITH_TEST(alive_a_path_with_jitter_keeps_its_data)
+{
+    uint64_t before;
+
+    start_with_backup(15, 60);
+    before = path_of(0, 1)->stats.bytes_sent;
+    kith__app_send(&pair_m, 0, false, 5000000);
+    KITH_CHECK(kith__pair_run_until(&pair_m, app_is_done, 60 * KITH_NS_PER_S));
+    KITH_CHECK_EQ(app_m.sides[1].read_total, 5000000);
+    KITH_CHECK(path_of(0, 1)->stats.bytes_sent - before < 100000);
+    kith__pair_dispose(&pair_m);
+}
+
+/** A pause longer than the patience costs a few copies, and the path is in use again with the first ACK that comes late. */
+KITH_TEST(alive_a_pause_costs_copies_and_is_over_with_the_first_late_acknowledgement)
+{
+    uint64_t before;
+
+    start_with_backup(75, 0);
+    kith__app_send(&pair_m, 0, false, 40000000);
+    kith__pair_run(&pair_m, 600 * KITH_NS_PER_MS);
+    before = path_of(0, 1)->stats.bytes_sent;
+    pair_m.config.link.delay_ns += 60 * KITH_NS_PER_MS;
+    kith__pair_run(&pair_m, 160 * KITH_NS_PER_MS);
+    pair_m.config.link.delay_ns -= 60 * KITH_NS_PER_MS;
+    kith__pair_run(&pair_m, 140 * KITH_NS_PER_MS);
+    KITH_CHECK(path_of(0, 0)->suspected_ns != 0);
+    KITH_CHECK_EQ(path_of(0, 0)->loss.probe_timeouts, 0);
+    KITH_CHECK(!kith__conn_is_silent(path_of(0, 0)));
+    KITH_CHECK(path_of(0, 1)->stats.bytes_sent - before < 30000);
+    KITH_CHECK(kith__pair_run_until(&pair_m, app_is_done, 60 * KITH_NS_PER_S));
+    KITH_CHECK_EQ(app_m.sides[1].read_total, 40000000);
+    kith__pair_dispose(&pair_m);
+}

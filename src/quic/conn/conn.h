@@ -283,10 +283,14 @@ static inline bool kith__conn_is_silent(const struct kith_path *path)
     return path->silent_ns != 0;
 }
 /**
- * A probe on the path went unanswered. If others are dead already, it is challenged: the answer comes on the path itself,
- * while a peer may send its acknowledgements on the dead one (spec/01, 4.4), as the reference does.
+ * When the oldest packet of the path has waited for its acknowledgement for so long that the path is suspect; KITH_NEVER: it
+ * is silent already, nothing waits, or there is no other path that answers.
  */
-void kith__conn_on_path_silent(struct kith_quic_conn *conn, struct kith_path *path);
+uint64_t kith__conn_suspect_deadline(const struct kith_quic_conn *conn, const struct kith_path *path);
+/** That time has come: the path is silent from now on, and old data go out again on another one. */
+void kith__conn_on_suspect(struct kith_quic_conn *conn, struct kith_path *path);
+/** A probe timeout of the path's data space, as kith__loss_on_timer told: `probes` packets are to be sent. */
+void kith__conn_on_probe_timeout(struct kith_quic_conn *conn, struct kith_path *path, uint8_t probes);
 /** A challenge on a path that is silent was answered, and the packet acknowledged nothing. */
 void kith__conn_on_silent_answer(struct kith_quic_conn *conn, struct kith_path *path);
 /** When kith__conn_on_path_idle is due: the path's own idle time, with multipath only; KITH_NEVER: not, or not yet known. */

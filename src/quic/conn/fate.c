@@ -406,7 +406,7 @@ static void log_metrics(struct kith_quic_conn *conn, const struct kith_path *pat
 }
 
 int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
-                      const struct kith_frame_ack *frame)
+                      const struct kith_frame_ack *frame, bool came_on_path)
 {
     struct kith_sent_log *log = kith__conn_sent_log(conn, path, space);
     struct kith_path_ack ack;
@@ -420,6 +420,7 @@ int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_path *path, enum 
     if (conn->is_client && conn->early != NULL && space == KITH_SPACE_HANDSHAKE)
         conn->early->is_peer_waiting = false; /* it has our Handshake packet: our address is validated */
     kith__path_ack_begin(path, log, &ack);
+    ack.came_on_path = came_on_path;
     do
         if (range_acked(conn, path, space, range, &ack) != 0)
             return KITH_ERR_CLOSED;

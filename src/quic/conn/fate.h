@@ -20,7 +20,7 @@ enum { KITH_FATE_FIN = 1 };
 
 /** An ACK of a space (untrusted ranges, valid encoding). 0 or KITH_ERR_CLOSED after the connection failed. */
 KITH_MUST_USE int kith__fate_on_ack(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space,
-                                    const struct kith_frame_ack *ack);
+                                    const struct kith_frame_ack *frame, bool came_on_path);
 /** Takes what is lost by now out of a space. */
 void kith__fate_detect_lost(struct kith_quic_conn *conn, struct kith_path *path, enum kith_space space);
 /**

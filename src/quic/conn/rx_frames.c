@@ -39,7 +39,7 @@ static int on_ack(struct kith_rx *rx, const struct kith_frame *frame)
 
     if (path == NULL) /* path 0 is gone: nothing to learn */
         return on_ignored(rx, frame);
-    return kith__fate_on_ack(rx->conn, path, (enum kith_space)rx->space, &frame->ack);
+    return kith__fate_on_ack(rx->conn, path, (enum kith_space)rx->space, &frame->ack, true);
 }
 
 static int on_path_ack(struct kith_rx *rx, const struct kith_frame *frame)
@@ -54,7 +54,7 @@ static int on_path_ack(struct kith_rx *rx, const struct kith_frame *frame)
     path = kith__conn_path(rx->conn, frame->ack.path);
     if (use == KITH_PATH_IGNORE || path == NULL)
         return on_ignored(rx, frame);
-    return kith__fate_on_ack(rx->conn, path, KITH_SPACE_DATA, &frame->ack);
+    return kith__fate_on_ack(rx->conn, path, KITH_SPACE_DATA, &frame->ack, path == rx->path);
 }
 
 static int on_crypto(struct kith_rx *rx, const struct kith_frame *frame)

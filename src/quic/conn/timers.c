@@ -8,11 +8,6 @@
 #include "quic/conn/fate.h"
 #include "quic/host/host.h"
 
-#include <limits.h>
-
-/* Three of these, and the round trip until the sender has run dry, are less than a second. */
-#define SLOW_PTO_NS (120 * KITH_NS_PER_MS)
-
 /* A connection without a packet for so long gives back the memory that its busy time needed. */
 #define SHED_NS KITH_NS_PER_S
 
@@ -157,6 +152,7 @@ static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct ki
     if (!kith__path_is_live(path))
         return at;
     at = earlier(at, loss_deadline(conn, path));
+    at = earlier(at, kith__conn_suspect_deadline(conn, path));
     at = earlier(at, kith__conn_path_idle_deadline(conn, path));
     at = earlier(at, send_time(conn, pacing_deadline(path)));
     if (kith__phase_is_established(conn->phase)) {
@@ -215,35 +211,15 @@ void kith__conn_log_timers(struct kith_quic_conn *conn)
     }
 }
 
-/**
- * From the first probe timeout on other paths are preferred (share.c), and the oldest data go out again there. With the
- * second one, three probe timeouts after the last packet, all that is in flight follows; a slow path gets no second chance,
- * so that an application waits less than a second for a path that died. The path is not given up: it is probed until its
- * idle time is over, and used again when it answers.
- */
-static bool is_given_up(const struct kith_quic_conn *conn, const struct kith_path *path,
-                        const struct kith_loss_timer *timer)
-{
-    bool is_slow = kith__path_pto_ns(path, conn->peer_delay_max_ns) > SLOW_PTO_NS;
-    const struct kith_path *other = kith__conn_first(conn);
-
-    return timer->space == KITH_SPACE_DATA && path->loss.pto_count >= (is_slow ? 1u : 2u) && other != NULL &&
-           other != path && kith__conn_is_usable(other);
-}
-
 /** A probe timeout: the packets that follow carry old data again, or a PING (RFC 9002, 6.2.4). */
 static void on_probe(struct kith_quic_conn *conn, struct kith_path *path, const struct kith_loss_timer *timer)
 {
-    uint8_t *probes = timer->space == KITH_SPACE_DATA ? &path->probes : &conn->early->spaces[timer->space].probes;
-
-    *probes = KITH_MAX(*probes, timer->probes);
-    if (timer->space == KITH_SPACE_DATA && path->silent_ns == 0)
-        path->silent_ns = conn->now_ns;
-    if (timer->space == KITH_SPACE_DATA && path->loss.pto_count == 1)
-        kith__conn_ack_elsewhere(conn, path);
-    if (timer->space == KITH_SPACE_DATA)
-        kith__conn_on_path_silent(conn, path);
-    kith__fate_resend_for_probe(conn, path, timer->space, is_given_up(conn, path, timer) ? UINT_MAX : timer->probes);
+    if (timer->space == KITH_SPACE_DATA) {
+        kith__conn_on_probe_timeout(conn, path, timer->probes);
+        return;
+    }
+    conn->early->spaces[timer->space].probes = KITH_MAX(conn->early->spaces[timer->space].probes, timer->probes);
+    kith__fate_resend_for_probe(conn, path, timer->space, timer->probes);
 }
 
 /** After a late call several may be due: losses by time in each space, then one probe. */
@@ -291,6 +267,8 @@ static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
     }
     if (kith__phase_is_established(conn->phase))
         on_migrate_timer(conn, path); /* first: going back to an old address brings its round trip back */
+    if (kith__conn_suspect_deadline(conn, path) <= conn->now_ns)
+        kith__conn_on_suspect(conn, path);
     on_loss_timer(conn, path);
     if (!kith__phase_is_open(conn->phase))
         return;

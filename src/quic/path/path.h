@@ -117,9 +117,11 @@ struct kith_path {
     uint64_t close_code;      /* ... and what was told, or heard */
     bool is_ack_moved;        /* its next ACK goes on another path */
     uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
+    uint64_t suspected_ns;    /* when its oldest packet had waited for too long the last time */
     uint64_t answered_ns;   /* what left then, or before, for where the path is now has arrived: it was acknowledged */
     uint64_t proved_ns;     /* when the peer was proved to be there for the first time; valid with was_proved */
     uint64_t idle_asked_ns; /* the idle time was over then, and the other paths were asked whether they answer */
+    bool is_suspect;        /* valid while silent: of what was in flight then, only a part was sent again */
     bool is_idle_last;      /* then another one answered, and this one was asked for the last time */
     uint8_t silent_answers; /* challenges answered in a row while nothing was acknowledged */
     bool is_paced_now;      /* there is more to send on it, but the pacer says later */
@@ -202,6 +204,7 @@ struct kith_path_ack {
     uint64_t packets, bytes;
     bool eliciting;              /* any newly acknowledged packet asked for an ACK */
     bool any, newest_is_current; /* newest_is_current: of the present 4-tuple */
+    bool came_on_path;           /* the frame came on the path whose packets it is about; set by the caller */
     bool is_about_path;          /* a packet went where the path is, or was: off-path probes tell nothing of it */
     bool app_limited;
 };

@@ -90,6 +90,20 @@ static bool is_sample(const struct kith_rtt *rtt, uint64_t took_ns, uint64_t del
     return is_lie || delay_ns <= delay_max_ns || delay_ns - delay_max_ns <= rtt->smoothed_ns;
 }
 
+/**
+ * ACKs of what was sent before the silence may take another way than the packets. A late one that comes on the path itself
+ * proves that both directions work; else only the answer to a probe does.
+ */
+static void note_answer(struct kith_path *path, const struct kith_path_ack *ack)
+{
+    kith__sent_find_waiting(&path->sent);
+    if (!ack->newest_is_current)
+        return;
+    path->answered_ns = KITH_MAX(path->answered_ns, ack->newest_sent_ns);
+    if (ack->came_on_path || ack->newest_sent_ns >= path->silent_ns)
+        path->silent_ns = path->silent_answers = 0;
+}
+
 void kith__path_ack_end(struct kith_path *path, enum kith_space space, const struct kith_sent_log *log,
                         const struct kith_path_ack *ack, uint64_t delay_ns, uint64_t delay_max_ns,
                         const struct kith_ecn_counts *counts, bool may_reset, uint64_t now_ns)
@@ -106,11 +120,8 @@ void kith__path_ack_end(struct kith_path *path, enum kith_space space, const str
         if (is_first)
             kith__prove_on_rtt(&path->prove, kith__rtt_pto_ns(&now->rtt, 0), now_ns);
     }
-    /* ACKs of what was sent before may take another way than the packets; only the answer to a probe proves this one. */
-    if (space == KITH_SPACE_DATA && ack->newest_is_current && ack->newest_sent_ns >= path->silent_ns)
-        path->silent_ns = path->silent_answers = 0;
-    if (space == KITH_SPACE_DATA && ack->newest_is_current)
-        path->answered_ns = KITH_MAX(path->answered_ns, ack->newest_sent_ns);
+    if (space == KITH_SPACE_DATA)
+        note_answer(path, ack);
     judge_ecn(path, space, ack, counts, largest_moved, now_ns);
     if (ack->is_about_path)
         kith__loss_on_ack(&path->loss, may_reset, now_ns);

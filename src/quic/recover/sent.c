@@ -20,11 +20,18 @@ static uint64_t skip_random(struct kith_sent_log *log)
     return z ^ z >> 31;
 }
 
+static void forget_waiting(struct kith_sent_log *log)
+{
+    log->waiting = UINT64_MAX;
+    log->waiting_ns = KITH_NEVER;
+}
+
 void kith__sent_init(struct kith_sent_log *log, const struct kith_mem *mem, uint64_t skip_seed)
 {
     *log = (struct kith_sent_log) {
         .mem = mem, .skip_at = UINT64_MAX, .skip_span = SKIP_SPAN_FIRST, .skip_state = skip_seed
     };
+    forget_waiting(log);
     if (skip_seed != 0)
         log->skip_at = skip_random(log) % SKIP_SPAN_FIRST;
 }
@@ -45,6 +52,7 @@ void kith__sent_dispose(struct kith_sent_log *log)
     log->base = log->oldest = log->next;
     log->frames_begin = log->frames_end;
     log->in_flight_size = log->counted = log->eliciting = 0;
+    forget_waiting(log);
     log->building = false;
 }
 
@@ -177,6 +185,10 @@ void kith__sent_commit(struct kith_sent_log *log, uint16_t size, uint8_t flags, 
         log->eliciting++;
         log->eliciting_sent_ns = now_ns;
         log->quiet_run = 0;
+        if (log->waiting == UINT64_MAX) {
+            log->waiting = packet->number;
+            log->waiting_ns = now_ns;
+        }
     }
     log->peak = (uint32_t)KITH_MAX(log->peak, log->next - log->base);
 }
@@ -310,12 +322,27 @@ void kith__sent_clear(struct kith_sent_log *log)
     log->base = log->oldest = log->next;
     log->frames_begin = log->frames_end;
     log->in_flight_size = log->counted = log->eliciting = 0;
+    forget_waiting(log);
 }
 
 bool kith__sent_has_record_room(const struct kith_sent_log *log)
 {
     return entry(log, log->next)->frame_count < KITH_SENT_FRAMES_MAX &&
            log->frames_end - log->frames_begin < KITH_SENT_FRAMES_ALL_MAX;
+}
+
+void kith__sent_find_waiting(struct kith_sent_log *log)
+{
+    const struct kith_sent *packet;
+
+    if (log->waiting == UINT64_MAX || (log->waiting >= log->acked_end && log->eliciting != 0))
+        return;
+    packet = log->eliciting != 0 ? kith__sent_find_eliciting(log, log->acked_end) : NULL;
+    forget_waiting(log);
+    if (packet != NULL) {
+        log->waiting = packet->number;
+        log->waiting_ns = packet->sent_ns;
+    }
 }
 
 const struct kith_sent *kith__sent_find_eliciting(const struct kith_sent_log *log, uint64_t from)

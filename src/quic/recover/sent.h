@@ -90,6 +90,8 @@ struct kith_sent_log {
     uint64_t counted;                        /* packets of that kind */
     uint64_t eliciting;                      /* ack-eliciting packets in flight */
     uint64_t eliciting_sent_ns;              /* when the last ack-eliciting packet left; 0: none yet */
+    uint64_t waiting, waiting_ns;            /* the first ack-eliciting packet in flight after all acknowledged ones,
+                                                and when it left; UINT64_MAX, KITH_NEVER: none */
     uint64_t quiet_run;                      /* packets since the last ack-eliciting one */
     uint64_t skip_at, skip_span, skip_state; /* the next number to skip; UINT64_MAX: none */
     uint64_t skipped[KITH_SENT_SKIPS_KEPT];
@@ -185,6 +187,8 @@ static inline bool kith__sent_is_long(const struct kith_sent_log *log)
 const struct kith_sent *kith__sent_take_overdue(struct kith_sent_log *log);
 /** Forgets all entries without a word and keeps the memory: the connection ends, and its close needs room. */
 void kith__sent_clear(struct kith_sent_log *log);
+/** After the ranges of an ACK, or when packets were taken: finds `waiting` again. Cheap: it only moves forward. */
+void kith__sent_find_waiting(struct kith_sent_log *log);
 /** True if the packet begun can take one more record. */
 bool kith__sent_has_record_room(const struct kith_sent_log *log);
 /** The entry of a number; NULL if it is not in the ring (any more). */

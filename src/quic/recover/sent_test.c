@@ -537,3 +537,30 @@ KITH_TEST(sent_ranges_that_begin_anywhere_in_what_is_acknowledged_are_walked_fas
     kith__sent_check(&log);
     kith__sent_dispose(&log);
 }
+
+KITH_TEST(sent_waiting_is_the_first_that_asks_for_an_ack_after_all_acknowledged_ones)
+{
+    struct kith_sent_log log;
+
+    kith__sent_init(&log, kith_mem_default(), 0);
+    KITH_CHECK_EQ(log.waiting_ns, KITH_NEVER);
+    send_frames(&log, 0, 0, 5);
+    KITH_CHECK_EQ(log.waiting_ns, KITH_NEVER); /* an ACK alone waits for nothing */
+    for (uint64_t i = 1; i <= 5; i++)
+        send_frames(&log, 1, i == 3 ? 0 : DATA, 10 * i);
+    KITH_CHECK(log.waiting == 1 && log.waiting_ns == 10);
+    ack(&log, 2, 2); /* 1 may be lost, but what left after it arrived */
+    kith__sent_find_waiting(&log);
+    KITH_CHECK(log.waiting == 4 && log.waiting_ns == 40);
+    ack(&log, 1, 1);
+    kith__sent_find_waiting(&log);
+    KITH_CHECK(log.waiting == 4 && log.waiting_ns == 40);
+    ack(&log, 4, 5);
+    kith__sent_find_waiting(&log);
+    KITH_CHECK(log.waiting == UINT64_MAX && log.waiting_ns == KITH_NEVER);
+    send_frames(&log, 1, DATA, 100);
+    KITH_CHECK(log.waiting == 6 && log.waiting_ns == 100);
+    kith__sent_clear(&log);
+    KITH_CHECK_EQ(log.waiting_ns, KITH_NEVER);
+    kith__sent_dispose(&log);
+}
