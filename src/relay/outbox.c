@@ -21,7 +21,8 @@ enum {
     SPARE_BOXES_MAX = 256,
     LANE_SHARE =
         4, /* a lane may hold this many times what is left of the queue: alone 4/5 of it, with another one 4/9 each */
-    POOL_SHARE = 2 /* a queue may hold what is left of the pool, divided by this */
+    POOL_SHARE =
+        16 /* a queue may hold what is left of the pool, divided by this: full ones leave room to many others */
 };
 
 struct kith_relay_chunk {
@@ -57,7 +58,10 @@ struct kith_relay_outbox {
     bool is_closing;
     struct {
         uint8_t queue;
-        uint32_t size;
+        bool is_turn;     /* of a lane in its turn; else control frames, or the rest of what has begun */
+        int32_t before;   /* is_turn: the lane's deficit before this turn, */
+        int32_t credited; /* and at its start */
+        uint32_t size, done;
     } plan[PLAN_MAX];
 };
 
@@ -366,18 +370,25 @@ static bool choose_part(struct choice *choice, const uint8_t *bytes, size_t size
     return true;
 }
 
-/** Chooses size bytes of a queue from the cursor on, as one entry of the plan. False: not all of them found a place. */
-static bool choose(struct kith_relay_outbox *box, struct choice *choice, uint8_t queue, struct cursor *cursor,
-                   uint32_t size)
+/** A new entry of the plan. False: it is full. */
+static bool plan_entry(struct kith_relay_outbox *box, uint8_t queue, bool is_turn, int32_t before)
+{
+    if (box->plan_count == PLAN_MAX)
+        return false;
+    box->plan[box->plan_count].queue = queue;
+    box->plan[box->plan_count].is_turn = is_turn;
+    box->plan[box->plan_count].before = before;
+    box->plan[box->plan_count].credited = box->queues[queue].deficit;
+    box->plan[box->plan_count].size = box->plan[box->plan_count].done = 0;
+    box->plan_count++;
+    return true;
+}
+
+/** Chooses size bytes from the cursor on for the last entry of the plan. Returns those that found a place in the slices. */
+static uint32_t choose(struct kith_relay_outbox *box, struct choice *choice, struct cursor *cursor, uint32_t size)
 {
     uint32_t done = 0;
 
-    if (box->plan_count == 0 || box->plan[box->plan_count - 1].queue != queue) {
-        if (box->plan_count == PLAN_MAX)
-            return false;
-        box->plan[box->plan_count].queue = queue;
-        box->plan[box->plan_count++].size = 0;
-    }
     while (done < size) {
         uint32_t part;
 
@@ -391,7 +402,7 @@ static bool choose(struct kith_relay_outbox *box, struct choice *choice, uint8_t
     }
     box->plan[box->plan_count - 1].size += done;
     choice->left -= KITH_MIN(choice->left, (size_t)done);
-    return done == size;
+    return done;
 }
 
 static struct cursor cursor_of(const struct queue *queue)
@@ -400,17 +411,28 @@ static struct cursor cursor_of(const struct queue *queue)
 }
 
 /** Messages of one lane while its turn lasts. False: nothing more can be chosen. */
-static bool choose_of_lane(struct kith_relay_outbox *box, struct choice *choice, uint8_t index, struct cursor *cursor)
+static bool choose_of_lane(struct kith_relay_outbox *box, struct choice *choice, struct cursor *cursor)
 {
-    struct queue *lane = &box->queues[index];
-    uint32_t payload, size;
+    struct queue *lane = &box->queues[box->turn];
+    int32_t before = lane->deficit;
+    uint32_t payload, size, done;
 
-    for (cursor_settle(cursor); cursor->chunk != NULL && lane->deficit > 0; cursor_settle(cursor)) {
+    if (lane->deficit <= 0) /* else its turn was interrupted */
+        lane->deficit += KITH_RELAY_LANE_QUANTUM;
+    if (lane->deficit <= 0)
+        return true; /* still pays for a long message */
+    if (!plan_entry(box, box->turn, true, before)) {
+        lane->deficit = before;
+        return false;
+    }
+    for (; cursor->chunk != NULL && lane->deficit > 0; cursor_settle(cursor)) {
         if (choice->left == 0)
             return false;
         size = message_size(cursor, &payload);
-        lane->deficit -= (int32_t)size;
-        if (!choose(box, choice, index, cursor, size))
+        done = choose(box, choice, cursor, size);
+        if (done != 0)
+            lane->deficit -= (int32_t)size;
+        if (done != size)
             return false;
     }
     return true;
@@ -429,10 +451,8 @@ static void choose_of_lanes(struct kith_relay_outbox *box, struct choice *choice
             idle++;
         } else {
             idle = 0;
-            if (!choose_of_lane(box, choice, box->turn, cursor))
+            if (!choose_of_lane(box, choice, cursor))
                 return;
-            if (cursor->chunk != NULL)
-                box->queues[box->turn].deficit += KITH_RELAY_LANE_QUANTUM;
         }
         box->turn = (uint8_t)((box->turn + 1) % KITH_RELAY_LANES);
     }
@@ -442,19 +462,24 @@ size_t kith__relay_outbox_plan(struct kith_relay_outbox *box, size_t size_max, s
 {
     struct choice choice = { slices, cap, 0, size_max };
     struct cursor cursors[QUEUES];
+    uint32_t size;
 
     if (box == NULL)
         return 0;
     KITH_ASSERT(box->plan_count == 0 && cap != 0);
     for (int i = 0; i < QUEUES; i++)
         cursors[i] = cursor_of(&box->queues[i]);
-    if (box->cut != NONE && !choose(box, &choice, box->cut, &cursors[box->cut], box->cut_left))
-        return choice.count;
-    cursor_settle(&cursors[CONTROL]);
-    if (cursors[CONTROL].chunk != NULL &&
-        !choose(box, &choice, CONTROL, &cursors[CONTROL],
-                box->queues[CONTROL].size - (box->cut == CONTROL ? box->cut_left : 0)))
-        return choice.count;
+    if (box->cut != NONE) {
+        (void)plan_entry(box, box->cut, false, 0);
+        if (choose(box, &choice, &cursors[box->cut], box->cut_left) != box->cut_left)
+            return choice.count;
+    }
+    size = box->queues[CONTROL].size - (box->cut == CONTROL ? box->cut_left : 0);
+    if (size != 0) {
+        (void)plan_entry(box, CONTROL, false, 0);
+        if (choose(box, &choice, &cursors[CONTROL], size) != size)
+            return choice.count;
+    }
     if (!box->is_closing)
         choose_of_lanes(box, &choice, cursors);
     return choice.count;
@@ -524,6 +549,26 @@ static void consume(struct kith_relay_outbox *box, struct kith_relay_pool *pool,
     }
 }
 
+/** What was planned and not sent has not happened: lanes have the deficits of before, and the first of them has the turn. */
+static void take_back(struct kith_relay_outbox *box)
+{
+    for (unsigned i = box->plan_count; i > 0; i--) {
+        uint8_t index = box->plan[i - 1].queue;
+
+        if (!box->plan[i - 1].is_turn || box->plan[i - 1].done == box->plan[i - 1].size)
+            continue;
+        box->turn = index;
+        box->queues[index].deficit = box->plan[i - 1].before;
+        if (box->plan[i - 1].done == 0)
+            continue;
+        /* What has begun will be sent whole; if that was all it had, it is the next one's turn. */
+        box->queues[index].deficit = box->plan[i - 1].credited -
+                                     (int32_t)(box->plan[i - 1].done + (box->cut == index ? box->cut_left : 0));
+        if (box->queues[index].deficit <= 0)
+            box->turn = (uint8_t)((index + 1) % KITH_RELAY_LANES);
+    }
+}
+
 struct kith_relay_sent kith__relay_outbox_sent(struct kith_relay_outbox **at, struct kith_relay_pool *pool, size_t size)
 {
     struct kith_relay_outbox *box = *at;
@@ -532,12 +577,12 @@ struct kith_relay_sent kith__relay_outbox_sent(struct kith_relay_outbox **at, st
     if (box == NULL)
         return sent;
     for (unsigned i = 0; i < box->plan_count && size != 0; i++) {
-        uint32_t part = (uint32_t)KITH_MIN(size, (size_t)box->plan[i].size);
-
-        consume(box, pool, box->plan[i].queue, part, &sent);
-        size -= part;
+        box->plan[i].done = (uint32_t)KITH_MIN(size, (size_t)box->plan[i].size);
+        size -= box->plan[i].done;
+        consume(box, pool, box->plan[i].queue, box->plan[i].done, &sent);
     }
     KITH_ASSERT(size == 0);
+    take_back(box);
     box->plan_count = 0;
     if (box->charged == 0 && !box->is_closing)
         box_put(pool, at);
