@@ -451,13 +451,14 @@ KITH_TEST(server_without_descriptors_closes_connections_and_counts_them)
     opened = descriptors_in_use();
     KITH_CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
     low = before;
-    low.rlim_cur = opened + 3; /* room for three at most, should there be holes in the numbers */
+    low.rlim_cur = opened; /* room for a few at most, where there are holes in the numbers */
     KITH_CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
     kith__rt_listener_set_paused(scene.listener, false);
-    turn_until(&scene, &scene.ended_count, 7);
+    turn_until(&scene, &scene.ended_count, 5);
+    turn_a_while(&scene);
     KITH_CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
     KITH_CHECK_EQ(scene.accepted_count + kith__rt_listener_stats(scene.listener).closed_no_handles, 10);
-    KITH_CHECK(kith__rt_listener_stats(scene.listener).closed_no_handles >= 7);
+    KITH_CHECK(kith__rt_listener_stats(scene.listener).closed_no_handles >= 5);
     /* It did not get stuck. */
     scene_dial(&scene);
     turn_until(&scene, &scene.open_count, 11);

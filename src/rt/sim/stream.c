@@ -271,7 +271,7 @@ static void on_accept(struct kith_sim *sim, struct sim_event *event)
     end = KITH_CONTAINER(kith__list_first(&listener->waiting), struct sim_end, waiting);
     if (stream_new(listener->head.rt, NULL, &stream) != 0) {
         listener->head.stats.closed_no_memory++;
-        kith__sim_tcp_drop(end);
+        kith__sim_tcp_close(end);
         accept_if_due(listener);
         return;
     }
@@ -332,7 +332,7 @@ static void sim_listener_close(struct kith_rt_listener *head)
     struct sim_listener *listener = (struct sim_listener *)head;
 
     while (listener->waiting_count > 0)
-        kith__sim_tcp_drop(KITH_CONTAINER(kith__list_first(&listener->waiting), struct sim_end, waiting));
+        kith__sim_tcp_close(KITH_CONTAINER(kith__list_first(&listener->waiting), struct sim_end, waiting));
     kith__sim_event_remove(kith__sim_host_of(head->rt)->sim, &listener->accept);
     kith__list_remove(&listener->node);
     kith__free(head->rt->mem, listener);

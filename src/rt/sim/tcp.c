@@ -224,25 +224,6 @@ void kith__sim_tcp_fail(struct sim_end *end, int err)
         kith__sim_tcp_act(end);
 }
 
-/** A reset reaches the other end after the delay of the way, if it is open. */
-static void send_reset(struct sim_end *end)
-{
-    struct sim_end *other = kith__sim_end_other(end);
-
-    if ((other->state == SIM_END_OPEN || other->state == SIM_END_CONNECTING) && way_is_open(end))
-        kith__sim_tcp_fail(other, KITH_ERR_RESET);
-}
-
-void kith__sim_tcp_drop(struct sim_end *end)
-{
-    struct sim_conn *conn = end->conn;
-
-    kith__sim_tcp_use(conn);
-    send_reset(end);
-    kith__sim_tcp_fail(end, KITH_ERR_RESET);
-    kith__sim_tcp_release(conn);
-}
-
 /* ---- Sending ---- */
 
 static bool send_chunk(struct sim_end *end, enum sim_chunk_kind kind, const uint8_t *bytes, size_t size)
@@ -257,7 +238,8 @@ static bool send_chunk(struct sim_end *end, enum sim_chunk_kind kind, const uint
     *chunk = (struct sim_chunk) { .size = size, .kind = (uint8_t)kind, .sent_ns = sim->now_ns };
     if (size > 0)
         memcpy(chunk->bytes, bytes, size);
-    chunk->arrives_ns = end->last_arrival_ns = KITH_MAX(arrival(end, size), end->last_arrival_ns);
+    chunk->arrives_ns = arrival(end, size);
+    chunk->arrives_ns = end->last_arrival_ns = KITH_MAX(chunk->arrives_ns, end->last_arrival_ns);
     if (end->way.first == NULL)
         kith__sim_event_set(sim, &end->arrive, chunk->arrives_ns);
     queue_push(&end->way, chunk);
@@ -657,12 +639,15 @@ void kith__sim_tcp_close(struct sim_end *end)
     struct sim_conn *conn = end->conn;
     struct sim_end *other = kith__sim_end_other(end);
     bool was_connecting = end->state == SIM_END_CONNECTING;
-    bool is_there = end->state == SIM_END_OPEN || (was_connecting && other->state != SIM_END_IDLE);
-    bool resets = end->inbox.first != NULL || was_connecting; /* bytes that nobody reads; an answer that nobody wants */
+    bool was_waiting = end->state == SIM_END_WAITING;
+    bool is_there = end->state == SIM_END_OPEN || was_waiting || (was_connecting && other->state != SIM_END_IDLE);
+    /* Bytes that nobody reads; an answer that nobody wants; a connection that nobody takes. */
+    bool resets = end->inbox.first != NULL || was_connecting || was_waiting;
 
     kith__sim_tcp_use(conn);
     end->stream = NULL;
     end->state = SIM_END_DEAD;
+    kith__sim_tcp_leave(end);
     kith__sim_event_set(conn->sim, &end->act, KITH_NEVER);
     queue_clear(conn->sim, &end->inbox);
     if (!is_there || end->host->is_down || other->state == SIM_END_DEAD)

@@ -98,12 +98,10 @@ static inline struct sim_end *kith__sim_end_other(const struct sim_end *end)
 int kith__sim_tcp_connect(struct kith_sim_host *host, const struct kith_rt_stream_addr *to, struct sim_stream *stream);
 /** The user's write, end or reading has moved on. */
 void kith__sim_tcp_pump(struct sim_end *end);
-/** The user closes: what is on its way arrives, then the end, or a reset if bytes were not read. */
+/** The user closes, or a listener whom it waited for: what is on its way arrives, then the end, or a reset if bytes were not read. */
 void kith__sim_tcp_close(struct sim_end *end);
 /** The user is told, in this instant. */
 void kith__sim_tcp_act(struct sim_end *end);
-/** A connection that waits to be accepted is closed. */
-void kith__sim_tcp_drop(struct sim_end *end);
 /** Ends an end with an error. */
 void kith__sim_tcp_fail(struct sim_end *end, int err);
 /** The first piece of the inbox, which the caller frees (world's allocator): the other side has more room. */

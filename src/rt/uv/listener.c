@@ -14,20 +14,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum {
-    ACCEPTS_PER_TURN = 64,
-    REST_MS = 100 /* after an error that another try at once would only repeat */
-};
+enum { ACCEPTS_PER_TURN = 64 };
+#define REST_NS      (100 * KITH_NS_PER_MS) /* after an error that another try at once would only repeat */
 #define LOG_EVERY_NS KITH_NS_PER_S
 
 struct uv_listener {
     struct kith_rt_listener head;
     uv_poll_t poll;
-    uv_timer_t rest;
+    struct kith_rt_timer rest;
     int fd;
     int spare_fd; /* given up for a moment to take, and close, a connection for which there is no descriptor; -1: none */
     bool is_unix, is_paused, is_resting, is_closed;
-    unsigned handles; /* of libuv, not closed yet */
     uint64_t logged_ns, closed_logged;
     char unix_path[KITH_RT_UNIX_PATH_MAX + 1];
 };
@@ -48,10 +45,11 @@ static void poll_if_wanted(struct uv_listener *listener)
     kith__uv_touch(listener->head.rt);
 }
 
-static void on_rested(uv_timer_t *timer)
+static void on_rested(void *ctx, uint64_t now_ns)
 {
-    struct uv_listener *listener = timer->data;
+    struct uv_listener *listener = ctx;
 
+    (void)now_ns;
     listener->is_resting = false;
     poll_if_wanted(listener);
 }
@@ -59,8 +57,7 @@ static void on_rested(uv_timer_t *timer)
 static void rest(struct uv_listener *listener)
 {
     listener->is_resting = true;
-    uv_update_time(listener->rest.loop);
-    uv_timer_start(&listener->rest, on_rested, REST_MS, 0);
+    kith__rt_timer_set(&listener->rest, kith__rt_now(listener->head.rt) + REST_NS);
     poll_if_wanted(listener);
 }
 
@@ -85,22 +82,30 @@ static void open_spare(struct uv_listener *listener)
         listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-/** The process may have no more descriptors: the first that waits is told at once instead of being left to wait. */
+/**
+ * The process may have no more descriptors: the first that waits is told at once instead of being left to wait. False: it
+ * was the last (also when it turns out that none waits), or there is no way to tell it.
+ */
 static bool close_first(struct uv_listener *listener)
 {
-    int fd;
+    int fd, number;
 
-    if (listener->spare_fd < 0)
+    if (listener->spare_fd < 0) {
+        rest(listener);
         return false;
+    }
     close(listener->spare_fd);
     listener->spare_fd = -1;
     fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    number = errno;
     if (fd >= 0) {
         close(fd);
         listener->head.stats.closed_no_handles++;
         log_closed(listener);
     }
     open_spare(listener);
+    if (fd < 0 && number != EAGAIN)
+        rest(listener);
     return fd >= 0;
 }
 
@@ -133,18 +138,15 @@ static bool accept_one(struct uv_listener *listener)
         return true;
     case EMFILE:
     case ENFILE:
-        if (close_first(listener))
-            return true;
-        break;
+        return close_first(listener);
     case ENOBUFS:
     case ENOMEM:
-        break;
+        rest(listener);
+        return false;
     default: /* it went away while it waited, or its network did: Linux hands such errors to accept */
         listener->head.stats.failed++;
         return true;
     }
-    rest(listener);
-    return false;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -213,8 +215,7 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct uv_listener *listener = handle->data;
 
-    if (--listener->handles == 0)
-        kith__free(listener->head.rt->mem, listener);
+    kith__free(listener->head.rt->mem, listener);
 }
 
 static void uv_listener_close(struct kith_rt_listener *head)
@@ -224,21 +225,23 @@ static void uv_listener_close(struct kith_rt_listener *head)
     KITH_ASSERT(!listener->is_closed);
     listener->is_closed = true;
     uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
-    uv_close((uv_handle_t *)&listener->rest, on_handle_closed);
+    kith__rt_timer_dispose(&listener->rest);
     descriptors_close(listener);
     kith__uv_touch(head->rt);
 }
 
-static int handles_init(struct uv_listener *listener)
+static int watch_init(struct uv_listener *listener)
 {
     uv_loop_t *loop = &kith__uv_of(listener->head.rt)->loop;
-    int result = uv_poll_init(loop, &listener->poll, listener->fd);
+    int result, err = kith__rt_timer_init(listener->head.rt, &listener->rest, on_rested, listener);
 
-    if (result != 0)
+    if (err != 0)
+        return err;
+    if ((result = uv_poll_init(loop, &listener->poll, listener->fd)) != 0) {
+        kith__rt_timer_dispose(&listener->rest);
         return kith__uv_error(result);
-    uv_timer_init(loop, &listener->rest); /* cannot fail */
-    listener->poll.data = listener->rest.data = listener;
-    listener->handles = 2;
+    }
+    listener->poll.data = listener;
     return 0;
 }
 
@@ -256,7 +259,7 @@ static int uv_listen_with(struct kith_rt *rt, const struct kith_rt_listen_option
     listener->fd = listener->spare_fd = -1;
     err = listener->is_unix ? listen_unix(listener, options) : listen_tcp(listener, options);
     if (err == 0)
-        err = handles_init(listener);
+        err = watch_init(listener);
     if (err != 0) {
         descriptors_close(listener);
         kith__free(rt->mem, listener);
