@@ -257,7 +257,7 @@ int kith__url_split(struct kith_slice text, struct kith_url *out)
 {
     struct kith_reader bytes = kith__reader_of_slice(text);
     struct text rest = { (const char *)bytes.at, (const char *)bytes.end };
-    struct text authority, host;
+    struct text authority, host, userinfo = { NULL, NULL };
     struct kith_url url = { .port = 80 };
     uint32_t port = 0;
 
@@ -266,9 +266,12 @@ int kith__url_split(struct kith_slice text, struct kith_url *out)
     else if (!take_prefix(&rest, "http://"))
         return KITH_ERR_UNSUPPORTED;
     authority = take_until(&rest, "/?#");
-    for (const char *p = authority.at; p < authority.end; p++)
-        if (*p == '@')
+    for (const char *p = authority.at, *begin = p; p < authority.end; p++)
+        if (*p == '@') {
+            userinfo = (struct text) { begin, p };
             authority.at = p + 1;
+        }
+    url.userinfo = slice_of(userinfo);
     url.is_ip_v6 = take_prefix(&authority, "[");
     host = take_until(&authority, url.is_ip_v6 ? "]" : ":");
     if (host.at == host.end || (url.is_ip_v6 && !take_prefix(&authority, "]")))

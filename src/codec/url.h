@@ -19,11 +19,12 @@ int kith__url_normalise(const char *text, size_t size, struct kith_buf *out);
 
 /** The parts of a normalised URL, borrowed from its text. */
 struct kith_url {
-    bool is_https;          /* else http */
-    bool is_ip_v6;          /* host is an IPv6 address; its brackets are not part of `host` */
-    uint16_t port;          /* 80 or 443 where the text names none */
-    struct kith_slice host; /* ASCII, not empty; a trailing dot is kept */
-    struct kith_slice path; /* path and query, starts with '/'; without the fragment */
+    bool is_https;              /* else http */
+    bool is_ip_v6;              /* host is an IPv6 address; its brackets are not part of `host` */
+    uint16_t port;              /* 80 or 443 where the text names none */
+    struct kith_slice userinfo; /* "user:password" as it stands, percent-encoded, without '@'; empty: none */
+    struct kith_slice host;     /* ASCII, not empty; a trailing dot is kept */
+    struct kith_slice path;     /* path and query, starts with '/'; without the fragment */
 };
 
 /**

@@ -271,13 +271,13 @@ static int hex_digit(uint8_t byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/** Takes one decoded byte off a form-encoded text that is not empty. */
-static uint8_t decode_next(struct kith_slice *text)
+/** Takes one decoded byte off an encoded text that is not empty. */
+static uint8_t decode_next(struct kith_slice *text, bool is_form)
 {
     uint8_t byte = text->ptr[0];
     size_t step = 1;
 
-    if (byte == '+') {
+    if (byte == '+' && is_form) {
         byte = ' ';
     } else if (byte == '%' && text->size >= 3 && hex_digit(text->ptr[1]) >= 0 && hex_digit(text->ptr[2]) >= 0) {
         byte = (uint8_t)(hex_digit(text->ptr[1]) << 4 | hex_digit(text->ptr[2]));
@@ -291,17 +291,17 @@ static uint8_t decode_next(struct kith_slice *text)
 static bool decodes_to(struct kith_slice encoded, const char *name)
 {
     for (; encoded.size > 0; name++)
-        if (*name == '\0' || decode_next(&encoded) != (uint8_t)*name)
+        if (*name == '\0' || decode_next(&encoded, true) != (uint8_t)*name)
             return false;
     return *name == '\0';
 }
 
-static int decode_value(struct kith_slice encoded, uint8_t *out, size_t cap, size_t *size)
+int kith__http_percent_decode(struct kith_slice text, bool is_form, uint8_t *out, size_t cap, size_t *size)
 {
     size_t done = 0;
 
-    while (encoded.size > 0) {
-        uint8_t byte = decode_next(&encoded);
+    while (text.size > 0) {
+        uint8_t byte = decode_next(&text, is_form);
 
         if (done == cap)
             return KITH_ERR_TOO_LARGE;
@@ -325,7 +325,7 @@ int kith__http_query_get(struct kith_slice query, const char *name, uint8_t *out
 
             if (equals != NULL)
                 value = (struct kith_slice) { equals + 1, pair.size - key.size - 1 };
-            return decode_value(value, out, cap, size);
+            return kith__http_percent_decode(value, true, out, cap, size);
         }
         query.ptr += step;
         query.size -= step;

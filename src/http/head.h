@@ -12,7 +12,8 @@
 
 enum {
     KITH_HTTP_HEAD_SIZE_MAX = 8192, /* from the first byte to the blank line; a longer one is KITH_ERR_TOO_LARGE */
-    KITH_HTTP_HEADERS_MAX = 64      /* lines; more are KITH_ERR_TOO_LARGE */
+    KITH_HTTP_HEADERS_MAX = 64,     /* lines; more are KITH_ERR_TOO_LARGE */
+    KITH_HTTP_CREDENTIALS_MAX = 512 /* user and password, with the colon */
 };
 
 enum kith_http_kind { KITH_HTTP_REQUEST, KITH_HTTP_RESPONSE };
@@ -77,6 +78,10 @@ struct kith_slice kith__http_text(const char *text);
 KITH_MUST_USE int kith__http_query_get(struct kith_slice query, const char *name, uint8_t *out, size_t cap,
                                        size_t *size);
 
+/** Decodes %41 to A, as above; a '+' stays one unless is_form. Writes *size bytes to out. TOO_LARGE: more than cap. */
+KITH_MUST_USE int kith__http_percent_decode(struct kith_slice text, bool is_form, uint8_t *out, size_t cap,
+                                            size_t *size);
+
 /* ---- A head that comes in pieces ---- */
 
 /**
@@ -116,6 +121,8 @@ KITH_MUST_USE int kith__http_write_header_slices(struct kith_writer *w, struct k
                                                  struct kith_slice value);
 KITH_MUST_USE int kith__http_write_header_text(struct kith_writer *w, const char *name, const char *value);
 KITH_MUST_USE int kith__http_write_header_number(struct kith_writer *w, const char *name, uint64_t value);
+/** "name: Basic ..." with the standard base64 of "user:password" (RFC 7617), at most KITH_HTTP_CREDENTIALS_MAX bytes. */
+KITH_MUST_USE int kith__http_write_basic(struct kith_writer *w, const char *name, struct kith_slice credentials);
 /** The blank line. */
 KITH_MUST_USE int kith__http_write_end(struct kith_writer *w);
 /** The usual phrase of a status; "Unknown" for others. Static. */

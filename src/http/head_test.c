@@ -316,6 +316,25 @@ KITH_TEST(http_heads_are_written_whole_or_not_at_all)
     KITH_CHECK_STR(kith__http_phrase(599), "Unknown");
 }
 
+KITH_TEST(http_credentials_are_standard_base64)
+{
+    static const char text[] = "Authorization: Basic dTrDv8O/w78+Pz4=\r\n"; /* '/' and '+' of base64, not '_' and '-' */
+    uint8_t bytes[128], decoded[16], long_text[KITH_HTTP_CREDENTIALS_MAX + 1] = { 'u' };
+    struct kith_writer w = kith__writer(bytes, sizeof bytes);
+    size_t size;
+
+    KITH_CHECK_EQ(
+        kith__http_percent_decode(kith__http_text("u:%C3%BF%c3%bf%C3%BF>?%3e+"), false, decoded, sizeof decoded, &size),
+        0);
+    KITH_CHECK_EQ(size, 12);
+    KITH_CHECK_EQ(decoded[11], '+');
+    KITH_CHECK_EQ(kith__http_write_basic(&w, "Authorization", (struct kith_slice) { decoded, 11 }), 0);
+    KITH_CHECK_EQ(kith__writer_size(&w), sizeof text - 1);
+    KITH_CHECK_BYTES(bytes, text, sizeof text - 1);
+    KITH_CHECK_EQ(kith__http_write_basic(&w, "Authorization", (struct kith_slice) { long_text, sizeof long_text }),
+                  KITH_ERR_TOO_LARGE);
+}
+
 KITH_TEST(http_values_cannot_forge_lines)
 {
     uint8_t bytes[256];

@@ -1,6 +1,7 @@
 /* Writing heads. What the caller gives is checked, so that no value can forge a line of its own (RFC 9110, 5.5). */
 #include "http/head.h"
 
+#include <nettle/base64.h>
 #include <string.h>
 
 static const char token_marks[] = "!#$%&'*+-.^_`|~"; /* RFC 9110, 5.6.2: beside digits and letters */
@@ -99,6 +100,17 @@ int kith__http_write_header_number(struct kith_writer *w, const char *name, uint
         value /= 10;
     } while (value != 0);
     return kith__http_write_header(w, name, (struct kith_slice) { (const uint8_t *)digits + at, sizeof digits - at });
+}
+
+int kith__http_write_basic(struct kith_writer *w, const char *name, struct kith_slice credentials)
+{
+    char value[6 + BASE64_ENCODE_RAW_LENGTH(KITH_HTTP_CREDENTIALS_MAX)] = "Basic ";
+
+    if (credentials.size > KITH_HTTP_CREDENTIALS_MAX)
+        return KITH_ERR_TOO_LARGE;
+    base64_encode_raw(value + 6, credentials.size, credentials.ptr);
+    return kith__http_write_header(
+        w, name, (struct kith_slice) { (const uint8_t *)value, 6 + BASE64_ENCODE_RAW_LENGTH(credentials.size) });
 }
 
 int kith__http_write_end(struct kith_writer *w)

@@ -5,12 +5,10 @@
 #ifndef KITH_LINK_DIAL_H
 #define KITH_LINK_DIAL_H
 
+#include "http/head.h"
 #include "link/link.h"
 
-enum {
-    KITH_DIAL_HOST_SIZE_MAX = 255,
-    KITH_PROXY_CREDENTIALS_SIZE_MAX = 512 /* user and password, with the colon */
-};
+enum { KITH_DIAL_HOST_SIZE_MAX = 255, KITH_PROXY_CREDENTIALS_SIZE_MAX = KITH_HTTP_CREDENTIALS_MAX };
 
 /** A proxy for CONNECT; made by kith__proxy_parse, or by hand. */
 struct kith_proxy {
@@ -22,9 +20,9 @@ struct kith_proxy {
 
 /**
  * Parses "http://user:password@host:port", "https://..." (TLS to the proxy) or "host:port"; a path is ignored. Port 80 or
- * 443 where none is named. Errors: PARSE, UNSUPPORTED (another scheme), TOO_LARGE.
+ * 443 where none is named. Errors: PARSE, UNSUPPORTED (another scheme), TOO_LARGE, NOMEM.
  */
-KITH_MUST_USE int kith__proxy_parse(const char *text, struct kith_proxy *out);
+KITH_MUST_USE int kith__proxy_parse(const struct kith_mem *mem, const char *text, struct kith_proxy *out);
 
 /** Values of the environment as the program found them; NULL: not set. */
 struct kith_proxy_env {
@@ -39,7 +37,8 @@ struct kith_proxy_env {
  * The first value that is set (not empty) and is a proxy, in the order of the struct. NOT_FOUND: none is set; PARSE,
  * UNSUPPORTED, TOO_LARGE: the first one that is set is no proxy.
  */
-KITH_MUST_USE int kith__proxy_from_env(const struct kith_proxy_env *env, struct kith_proxy *out);
+KITH_MUST_USE int kith__proxy_from_env(const struct kith_mem *mem, const struct kith_proxy_env *env,
+                                       struct kith_proxy *out);
 
 /** Where to, and how. Everything is copied, except the contexts, which are referenced. */
 struct kith_dial_options {

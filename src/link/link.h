@@ -16,7 +16,7 @@
 struct kith_link; /* owned by whoever opened it, until close or finish */
 struct kith_tls_stream_context;
 
-enum { KITH_LINK_WHY_SIZE = 256 };
+enum { KITH_LINK_WHY_SIZE = 512 }; /* of a sentence, with its end */
 
 /** Any function may be NULL. */
 struct kith_link_events {
@@ -34,7 +34,10 @@ struct kith_link_events {
     void (*on_end)(void *ctx, int err);
     /** The bytes of the last write are the caller's again; an error: the link is broken, close it. */
     void (*on_writable)(void *ctx, int err);
-    /** After kith__link_finish: it is over, and the link is gone. The last event. */
+    /**
+     * After kith__link_finish: it is over, and the link is gone. The last event. Who frees the rt must have seen it of all
+     * links that were finished.
+     */
     void (*on_closed)(void *ctx);
     void *ctx;
 };
@@ -74,7 +77,7 @@ void kith__link_read_resume(struct kith_link *link);
  * Ends our direction in order: the write under way goes out, then TLS's close_notify and the end of TCP; then what the
  * other side still sends is thrown away until it ends too, or limit_ns has passed (0: KITH_LINK_FINISH_NS), and the link is
  * freed. Without that wait a reset could overtake our last bytes. Only on_writable (of the write under way) and
- * on_closed follow. May be called in any state.
+ * on_closed follow. May be called in any state, once; with a write under way there must be an on_closed.
  */
 void kith__link_finish(struct kith_link *link, uint64_t limit_ns);
 /**
@@ -94,6 +97,10 @@ bool kith__link_is_tls(const struct kith_link *link);
  */
 KITH_MUST_USE int kith__link_export(const struct kith_link *link, struct kith_slice label, struct kith_slice context,
                                     uint8_t *out, size_t size);
+/** TLS, when open: see the functions of the same names of tls/stream.h; false and empty for plain links. */
+bool kith__link_is_challenge(const struct kith_link *link);
+struct kith_slice kith__link_alpn(const struct kith_link *link);
+const char *kith__link_tls_version(const struct kith_link *link);
 /** Of the TCP connection (with a proxy: to the proxy). Family NONE before it is there, or for a unix socket. */
 struct kith_sockaddr kith__link_remote(const struct kith_link *link);
 struct kith_sockaddr kith__link_local(const struct kith_link *link);
