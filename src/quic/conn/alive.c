@@ -114,8 +114,10 @@ static const struct kith_path *fall_silent(struct kith_quic_conn *conn, struct k
     const struct kith_path *other;
 
     path->probes = KITH_MAX(path->probes, probes);
-    if (path->silent_ns == 0)
+    if (path->silent_ns == 0) {
         path->silent_ns = conn->now_ns;
+        kith__conn_note_path(conn, path); /* who decides about paths may want another one */
+    }
     challenge_if_others_are_dead(conn, path);
     other = kith__conn_first(conn);
     return other != NULL && other != path && kith__conn_is_usable(other) ? other : NULL;

@@ -77,6 +77,8 @@ static struct kith_loss_view loss_view(const struct kith_quic_conn *conn, const 
                                    .idle_timeout_ns = path->options.idle_timeout_ns != 0
                                                           ? path->options.idle_timeout_ns
                                                           : kith__conn_idle_timeout(conn),
+                                   .quiet_from_ns = path->tuple.remote.family == KITH_FAMILY_RELAY ? path->idle_from_ns
+                                                                                                   : KITH_NEVER,
                                    .is_confirmed = conn->phase == KITH_PHASE_CONFIRMED };
 
     view.logs[KITH_SPACE_DATA] = &path->sent;

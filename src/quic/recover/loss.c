@@ -169,6 +169,10 @@ static struct kith_loss_timer probe_timer(const struct kith_loss *loss, const st
         handshake_out |= space != KITH_SPACE_DATA;
         at_ns = KITH_MAX(log->eliciting_sent_ns, loss->probed_ns) +
                 kith__loss_backoff_ns(pto_ns, loss->pto_count, cap_ns);
+        /* Who goes on sending more often than that would never ask (RFC 9002, 6.2.1), on a path that is long dead. */
+        if (space == KITH_SPACE_DATA && view->quiet_from_ns != KITH_NEVER)
+            at_ns = KITH_MIN(at_ns, KITH_MAX(view->quiet_from_ns, loss->probed_ns) + pto_ns +
+                                        kith__loss_backoff_ns(pto_ns, loss->pto_count, cap_ns));
         if (at_ns < timer.deadline_ns)
             timer = (struct kith_loss_timer) { at_ns, KITH_LOSS_PROBE, (uint8_t)space, 2 };
     }

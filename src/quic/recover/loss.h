@@ -42,7 +42,9 @@ struct kith_loss_view {
     const struct kith_rtt *rtt;
     uint64_t delay_max_ns;    /* the peer's max_ack_delay, for the data space */
     uint64_t idle_timeout_ns; /* of the path, else of the connection; 0: none */
-    bool is_confirmed;        /* before: no PTO for the data space (RFC 9002, 6.2.1) */
+    uint64_t
+        quiet_from_ns; /* when the first ack-eliciting packet since the last received one left; KITH_NEVER: no matter */
+    bool is_confirmed; /* before: no PTO for the data space (RFC 9002, 6.2.1) */
     bool has_handshake_keys;
     bool
         peer_is_waiting; /* client whose address the server may not have validated: must probe with nothing in flight */

@@ -19,7 +19,9 @@ static void start(struct scene *s)
     kith__rtt_init(&s->rtt, MS(333));
     for (int i = 0; i < 100; i++)
         kith__rtt_on_sample(&s->rtt, MS(100), 0, 0, 1);
-    s->view = (struct kith_loss_view) { .rtt = &s->rtt, .delay_max_ns = MS(25), .is_confirmed = true };
+    s->view = (struct kith_loss_view) {
+        .rtt = &s->rtt, .delay_max_ns = MS(25), .quiet_from_ns = KITH_NEVER, .is_confirmed = true
+    };
     for (int i = 0; i < KITH_SPACE_COUNT; i++) {
         kith__sent_init(&s->logs[i], kith_mem_default(), 0);
         s->view.logs[i] = &s->logs[i];
