@@ -86,14 +86,7 @@ async fn up(endpoint: &Endpoint, addr: EndpointAddr, size: u64) -> Result<()> {
     let conn = connect(endpoint, addr, crate::SINK).await?;
     let (mut send, mut recv) = conn.open_bi().await?;
     let started = Instant::now();
-    let block = crate::pattern(0, 251 * 4096);
-    let mut left = size;
-    while left > 0 {
-        let n = left.min(block.len() as u64) as usize;
-        send.write_all(&block[..n]).await?;
-        left -= n as u64;
-    }
-    send.finish()?;
+    crate::send_pattern(&mut send, size).await?;
     let mut count = [0u8; 8];
     recv.read_exact(&mut count).await?;
     println!("RATE {:.0}", size as f64 / started.elapsed().as_secs_f64());

@@ -65,6 +65,19 @@ pub fn pattern(offset: u64, size: usize) -> Vec<u8> {
     (0..size as u64).map(|i| ((offset + i) % 251) as u8).collect()
 }
 
+/// The pattern on a stream, and its end.
+pub async fn send_pattern(send: &mut iroh::endpoint::SendStream, size: u64) -> Result<()> {
+    let block = pattern(0, 251 * 4096);
+    let mut left = size;
+    while left > 0 {
+        let n = left.min(block.len() as u64) as usize;
+        send.write_all(&block[..n]).await?;
+        left -= n as u64;
+    }
+    send.finish()?;
+    Ok(())
+}
+
 pub async fn wait_for_stdin_end() {
     use tokio::io::AsyncReadExt;
     let mut input = tokio::io::stdin();

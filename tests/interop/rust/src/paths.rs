@@ -11,7 +11,7 @@ use noq::{
         sign::CertifiedKey,
         DigitallySignedStruct, DistinguishedName, SignatureScheme,
     },
-    Connection, Endpoint, FourTuple, PathEvent, PathId, PathStatus, RecvStream, SendStream, TransportConfig,
+    Connection, Endpoint, FourTuple, PathEvent, PathId, PathStatus, RecvStream, TransportConfig,
 };
 use std::{
     collections::BTreeMap,
@@ -26,16 +26,33 @@ use tokio_stream::StreamExt;
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 
-impl Anyone {
-    fn signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        verify_tls13_signature_with_raw_key(message, &key, dss, &self.0.signature_verification_algorithms)
-    }
+/// What both traits ask for in the same words: signatures of TLS 1.3 by a raw Ed25519 key, and no others.
+macro_rules! raw_ed25519_keys {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Err(rustls::Error::General("TLS 1.3 only".into()))
+        }
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let key = SubjectPublicKeyInfoDer::from(cert.as_ref());
+            verify_tls13_signature_with_raw_key(message, &key, dss, &self.0.signature_verification_algorithms)
+        }
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
 }
 
 impl ServerCertVerifier for Anyone {
@@ -49,28 +66,7 @@ impl ServerCertVerifier for Anyone {
     ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, dss)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    raw_ed25519_keys!();
 }
 
 impl ClientCertVerifier for Anyone {
@@ -85,28 +81,7 @@ impl ClientCertVerifier for Anyone {
     ) -> Result<ClientCertVerified, rustls::Error> {
         Ok(ClientCertVerified::assertion())
     }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.signature(message, cert, dss)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    raw_ed25519_keys!();
 }
 
 struct Options {
@@ -283,18 +258,6 @@ async fn serve(conn: Connection) -> Result<()> {
     }
 }
 
-async fn send_pattern(send: &mut SendStream, size: u64) -> Result<()> {
-    let block = crate::pattern(0, 251 * 256);
-    let mut left = size;
-    while left > 0 {
-        let n = left.min(block.len() as u64) as usize;
-        send.write_all(&block[..n]).await?;
-        left -= n as u64;
-    }
-    send.finish()?;
-    Ok(())
-}
-
 async fn check_pattern(recv: &mut RecvStream, size: u64) -> Result<()> {
     let (mut at, mut buffer) = (0u64, vec![0u8; 1 << 16]);
     while let Some(n) = recv.read(&mut buffer).await? {
@@ -310,7 +273,7 @@ async fn check_pattern(recv: &mut RecvStream, size: u64) -> Result<()> {
 /// Sends the pattern and wants it back.
 async fn echo(conn: Connection, size: u64) -> Result<()> {
     let (mut send, mut recv) = conn.open_bi().await?;
-    let (sent, back) = tokio::join!(send_pattern(&mut send, size), check_pattern(&mut recv, size));
+    let (sent, back) = tokio::join!(crate::send_pattern(&mut send, size), check_pattern(&mut recv, size));
     sent?;
     back
 }
