@@ -98,6 +98,28 @@ static inline void crowd_check(const struct crowd *crowd)
         kith__relay_server_check(crowd->servers[i]);
 }
 
+/** Every datagram frame that came was sent on, waits, or is counted with a reason. Between workers nothing is under way. */
+static inline void crowd_check_sums(const struct crowd *crowd)
+{
+    uint64_t in = 0, out = 0, dropped = 0, waiting = 0;
+
+    for (unsigned i = 0; i < crowd->worker_count; i++) {
+        const struct kith_relay_counters *c = &crowd->counters[i];
+        struct kith_relay_session *session = NULL;
+
+        in += kith__relay_counter(&c->send_packets_recv);
+        out += kith__relay_counter(&c->send_packets_sent);
+        dropped += kith__relay_counter(&c->send_packets_dropped) + kith__relay_counter(&c->drops_queue_full) +
+                   kith__relay_counter(&c->drops_queue_share) + kith__relay_counter(&c->drops_memory) +
+                   kith__relay_counter(&c->drops_inbox_full) + kith__relay_counter(&c->drops_empty) +
+                   kith__relay_counter(&c->drops_oversize) + kith__relay_counter(&c->drops_rate_limited) +
+                   kith__relay_counter(&c->drops_closing) + kith__relay_counter(&c->drops_disconnect);
+        while ((session = kith__relay_server_next_session(crowd->servers[i], session)) != NULL)
+            waiting += kith__relay_session_info(session).queued_frames;
+    }
+    KITH_ASSERT(in == out + dropped + waiting);
+}
+
 /** Sends any bytes of the stream. */
 static inline void crowd_send_raw(struct crowd_client *client, const uint8_t *bytes, size_t size)
 {

@@ -12,28 +12,6 @@ static void start(const struct kith_relay_server_limits *limits)
 
 #define COUNTER(field) kith__relay_counter(&crowd.counters[0].field)
 
-/** Every datagram frame that came is sent, waits, or is counted with a reason. */
-static void check_sums(void)
-{
-    uint64_t in = 0, out = 0, dropped = 0, waiting = 0;
-
-    for (unsigned i = 0; i < crowd.worker_count; i++) {
-        const struct kith_relay_counters *c = &crowd.counters[i];
-        struct kith_relay_session *session = NULL;
-
-        in += kith__relay_counter(&c->send_packets_recv);
-        out += kith__relay_counter(&c->send_packets_sent);
-        dropped += kith__relay_counter(&c->send_packets_dropped) + kith__relay_counter(&c->drops_queue_full) +
-                   kith__relay_counter(&c->drops_queue_share) + kith__relay_counter(&c->drops_memory) +
-                   kith__relay_counter(&c->drops_inbox_full) + kith__relay_counter(&c->drops_empty) +
-                   kith__relay_counter(&c->drops_oversize) + kith__relay_counter(&c->drops_rate_limited) +
-                   kith__relay_counter(&c->drops_closing) + kith__relay_counter(&c->drops_disconnect);
-        while ((session = kith__relay_server_next_session(crowd.servers[i], session)) != NULL)
-            waiting += kith__relay_session_info(session).queued_frames;
-    }
-    KITH_CHECK_EQ(in, out + dropped + waiting);
-}
-
 KITH_TEST(relay_forwards_datagrams_with_the_key_of_the_sender)
 {
     struct crowd_client *a, *b;
@@ -60,7 +38,7 @@ KITH_TEST(relay_forwards_datagrams_with_the_key_of_the_sender)
     KITH_CHECK(b->segment_size == 5 && b->ecn == 1 && b->payload_size == 12);
     KITH_CHECK(COUNTER(bytes_recv) == 24 && COUNTER(bytes_sent) == 24);
     KITH_CHECK(COUNTER(send_packets_recv) == 2 && COUNTER(send_packets_sent) == 2);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -107,7 +85,7 @@ KITH_TEST(relay_forwards_the_largest_and_drops_what_would_end_a_receiver)
     crowd_send_message(a, KITH_WS_BINARY, message, KITH_RELAY_BATCH_OVERHEAD);
     crowd_pump(&crowd);
     KITH_CHECK(COUNTER(drops_oversize) == 2 && COUNTER(drops_empty) == 2);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_send_message(a, KITH_WS_BINARY, message, KITH_RELAY_BODY_MAX + 2); /* this one ends the sender */
     crowd_pump(&crowd);
     KITH_CHECK(a->has_ended && a->end == KITH_RELAY_END_PROTOCOL && !b->has_ended);
@@ -171,7 +149,7 @@ KITH_TEST(relay_drops_what_nobody_is_there_for)
         crowd_send_datagram(a, &nobody, 1, 100);
     crowd_pump(&crowd);
     KITH_CHECK(COUNTER(send_packets_dropped) == 10 && !a->has_ended);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -193,7 +171,7 @@ KITH_TEST(relay_follows_a_key_that_comes_and_goes)
     crowd_send_datagram(a, &c->pair.id, 1, 100);
     crowd_pump(&crowd);
     KITH_CHECK_EQ(c->payload_bytes, 100);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -214,7 +192,7 @@ KITH_TEST(relay_queue_is_bounded_in_bytes_and_frames)
     KITH_CHECK(info.queued_frames <= 64 && info.queued_frames >= 50);
     KITH_CHECK_EQ(COUNTER(drops_queue_full) + COUNTER(drops_queue_share), 1000 - info.queued_frames);
     KITH_CHECK_EQ(info.dropped_frames, 1000 - info.queued_frames);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_leave(b);
     b = crowd_connect(&crowd, 0, 2);
     b->is_stuck = true;
@@ -223,7 +201,7 @@ KITH_TEST(relay_queue_is_bounded_in_bytes_and_frames)
     info = kith__relay_session_info(b->session);
     KITH_CHECK(info.queued_bytes <= 128 << 10 && info.queued_bytes >= 90 << 10);
     kith__relay_server_check(crowd.servers[0]);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -251,7 +229,7 @@ KITH_TEST(relay_control_frames_go_ahead_of_datagrams)
     kith__relay_session_sent(b->session, 0, crowd.now_ns);
     crowd_pump(&crowd);
     KITH_CHECK(b->count[KITH_RELAY_PONG] == 1 && b->count[KITH_RELAY_SERVER_DATAGRAM] == 100);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -282,7 +260,7 @@ static void share_of(struct crowd_client *target, struct crowd_client **senders,
             crowd_write(target);
         crowd.now_ns += KITH_NS_PER_MS;
     }
-    check_sums();
+    crowd_check_sums(&crowd);
 }
 
 KITH_TEST(relay_gives_each_sender_its_share_of_a_slow_receiver)
@@ -343,11 +321,11 @@ KITH_TEST(relay_memory_of_all_queues_is_bounded_and_newcomers_find_room)
     stats = kith__relay_server_stats(crowd.servers[0]);
     KITH_CHECK(stats.queued_bytes <= 1 << 20 && stats.queued_bytes > 700 << 10);
     KITH_CHECK(COUNTER(drops_memory) > 0);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_advance(&crowd, 5 * KITH_NS_PER_S);
     KITH_CHECK_EQ(kith__relay_server_stats(crowd.servers[0]).queued_bytes, 0); /* they were too slow, and are out */
     KITH_CHECK_EQ(COUNTER(ends_stalled), 32);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -395,7 +373,7 @@ KITH_TEST(relay_rate_limit_drops_datagrams_and_serves_pings)
     KITH_CHECK(a->status == KITH_RELAY_STATUS_RATE_LIMITED && a->count[KITH_RELAY_STATUS] == 1);
     KITH_CHECK_EQ(COUNTER(conns_rx_ratelimited_total), 1);
     KITH_CHECK_EQ(COUNTER(bytes_rx_ratelimited_total), COUNTER(drops_rate_limited) * (1200 + 34));
-    check_sums();
+    crowd_check_sums(&crowd);
     kith__relay_server_set_limits(crowd.servers[0], NULL, crowd.now_ns);
     crowd_send_datagram(a, &b->pair.id, 1, 60000);
     crowd_pump(&crowd);
@@ -529,7 +507,7 @@ KITH_TEST(relay_workers_forward_to_each_other)
     crowd_send_datagram(b, &a->pair.id, 2, 1200);
     crowd_pump(&crowd);
     KITH_CHECK_EQ(sum_of(offsetof(struct kith_relay_counters, send_packets_dropped)), 1);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -587,7 +565,7 @@ KITH_TEST(relay_workers_bound_their_inboxes_and_keep_room_for_others)
     KITH_CHECK_EQ(target->from_count[1], 10);
     KITH_CHECK(target->from_count[0] > 50 && target->from_count[0] < 220);
     KITH_CHECK_EQ(sum_of(offsetof(struct kith_relay_counters, drops_inbox_full)), 1000 - target->from_count[0]);
-    check_sums();
+    crowd_check_sums(&crowd);
     crowd_dispose(&crowd);
 }
 
@@ -630,7 +608,7 @@ static int live(const struct kith_mem *mem, unsigned workers)
     if (err == 0) {
         crowd_pump(&crowd);
         crowd_advance(&crowd, 30 * KITH_NS_PER_S);
-        check_sums();
+        crowd_check_sums(&crowd);
         for (size_t i = 0; i < 4; i++)
             crowd_leave(&crowd.clients[i]);
         crowd_pump(&crowd);
