@@ -12,8 +12,9 @@
  *     on the end:  kith__tls_stream_on_end, then kith__tls_stream_read as above: END, or TRUNCATED if the other side did not
  *                  say that it was through
  *
- * Handshake and records are the library's (GnuTLS), whose session takes some 19 KiB for as long as the stream lives; nothing
- * of ours is held beside it while the stream is idle.
+ * Handshake and records are the library's (GnuTLS), whose session lives as long as the stream. An idle stream takes 10.5 KiB
+ * in all (glibc's count, both roles, TLS 1.2 and 1.3, before and after data): 7.3 KiB are the library's fixed struct, the rest
+ * its keys; nothing of ours is held beside it but some 500 bytes, no buffer.
  *
  * What it does not do: renegotiation, client certificates, session resumption, 0-RTT, CBC suites, compression; a TLS 1.2
  * peer needs an ECDHE suite with AES-GCM or ChaCha20-Poly1305. Key updates of TLS 1.3 are answered and made, by the library.
