@@ -26,7 +26,7 @@ struct world {
     struct kith_tls_stream_context *client_tls, *server_tls; /* NULL: plain */
 };
 
-/** mem: of both rts; may be NULL. now_s: the wall clock. The server is relay.test; links take 20 ms each way. */
+/** mem: of both rts and the contexts; may be NULL. now_s: the wall clock. The server is relay.test; links take 20 ms each way. */
 static inline void world_open(struct world *world, int kind, const struct kith_mem *mem, uint64_t now_s)
 {
     struct kith_sim_host_options options = { .name = "client", .mem = mem };
@@ -34,8 +34,8 @@ static inline void world_open(struct world *world, int kind, const struct kith_m
     *world = (struct world) { .is_real = kind & WORLD_REAL, .is_tls = kind & WORLD_TLS };
     if (world->is_tls) {
         KITH_CHECK(sduo_certs(now_s) != NULL);
-        KITH_CHECK_EQ(sduo_client_context(kith_mem_default(), now_s, &world->client_tls), 0);
-        KITH_CHECK_EQ(sduo_server_context(kith_mem_default(), now_s, &world->server_tls), 0);
+        KITH_CHECK_EQ(sduo_client_context(mem != NULL ? mem : kith_mem_default(), now_s, &world->client_tls), 0);
+        KITH_CHECK_EQ(sduo_server_context(mem != NULL ? mem : kith_mem_default(), now_s, &world->server_tls), 0);
     }
     if (world->is_real) {
         KITH_CHECK_EQ(kith__rt_uv_new(mem, NULL, &world->client), 0);
