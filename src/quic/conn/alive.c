@@ -16,6 +16,8 @@
 enum {
     SERVER_SILENT_ANSWERS = 2, /* of a path, before a server gives up those that are dead */
     SUSPECT_PROBES = 1,        /* packets that leave on a path that is suspect, whatever the window says */
+    FLOW_MIN = 16,             /* packets without a pause of a probe timeout: a flow, whose end is asked about */
+    FLOW_PTOS = 3,             /* when */
     IDLE_LAST_PTOS = 3         /* how long an idle path has for the last answer, in its probe timeouts */
 };
 
@@ -123,6 +125,17 @@ static const struct kith_path *fall_silent(struct kith_quic_conn *conn, struct k
     return other != NULL && other != path && kith__conn_is_usable(other) ? other : NULL;
 }
 
+/**
+ * Paths that carry nothing are asked whether they answer, before anything depends on them. Also a peer that acknowledges on the
+ * dead path, and goes on sending there, is found out by that: see kith__conn_on_silent_answer.
+ */
+static void ask_idle_others(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    for (size_t i = 0; i < conn->path_count; i++)
+        if (conn->paths[i] != path && kith__path_is_proved(conn->paths[i]) && conn->paths[i]->sent.eliciting == 0)
+            conn->paths[i]->ping_wanted = true;
+}
+
 /** Full packets that the window of the path takes now. */
 static unsigned room_of(const struct kith_path *path)
 {
@@ -161,10 +174,36 @@ void kith__conn_on_probe_timeout(struct kith_quic_conn *conn, struct kith_path *
     const struct kith_path *other = fall_silent(conn, path, probes);
 
     path->is_suspect = false;
-    if (is_first)
+    if (is_first) {
         kith__conn_ack_elsewhere(conn, path);
+        ask_idle_others(conn, path);
+    }
     kith__fate_resend_for_probe(conn, path, KITH_SPACE_DATA,
                                 other != NULL && (!is_first || was_silent || is_slow) ? UINT_MAX : probes);
+}
+
+/* ---- Flows that stop ---- */
+
+void kith__conn_note_flow(const struct kith_quic_conn *conn, struct kith_path *path)
+{
+    if (conn->now_ns - path->flow_ns > kith__path_pto_ns(path, conn->peer_delay_max_ns))
+        path->flow_count = 0;
+    path->flow_ns = conn->now_ns;
+    path->flow_count = (uint8_t)KITH_MIN(path->flow_count + 1u, (unsigned)UINT8_MAX);
+}
+
+uint64_t kith__conn_flow_deadline(const struct kith_quic_conn *conn, const struct kith_path *path)
+{
+    if (path->flow_count < FLOW_MIN || path->sent.eliciting != 0 || kith__conn_is_silent(path) ||
+        !kith__path_is_proved(path) || conn->phase != KITH_PHASE_CONFIRMED || !has_answering_other(conn, path))
+        return KITH_NEVER;
+    return path->flow_ns + FLOW_PTOS * kith__path_pto_ns(path, conn->peer_delay_max_ns);
+}
+
+void kith__conn_on_flow_stopped(struct kith_path *path)
+{
+    path->flow_count = 0;
+    path->ping_wanted = true;
 }
 
 /* ---- Idle paths ---- */

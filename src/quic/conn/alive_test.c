@@ -235,3 +235,55 @@ KITH_TEST(alive_a_pause_costs_copies_and_is_over_with_the_first_late_acknowledge
     KITH_CHECK_EQ(app_m.sides[1].read_total, 40000000);
     kith__pair_dispose(&pair_m);
 }
+
+/* ---- A flow to us stops ---- */
+
+static uint64_t pings_sent(void)
+{
+    return path_of(0, 0)->stats.packets_sent;
+}
+
+/** The client receives, and has nothing in flight: no timeout of its own would tell it before the next keep-alive. */
+KITH_TEST(alive_a_receiver_asks_when_the_flow_to_it_stops)
+{
+    uint64_t died_ns, pto_ns;
+
+    start_with_backup(15, 0);
+    kith__app_send(&pair_m, 1, false, 400000);
+    kith__pair_run(&pair_m, 80 * KITH_NS_PER_MS);
+    block(0, true, true);
+    pto_ns = kith__path_pto_ns(path_of(0, 0), pair_m.sides[0].conn->peer_delay_max_ns);
+    died_ns = path_of(0, 0)->last_received_ns;
+    KITH_CHECK(path_of(0, 0)->flow_count >= 16);
+    KITH_CHECK_EQ(path_of(0, 0)->sent.eliciting, 0);
+    while (!kith__conn_is_silent(path_of(0, 0)) && pair_m.now_ns < died_ns + 5 * KITH_NS_PER_S) {
+        kith__pair_step(&pair_m, pair_m.now_ns + KITH_NS_PER_S);
+        died_ns = KITH_MAX(died_ns, path_of(0, 0)->last_received_ns);
+    }
+    KITH_CHECK(pair_m.now_ns - died_ns <= 5 * pto_ns); /* 3 to ask, 1 to miss the answer */
+    check_open("asked");
+    kith__pair_dispose(&pair_m);
+}
+
+KITH_TEST(alive_a_flow_that_ends_costs_one_ping_and_fewer_packets_none)
+{
+    static const struct {
+        size_t size;
+        uint64_t pings;
+    } cases[] = { { 2000, 0 }, { 60000, 1 } };
+
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        uint64_t before, deadline_ns;
+
+        start_with_backup(15, 0);
+        kith__app_send(&pair_m, 1, false, cases[i].size);
+        kith__pair_run(&pair_m, 100 * KITH_NS_PER_MS); /* it is over, and acknowledged */
+        before = pings_sent();
+        deadline_ns = kith__conn_flow_deadline(pair_m.sides[0].conn, path_of(0, 0));
+        KITH_CHECK_EQ(deadline_ns != KITH_NEVER, cases[i].pings != 0);
+        kith__pair_run(&pair_m, 2 * KITH_NS_PER_S);
+        KITH_CHECK_EQ(pings_sent() - before, cases[i].pings);
+        KITH_CHECK(!kith__conn_is_silent(path_of(0, 0)));
+        kith__pair_dispose(&pair_m);
+    }
+}

@@ -291,6 +291,16 @@ uint64_t kith__conn_suspect_deadline(const struct kith_quic_conn *conn, const st
 void kith__conn_on_suspect(struct kith_quic_conn *conn, struct kith_path *path);
 /** A probe timeout of the path's data space, as kith__loss_on_timer told: `probes` packets are to be sent. */
 void kith__conn_on_probe_timeout(struct kith_quic_conn *conn, struct kith_path *path, uint8_t probes);
+/** With several paths: a packet that asks for an ACK came on the path. */
+void kith__conn_note_flow(const struct kith_quic_conn *conn, struct kith_path *path);
+/**
+ * When a flow of packets to us that stopped is to be asked about: a side that only receives, with nothing in flight, would hear
+ * of a dead path with its next keep-alive only. One PING for each flow of 16 packets or more, three probe timeouts after
+ * the last. KITH_NEVER: there was none, something is in flight, or there is no other path that answers.
+ */
+uint64_t kith__conn_flow_deadline(const struct kith_quic_conn *conn, const struct kith_path *path);
+/** That time has come. */
+void kith__conn_on_flow_stopped(struct kith_path *path);
 /** A challenge on a path that is silent was answered, and the packet acknowledged nothing. */
 void kith__conn_on_silent_answer(struct kith_quic_conn *conn, struct kith_path *path);
 /** When kith__conn_on_path_idle is due: the path's own idle time, with multipath only; KITH_NEVER: not, or not yet known. */

@@ -434,6 +434,50 @@ KITH_TEST(paths_that_swallow_the_acknowledgements_of_others_are_abandoned)
     kith__pair_dispose(&pair_p);
 }
 
+/** And which uses no other path than the first as long as that is there, whether it is answered or not, but to answer challenges. */
+static bool stay_on_path_0(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
+{
+    struct kith_quic_conn *server = pair->sides[1].conn;
+    struct kith_path *path = server != NULL ? kith__conn_path(server, 1) : NULL;
+    struct kith_cid cid;
+    bool stays;
+
+    if (path == NULL || !path->was_told_proved)
+        return true;
+    stays = server->paths[0]->id == 0 && kith__path_is_live(server->paths[0]);
+    path->was_proved = !stays;
+    cid = kith__cid(bytes + 1, 8);
+    if (stays && sender == 1 && *size < 1000 &&
+        kith__cid_ours_find(&kith__conn_path(pair->sides[0].conn, 1)->cids_ours, &cid) != UINT64_MAX)
+        return false;
+    return acknowledge_on_path_0(pair, sender, bytes, size);
+}
+
+/** The peer sends, and goes on sending into the hole: only the receiver can put an end to it. */
+KITH_TEST(paths_that_a_sender_does_not_leave_are_abandoned_by_the_receiver)
+{
+    struct kith_pair_config config;
+    uint64_t died_ns;
+
+    configure(&config, 2, 15);
+    config.tap = stay_on_path_0;
+    rules_connect(&pair_p, &app_p, &config);
+    open_path(1, true);
+    kith__pair_run(&pair_p, KITH_NS_PER_S);
+    KITH_CHECK_EQ(kith_quic_conn_path_set_backup(conn_of(1), 1, true, pair_p.now_ns), 0);
+    kith__app_send(&pair_p, 1, false, 400000); /* below the client's window: it sends nothing but ACKs */
+    kith__pair_run(&pair_p, 80 * KITH_NS_PER_MS);
+    pair_p.config.link.blocked[0] = pair_p.config.link.blocked[1] = true;
+    died_ns = pair_p.now_ns;
+    KITH_CHECK(!client_ended(&pair_p));
+    KITH_CHECK(kith__pair_run_until(&pair_p, client_ended, 10 * KITH_NS_PER_S));
+    printf("received all %d ms after the path died\n", (int)((pair_p.now_ns - died_ns) / KITH_NS_PER_MS));
+    KITH_CHECK(pair_p.now_ns - died_ns < 1500 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].path, 0);
+    KITH_CHECK(!pair_p.sides[0].last[KITH_QUIC_PATH_ABANDONED].by_peer);
+    kith__pair_dispose(&pair_p);
+}
+
 KITH_TEST(paths_that_answer_again_are_used_again)
 {
     uint64_t before;

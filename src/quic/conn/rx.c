@@ -369,6 +369,8 @@ static void on_opened(struct kith_quic_conn *conn, const struct arrived *arrived
     note_received(&rx);
     if (rx.has_proved && kith__path_is_live(rx.path))
         kith__conn_on_path_proved(conn, rx.path);
+    if (rx.is_eliciting && rx.space == KITH_SPACE_DATA && conn->path_count > 1)
+        kith__conn_note_flow(conn, rx.path);
     if (rx.has_stream)
         note_stream_path(&rx);
     maybe_follow(&rx, datagram_size, received_end);

@@ -155,6 +155,7 @@ static uint64_t path_deadline(const struct kith_quic_conn *conn, const struct ki
         return at;
     at = earlier(at, loss_deadline(conn, path));
     at = earlier(at, kith__conn_suspect_deadline(conn, path));
+    at = earlier(at, kith__conn_flow_deadline(conn, path));
     at = earlier(at, kith__conn_path_idle_deadline(conn, path));
     at = earlier(at, send_time(conn, pacing_deadline(path)));
     if (kith__phase_is_established(conn->phase)) {
@@ -271,6 +272,8 @@ static void on_path_timers(struct kith_quic_conn *conn, struct kith_path *path)
         on_migrate_timer(conn, path); /* first: going back to an old address brings its round trip back */
     if (kith__conn_suspect_deadline(conn, path) <= conn->now_ns)
         kith__conn_on_suspect(conn, path);
+    if (kith__conn_flow_deadline(conn, path) <= conn->now_ns)
+        kith__conn_on_flow_stopped(path);
     on_loss_timer(conn, path);
     if (!kith__phase_is_open(conn->phase))
         return;

@@ -117,6 +117,8 @@ struct kith_path {
     uint64_t close_code;      /* ... and what was told, or heard */
     bool is_ack_moved;        /* its next ACK goes on another path */
     uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
+    uint64_t flow_ns;         /* when the newest packet came that asked for an ACK, and how many did in a row; */
+    uint8_t flow_count;       /* see kith__conn_flow_deadline */
     uint64_t suspected_ns;    /* when its oldest packet had waited for too long the last time */
     uint64_t answered_ns;   /* what left then, or before, for where the path is now has arrived: it was acknowledged */
     uint64_t proved_ns;     /* when the peer was proved to be there for the first time; valid with was_proved */
