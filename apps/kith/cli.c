@@ -74,12 +74,40 @@ const char *cli_take_addr(void *target, const char *text)
     return NULL;
 }
 
+static const char *take_one_relay(struct cli *cli, const char *url, size_t size)
+{
+    char *copy;
+
+    if (cli->relay_count == KITH_ENDPOINT_RELAYS_MAX)
+        return "too many relays";
+    if (size == 0)
+        return "a relay's URL is expected, like https://relay.example";
+    copy = cli_alloc(size + 1); /* as long as the program runs */
+    memcpy(copy, url, size);
+    copy[size] = 0;
+    cli->relays[cli->relay_count++].url = copy;
+    return NULL;
+}
+
+/* "URL[,URL...]", or "none": not even those that tickets name. */
 static const char *take_relay(void *target, const char *text)
 {
-    (void)target;
-    if (strcmp(text, "none") == 0 || strcmp(text, "disabled") == 0)
+    struct cli *cli = target;
+    const char *problem = NULL;
+
+    if (strcmp(text, "none") == 0 || strcmp(text, "disabled") == 0) {
+        cli->no_relays = true;
         return NULL;
-    return "this version has no relays yet: only 'none' can be given";
+    }
+    while (problem == NULL) {
+        size_t size = strcspn(text, ",");
+
+        problem = take_one_relay(cli, text, size);
+        if (text[size] == 0)
+            break;
+        text += size + 1;
+    }
+    return problem;
 }
 
 static void print_help(const struct cli *cli, const struct option_spec *own, const struct option_spec *common)
@@ -105,7 +133,16 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
           cli_take_bind },
         { "key", 0, OPTION_TEXT, &cli->key_file, "FILE", "secret key file (default: IROH_SECRET, else a new key)",
           NULL },
-        { "relay", 0, OPTION_CALL, cli, "none", "relay to use: only 'none' for now", take_relay },
+        { "relay", 0, OPTION_CALL, cli, "URL[,URL...]", "relays to be reached through; none: not even others'",
+          take_relay },
+        { "relay-only", 0, OPTION_FLAG, &cli->relay_only, NULL, "everything goes through relays, nothing directly",
+          NULL },
+        { "relay-token", 0, OPTION_TEXT, &cli->relay_token, "TOKEN",
+          "what the relays ask for (default: KITH_RELAY_TOKEN)", NULL },
+        { "relay-ca", 0, OPTION_TEXT, &cli->relay_ca, "FILE", "trust these certificate authorities for relays, too",
+          NULL },
+        { "proxy", 0, OPTION_TEXT, &cli->proxy, "URL", "HTTP proxy to reach relays through; env: that of HTTP_PROXY",
+          NULL },
         { "timeout", 0, OPTION_SECONDS, &cli->timeout_ns, "SECONDS", "time to reach the other side (30)", NULL },
         { "qlog", 0, OPTION_TEXT, &cli->qlog_directory, "DIR", "write a qlog file for each connection", NULL },
         { "json", 0, OPTION_FLAG, &cli->json, NULL, "print one JSON object a line on stdout", NULL },
@@ -123,6 +160,8 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
         print_help(cli, own, common);
         return CLI_EXIT_OK;
     }
+    if (cli->no_relays && (cli->relay_count > 0 || cli->relay_only))
+        return cli_usage(cli, "--relay none goes with no other relay option");
     if (cli->args.count < args_min)
         return cli_usage(cli, "an argument is missing: kith %s %s", cli->command->name, cli->command->arguments);
     if (cli->args.count > args_max)

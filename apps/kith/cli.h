@@ -21,7 +21,7 @@ enum cli_exit {
 };
 enum { CLI_GO_ON = -1 }; /* of cli_parse: the command shall run */
 
-enum { CLI_BINDS_MAX = 16, CLI_PATH_SIZE = 4096, CLI_ALPN_SIZE_MAX = 255 };
+enum { CLI_VIA_SIZE = KITH_ADDR_RELAY_SIZE + 8, CLI_BINDS_MAX = 16, CLI_PATH_SIZE = 4096, CLI_ALPN_SIZE_MAX = 255 };
 
 struct cli;
 /** One command, as the list in main.c has it. */
@@ -42,6 +42,10 @@ struct cli {
     const char *qlog_directory;
     struct kith_sockaddr binds[CLI_BINDS_MAX];
     size_t bind_count;
+    struct kith_endpoint_relay relays[KITH_ENDPOINT_RELAYS_MAX]; /* --relay */
+    size_t relay_count;
+    bool no_relays, relay_only;
+    const char *relay_token, *relay_ca, *proxy;
     uint64_t timeout_ns; /* for reaching the other side */
     struct option_args args;
     struct loop loop;
@@ -90,7 +94,7 @@ int cli_secret(struct cli *cli, struct kith_secret *secret);
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count);
 /** Closes the endpoint gracefully, at most so long, and ends the loop. Fine when nothing is open. */
 void cli_close(struct cli *cli, uint64_t limit_ns);
-/** The addresses of the endpoint; waits for nothing. */
+/** The addresses of the endpoint; with --relay it waits until a relay lets us in, or tells that none does. */
 void cli_addr(struct cli *cli, struct kith_addr *addr);
 
 /** The other side of a command that dials. */
@@ -103,6 +107,8 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
                      struct cli_remote *out);
 /** Dials and waits for the handshake. 0, or the exit code after telling why. */
 int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_slice alpn, struct kith_conn **out);
+/** Where a path leads: an address, or "relay URL". text holds CLI_VIA_SIZE bytes. Returns text. */
+const char *cli_via(struct kith_conn *conn, const struct kith_sockaddr *remote, char *text);
 /** Prints address, round trip and packet size of a connection's paths on stderr. */
 void cli_note_paths(struct kith_conn *conn);
 

@@ -7,6 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ONLINE_NS (10 * KITH_NS_PER_S) /* for a relay to let us in */
+
+enum { CA_SIZE_MAX = 1 << 20 };
+
 static void write_log(void *ctx, int level, const char *part, const char *text)
 {
     static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
@@ -57,6 +61,62 @@ static int check_qlog(struct cli *cli)
     return problem != 0 ? cli_fail_file(cli, problem, "--qlog needs a directory to write in", "%s", directory) : 0;
 }
 
+/* The variables of the reference, in its order. */
+static const char *proxy_of_environment(void)
+{
+    static const char *const names[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy" };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+
+        /* In a CGI program HTTP_PROXY is a header that the client chose. */
+        if (value != NULL && *value != 0 && (i != 0 || getenv("REQUEST_METHOD") == NULL))
+            return value;
+    }
+    return NULL;
+}
+
+/* The file of --relay-ca, whole; the caller frees it. 0 or the exit code. */
+static int read_ca(struct cli *cli, char **bytes, size_t *size)
+{
+    FILE *file;
+    int problem = 0;
+
+    *bytes = NULL;
+    *size = 0;
+    if (cli->relay_ca == NULL)
+        return 0;
+    if ((file = fopen(cli->relay_ca, "r")) == NULL)
+        return cli_fail_file(cli, errno, NULL, "--relay-ca %s", cli->relay_ca);
+    *bytes = cli_alloc(CA_SIZE_MAX);
+    *size = fread(*bytes, 1, CA_SIZE_MAX, file);
+    if (ferror(file))
+        problem = errno != 0 ? errno : EIO;
+    else if (*size == CA_SIZE_MAX)
+        problem = EFBIG;
+    fclose(file);
+    return problem != 0 ? cli_fail_file(cli, problem, NULL, "--relay-ca %s", cli->relay_ca) : 0;
+}
+
+/* What the options say about relays. 0 or the exit code; *ca is to be freed. */
+static int relay_options(struct cli *cli, struct kith_endpoint_options *options, char **ca)
+{
+    const char *token = cli->relay_token != NULL ? cli->relay_token : getenv("KITH_RELAY_TOKEN");
+    int err = read_ca(cli, ca, &options->relay_ca_pem.size);
+
+    if (err != 0)
+        return err;
+    for (size_t i = 0; i < cli->relay_count; i++)
+        cli->relays[i].token = token;
+    options->relay_ca_pem.ptr = (const uint8_t *)*ca;
+    options->relays = cli->relays;
+    options->relay_count = cli->relay_count;
+    options->relay_only = cli->relay_only;
+    options->no_relays = cli->no_relays;
+    options->proxy = cli->proxy != NULL && strcmp(cli->proxy, "env") == 0 ? proxy_of_environment() : cli->proxy;
+    return 0;
+}
+
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
 {
     /* Errors of the library come back from its calls; its log is for those who ask. */
@@ -69,12 +129,17 @@ int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
                                              .qlog_directory = cli->qlog_directory,
                                              .key_log_file = getenv("SSLKEYLOGFILE") };
     struct kith_secret secret;
+    char *ca = NULL;
     int err;
 
-    if ((err = check_qlog(cli)) != 0 || (err = cli_secret(cli, &secret)) != 0)
+    if ((err = check_qlog(cli)) != 0 || (err = relay_options(cli, &options, &ca)) != 0 ||
+        (err = cli_secret(cli, &secret)) != 0) {
+        free(ca);
         return err;
+    }
     if ((err = loop_init(&cli->loop, level > 0 ? write_log : NULL, level)) != 0) {
         kith_secret_wipe(&secret);
+        free(ca);
         return cli_fail(cli, err, "cannot start");
     }
     cli->has_loop = true;
@@ -82,6 +147,7 @@ int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
     options.secret = &secret;
     err = kith_endpoint_bind(&options, &cli->endpoint);
     kith_secret_wipe(&secret);
+    free(ca);
     return err != 0 ? fail_bind(cli, err) : 0;
 }
 
@@ -95,8 +161,27 @@ void cli_close(struct cli *cli, uint64_t limit_ns)
     cli->has_loop = false;
 }
 
+/* Others shall be able to reach us with what they are told; if the relay does not let us in, they hear of the rest. */
+static void wait_online(struct cli *cli)
+{
+    struct kith_op *op;
+    char clean[512];
+
+    if (cli->relay_count == 0)
+        return;
+    if (kith_endpoint_online(cli->endpoint, 0) == 0 || kith_endpoint_online_start(cli->endpoint, &op) != 0)
+        return;
+    kith_op_set_limit(op, cli->timeout_ns < ONLINE_NS ? cli->timeout_ns : ONLINE_NS);
+    if (loop_wait(&cli->loop, op) == KITH_ERR_TIMEOUT) {
+        (void)!kith_endpoint_online(cli->endpoint, 1); /* for its words */
+        output_note("kith %s: %s", cli->command->name, output_clean(kith_error_last()->text, clean, sizeof clean));
+    }
+    kith_op_free(op);
+}
+
 void cli_addr(struct cli *cli, struct kith_addr *addr)
 {
+    wait_online(cli);
     kith_endpoint_addr(cli->endpoint, addr);
 }
 
@@ -112,13 +197,17 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
         if ((err = kith_addr_add_ip(&out->addr, &extra[i])) != 0)
             return cli_fail(cli, err, "cannot use the addresses");
     }
-    if (out->addr.ip_count == 0)
-        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS,
-                             out->addr.relay_count > 0
-                                 ? "the ticket names only a relay, and this version has no relays yet; "
-                                   "add --addr IP:PORT, or ask for a ticket with addresses"
-                                 : "only its id is known; add --addr IP:PORT, or use a ticket",
+    if (out->addr.ip_count == 0 && out->addr.relay_count > 0 && cli->no_relays)
+        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS, "the ticket names only a relay, and none is to be used",
                              "cannot reach %s", out->name);
+    if (out->addr.ip_count == 0 && out->addr.relay_count == 0 && cli->relay_count == 0)
+        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS,
+                             "only its id is known; add --addr IP:PORT or the --relay that it uses, or use a ticket",
+                             "cannot reach %s", out->name);
+    /* An id alone is looked for at our own relays: whichever of them it is at. */
+    for (size_t i = 0; out->addr.ip_count == 0 && i < cli->relay_count && i < KITH_ADDR_RELAYS_MAX; i++)
+        if (out->addr.relay_count < KITH_ADDR_RELAYS_MAX)
+            (void)!kith_addr_add_relay(&out->addr, cli->relays[i].url);
     return 0;
 }
 
@@ -143,21 +232,37 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
     return err;
 }
 
+const char *cli_via(struct kith_conn *conn, const struct kith_sockaddr *remote, char *text)
+{
+    char url[KITH_ADDR_RELAY_SIZE];
+
+    if (remote->family != KITH_FAMILY_RELAY)
+        return kith_sockaddr_format(remote, text);
+    if (conn == NULL || kith_conn_relay_of(conn, remote, url) != 0)
+        snprintf(text, CLI_VIA_SIZE, "relay");
+    else
+        snprintf(text, CLI_VIA_SIZE, "relay %s", url);
+    return text;
+}
+
 void cli_note_paths(struct kith_conn *conn)
 {
     struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX];
     size_t count = kith_conn_paths(conn, paths, KITH_QUIC_PATHS_MAX);
 
     for (size_t i = 0; i < count && i < KITH_QUIC_PATHS_MAX; i++) {
-        char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE], least[OUTPUT_NUMBER_SIZE],
-            rtt[OUTPUT_NUMBER_SIZE];
+        char local[KITH_SOCKADDR_TEXT_SIZE], remote[CLI_VIA_SIZE], least[OUTPUT_NUMBER_SIZE], rtt[OUTPUT_NUMBER_SIZE];
 
         /* The least is that of the network; what comes on top is queues, and the two programs at work. */
-        output_note(
-            "path: direct, %s%s%s, round trip %s at least, lately %s, packets of %u bytes, %llu lost",
-            paths[i].local.family == KITH_FAMILY_NONE ? "" : kith_sockaddr_format(&paths[i].local, local),
-            paths[i].local.family == KITH_FAMILY_NONE ? "to " : " to ", kith_sockaddr_format(&paths[i].remote, remote),
-            output_duration(paths[i].rtt_min_ns != UINT64_MAX ? paths[i].rtt_min_ns : 0, least),
-            output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size, (unsigned long long)paths[i].packets_lost);
+        output_note("path: %s%s%s%s, round trip %s at least, lately %s, packets of %u bytes, %llu lost",
+                    paths[i].remote.family == KITH_FAMILY_RELAY ? "through " : "direct, ",
+                    paths[i].local.family == KITH_FAMILY_NONE ? "" : kith_sockaddr_format(&paths[i].local, local),
+                    paths[i].remote.family == KITH_FAMILY_RELAY ? ""
+                    : paths[i].local.family == KITH_FAMILY_NONE ? "to "
+                                                                : " to ",
+                    cli_via(conn, &paths[i].remote, remote),
+                    output_duration(paths[i].rtt_min_ns != UINT64_MAX ? paths[i].rtt_min_ns : 0, least),
+                    output_duration(paths[i].rtt_ns, rtt), paths[i].udp_size,
+                    (unsigned long long)paths[i].packets_lost);
     }
 }

@@ -171,16 +171,15 @@ static void print_answer(struct pinger *pinger, uint64_t number, uint64_t time_n
 {
     struct kith_quic_path_info path = { 0 };
     double ms = (double)time_ns / 1e6;
-    char via[KITH_SOCKADDR_TEXT_SIZE];
+    char via[CLI_VIA_SIZE] = "nowhere";
 
-    if (pinger->conn != NULL)
-        (void)kith_conn_paths(pinger->conn, &path, 1);
+    if (pinger->conn != NULL && kith_conn_path_in_use(pinger->conn, &path) == 0)
+        cli_via(pinger->conn, &path.remote, via);
     pinger->received++;
     pinger->min = pinger->received == 1 || ms < pinger->min ? ms : pinger->min;
     pinger->max = ms > pinger->max ? ms : pinger->max;
     pinger->sum += ms;
     pinger->sum_of_squares += ms * ms;
-    kith_sockaddr_format(&path.remote, via);
     if (pinger->cli->json)
         output_json(json_pack("{s:s, s:s, s:I, s:f, s:s}", "event", "pong", "peer", pinger->remote.name, "seq",
                               (json_int_t)number, "time_ms", ms, "via", via));

@@ -237,15 +237,15 @@ static json_t *json_paths(const struct receiver *receiver)
 static void report_json(const struct receiver *receiver, struct kith_conn *conn)
 {
     struct kith_quic_path_info path = { 0 };
-    char local[KITH_SOCKADDR_TEXT_SIZE], remote[KITH_SOCKADDR_TEXT_SIZE];
+    char local[KITH_SOCKADDR_TEXT_SIZE], remote[CLI_VIA_SIZE];
 
-    (void)kith_conn_paths(conn, &path, 1);
+    (void)!kith_conn_path_in_use(conn, &path);
     output_json(json_pack(
         "{s:s, s:o, s:I, s:I, s:I, s:I, s:f, s:{s:s, s:s, s:f, s:f, s:i}}", "event", "done", "paths",
         json_paths(receiver), "files", (json_int_t)receiver->progress.files_total, "bytes",
         (json_int_t)receiver->progress.bytes_done, "resumed", (json_int_t)receiver->progress.bytes_resumed, "wire",
         (json_int_t)receiver->progress.bytes_wire, "seconds", (double)(receiver->ended_ns - receiver->started_ns) / 1e9,
-        "path", "local", kith_sockaddr_format(&path.local, local), "remote", kith_sockaddr_format(&path.remote, remote),
+        "path", "local", kith_sockaddr_format(&path.local, local), "remote", cli_via(conn, &path.remote, remote),
         "rtt_ms", (double)path.rtt_ns / 1e6, "rtt_min_ms",
         path.rtt_min_ns != UINT64_MAX ? (double)path.rtt_min_ns / 1e6 : 0.0, "mtu", path.udp_size));
 }

@@ -7,18 +7,18 @@ _kith()
         return
     fi
     case $previous in
-    --key | --unix | --output | -o | --qlog) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --key | --unix | --output | -o | --qlog | --relay-ca) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --relay) COMPREPLY=($(compgen -W none -- "$current")); return ;;
     esac
     case ${COMP_WORDS[1]} in
-    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --qlog --qr --quiet --relay --timeout --verbose -h -q -v" -- "$current")) ;;
-    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --qlog --quiet --relay --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
-    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --qlog --quiet --recv-only --relay --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --qlog --quiet --relay --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
-    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --qlog --quiet --relay --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
-    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --qlog --quiet --relay --secret --timeout --verbose -h -q -v" -- "$current")) ;;
-    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --qlog --quiet --relay --timeout --verbose -h -q -v" -- "$current")) ;;
+    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --proxy --qlog --qr --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
+    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
+    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
+    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
+    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --secret --timeout --verbose -h -q -v" -- "$current")) ;;
+    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
     help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket" -- "$current")) ;;
     esac
     if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then

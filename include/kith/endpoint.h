@@ -194,6 +194,22 @@ KITH_API void kith_op_free(struct kith_op *op);
 
 /* ---- Endpoints ---- */
 
+/** A relay to use. Copied. */
+struct kith_endpoint_relay {
+    const char *url;   /* "https://relay.example", normalised or not; http without TLS */
+    const char *token; /* that the relay asks for; NULL: none */
+    uint16_t qad_port; /* UDP port of its address discovery; 0: it has none */
+};
+
+/** Whose certificates relays may show, for https. */
+enum kith_relay_trust {
+    KITH_RELAY_TRUST_SYSTEM, /* the system's certificate authorities, and those of relay_ca_pem */
+    KITH_RELAY_TRUST_ONLY,   /* those of relay_ca_pem alone */
+    KITH_RELAY_TRUST_ANY     /* no check at all: for tests. Whoever is on the way can then see who talks to whom */
+};
+
+enum { KITH_ENDPOINT_RELAYS_MAX = 16 };
+
 struct kith_endpoint_options {
     uint32_t size;                      /* sizeof(struct kith_endpoint_options) */
     struct kith_context *context;       /* NULL: one with a thread of its own, ended with the endpoint */
@@ -206,6 +222,17 @@ struct kith_endpoint_options {
     const struct kith_quic_transport *transport; /* NULL: the defaults */
     const char *qlog_directory;                  /* NULL: no qlog. One file per connection */
     const char *key_log_file;                    /* NULL: none. NSS key log, for debugging with Wireshark */
+    /**
+     * Relays that others reach this endpoint through: the fastest one is home, a second one is kept connected for when home
+     * dies. Without any the endpoint still goes through the relays that addresses of other endpoints name.
+     */
+    const struct kith_endpoint_relay *relays;
+    size_t relay_count;  /* at most KITH_ENDPOINT_RELAYS_MAX */
+    bool relay_only;     /* no UDP at all: everything goes through relays. binds is ignored */
+    bool no_relays;      /* never goes through a relay, not even for others' addresses. relays must be empty */
+    uint8_t relay_trust; /* enum kith_relay_trust */
+    const char *proxy;   /* "http://user:password@host:port", for connections to relays; NULL: none */
+    struct kith_slice relay_ca_pem; /* further authorities, as PEM; copied */
 };
 #define KITH_OPTIONS_INIT .size = sizeof(struct kith_endpoint_options)
 
@@ -213,8 +240,75 @@ struct kith_endpoint_options {
 KITH_API KITH_MUST_USE int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_endpoint **out);
 /** The public key that this endpoint is known by. Any time until it is closed. */
 KITH_API struct kith_id kith_endpoint_id(const struct kith_endpoint *endpoint);
-/** Id and the addresses others may try: every interface address with the bound port (spec/03). */
+/**
+ * Id and the addresses others may try: every interface address with the bound port (spec/03), and the home relay and the
+ * spare one, once they have let this endpoint in (kith_endpoint_online waits for that).
+ */
 KITH_API void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out);
+/* The relays of an endpoint. */
+
+enum kith_endpoint_relay_state {
+    KITH_ENDPOINT_RELAY_IDLE, /* not connected, and nothing to send through it */
+    KITH_ENDPOINT_RELAY_CONNECTING,
+    KITH_ENDPOINT_RELAY_CONNECTED,
+    KITH_ENDPOINT_RELAY_DISCONNECTED, /* the last attempt failed, see err and why; the next one comes by itself */
+    KITH_ENDPOINT_RELAY_REFUSED       /* the same, by the relay's own decision: why says what it said */
+};
+
+enum { KITH_RELAY_REASON_TEXT_SIZE = 256 };
+
+/** One relay of an endpoint, as it is now. */
+struct kith_endpoint_relay_info {
+    char url[KITH_ADDR_RELAY_SIZE];        /* normalised; cut if it is longer */
+    uint8_t state;                         /* enum kith_endpoint_relay_state */
+    bool is_configured;                    /* in the options; else known from another endpoint's address */
+    bool is_home;                          /* others are told to come through it */
+    bool is_spare;                         /* kept connected for when home dies, and told to others too */
+    bool is_displaced;                     /* another endpoint with the same key receives what is for us there */
+    uint64_t rtt_ns;                       /* 0: not measured yet */
+    int err;                               /* enum kith_err of the last connection or attempt that ended; 0: none */
+    char why[KITH_RELAY_REASON_TEXT_SIZE]; /* a sentence about it; "" */
+};
+
+/** Waits until others can reach this endpoint through its home relay. STATE: it has no relays; TIMEOUT, which tells why. */
+KITH_API KITH_MUST_USE int kith_endpoint_online(struct kith_endpoint *endpoint, uint64_t limit_ns);
+/** The same as an operation. */
+KITH_API KITH_MUST_USE int kith_endpoint_online_start(struct kith_endpoint *endpoint, struct kith_op **out);
+/** The relays, configured ones first: fills up to `capacity`, returns how many there are. */
+KITH_API size_t kith_endpoint_relays(struct kith_endpoint *endpoint, struct kith_endpoint_relay_info *out,
+                                     size_t capacity);
+/**
+ * An operation that ends with 0 at the next change: another home relay, one that was connected, lost, or refused. Look with
+ * kith_endpoint_relays then, and start the next one first.
+ */
+KITH_API KITH_MUST_USE int kith_endpoint_relays_changed_start(struct kith_endpoint *endpoint, struct kith_op **out);
+/**
+ * The relay behind an address of family KITH_FAMILY_RELAY, as kith_conn_paths and kith_incoming_remote show it: its URL, of
+ * KITH_ADDR_RELAY_SIZE bytes, and (unless NULL) who is reached that way. NOT_FOUND: no such address, or not in use any more.
+ */
+KITH_API KITH_MUST_USE int kith_endpoint_relay_of(struct kith_endpoint *endpoint, const struct kith_sockaddr *address,
+                                                  char *url, struct kith_id *id);
+
+/** What went through relays, and what did not. */
+struct kith_endpoint_relay_stats {
+    uint64_t batches_sent, bytes_sent;         /* frames with datagrams, and the bytes of QUIC in them */
+    uint64_t batches_received, bytes_received; /* likewise */
+    uint64_t home_changes;
+    uint64_t conns_success, conns_failed; /* attempts to connect to a relay */
+    uint64_t conns_closed;                /* connections that ended, for whatever reason */
+    uint64_t conns_ratelimited;           /* of these, and those that go on: the relay said that we send too much */
+    uint64_t paths_added, paths_removed;  /* paths of connections through relays */
+    uint64_t dropped_full;                /* to send: the oldest of a queue that was full */
+    uint64_t dropped_stale;               /* to send: waited too long for a connection to the relay */
+    uint64_t dropped_size;                /* to send: no relay carries them */
+    uint64_t dropped_unroutable;          /* to send: the address was forgotten */
+    uint64_t dropped_no_memory;
+    uint64_t dropped_empty;   /* received without contents */
+    uint64_t dropped_unknown; /* received frames of kinds that we do not know */
+};
+/** Counters since the endpoint was opened. */
+KITH_API void kith_endpoint_relay_stats(struct kith_endpoint *endpoint, struct kith_endpoint_relay_stats *out);
+
 /** The bound sockets themselves. Returns how many there are; fills up to `capacity`. */
 KITH_API size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_sockaddr *out, size_t capacity);
 /**
@@ -302,6 +396,10 @@ KITH_API KITH_MUST_USE int kith_conn_handshake(struct kith_conn *conn, uint64_t 
  * end.
  */
 KITH_API size_t kith_conn_paths(struct kith_conn *conn, struct kith_quic_path_info *out, size_t capacity);
+/** The path that carries data now (of several, the first). STATE after the end. */
+KITH_API KITH_MUST_USE int kith_conn_path_in_use(struct kith_conn *conn, struct kith_quic_path_info *out);
+/** As kith_endpoint_relay_of, for an address of this connection's paths: url holds KITH_ADDR_RELAY_SIZE bytes. */
+KITH_API KITH_MUST_USE int kith_conn_relay_of(struct kith_conn *conn, const struct kith_sockaddr *address, char *url);
 /** Counters of the connection; all zero once it was forgotten by the engine. */
 KITH_API void kith_conn_stats(struct kith_conn *conn, struct kith_quic_conn_stats *out);
 /** Smoothed round-trip time of the path in use, ns. */

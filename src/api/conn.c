@@ -5,10 +5,30 @@
 #include "base/mem.h"
 #include <inttypes.h>
 
+static void on_ways_timer(void *ctx, uint64_t now_ns)
+{
+    struct kith_conn *conn = ctx;
+
+    kith__conn_ways_on_deadline(&conn->ways, now_ns);
+    kith__api_relays_arm(conn);
+    kith__api_endpoint_touch(conn->endpoint);
+}
+
+/* The engine's connection is not to be touched any more. */
+static void stop_ways(struct kith_conn *conn)
+{
+    kith__conn_ways_dispose(&conn->ways);
+    kith__rt_timer_dispose(&conn->ways_timer);
+}
+
 struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic)
 {
     struct kith_conn *conn = kith__alloc_zero(endpoint->context->mem, sizeof *conn);
 
+    if (conn != NULL && kith__rt_timer_init(endpoint->context->rt, &conn->ways_timer, on_ways_timer, conn) != 0) {
+        kith__free(endpoint->context->mem, conn);
+        conn = NULL;
+    }
     if (conn == NULL) {
         kith_quic_conn_free(quic);
         return NULL;
@@ -16,6 +36,7 @@ struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith
     conn->endpoint = endpoint;
     conn->quic = quic;
     conn->is_client = kith_quic_conn_is_client(quic);
+    kith__conn_ways_init(&conn->ways, quic, endpoint->relays, conn->is_client);
     kith__buf_init(&conn->alpn, endpoint->context->mem);
     kith__buf_init(&conn->reason, endpoint->context->mem);
     kith__list_init(&conn->accepted_node);
@@ -61,6 +82,7 @@ void kith__api_conn_release_if_done(struct kith_conn *conn)
     drop_unheld_streams(conn, true);
     if (!kith__list_is_empty(&conn->streams))
         return;
+    stop_ways(conn);
     kith_quic_conn_free(conn->quic);
     kith__list_remove(&conn->node);
     kith__buf_dispose(&conn->alpn);
@@ -149,6 +171,7 @@ static void conn_end(struct kith_conn *conn)
     struct kith_op *op;
 
     conn->is_closed = true;
+    kith__api_relays_on_conn_end(conn);
     kith__op_fail_all(&conn->handshake_ops, &conn->error);
     kith__op_fail_all(&conn->datagram_send_ops, &conn->error);
     kith__op_fail_all(&conn->datagram_receive_ops, &conn->error);
@@ -177,6 +200,7 @@ void kith__api_conn_on_closed(struct kith_conn *conn)
         conn->reason.size = 0;
     conn->close_info.reason = kith__buf_slice(&conn->reason);
     kith__fail_closed(&conn->error, &conn->close_info);
+    kith__api_relays_explain(conn, &conn->error);
     conn_end(conn);
     if (conn->is_unclaimed) {
         kith__log(&conn->endpoint->context->log, KITH_LOG_INFO, "endpoint",
@@ -277,6 +301,7 @@ void kith__api_conn_destroy(struct kith_conn *conn)
     kith__list_remove(&conn->accepted_node);
     kith__api_endpoint_on_claimed(conn);
     drop_unheld_streams(conn, true);
+    stop_ways(conn);
     kith_quic_conn_free(conn->quic);
     conn->quic = NULL;
     conn->is_drained = true;
@@ -291,6 +316,7 @@ void kith__api_conn_on_event(struct kith_conn *conn, const struct kith_quic_even
     if (conn->is_closed && event->kind != KITH_QUIC_DRAINED && event->kind != KITH_QUIC_SESSION &&
         event->kind != KITH_QUIC_TOKEN)
         return;
+    kith__api_relays_on_event(conn, event);
     switch (event->kind) {
     case KITH_QUIC_EARLY_READY:
         kith__api_conn_on_early(conn);
@@ -392,11 +418,31 @@ void kith_conn_stats(struct kith_conn *conn, struct kith_quic_conn_stats *out)
     kith__context_leave(conn->endpoint->context);
 }
 
+/* The order in which the engine chooses: those that answer, available before backup, the lowest id. */
+static unsigned badness(const struct kith_quic_path_info *path)
+{
+    return (path->state != KITH_QUIC_PATH_OPEN) * 4u + path->is_silent * 2u + path->is_backup * 1u;
+}
+
+int kith_conn_path_in_use(struct kith_conn *conn, struct kith_quic_path_info *out)
+{
+    struct kith_quic_path_info paths[KITH_QUIC_PATHS_MAX], *best = &paths[0];
+    size_t count = KITH_MIN(kith_conn_paths(conn, paths, KITH_QUIC_PATHS_MAX), (size_t)KITH_QUIC_PATHS_MAX);
+
+    if (count == 0)
+        return kith__fail(KITH_ERR_STATE, 0, "the connection is over: it has no paths");
+    for (size_t i = 1; i < count; i++)
+        if (badness(&paths[i]) < badness(best))
+            best = &paths[i];
+    *out = *best;
+    return 0;
+}
+
 uint64_t kith_conn_rtt(struct kith_conn *conn)
 {
     struct kith_quic_path_info path;
 
-    return kith_conn_paths(conn, &path, 1) > 0 ? path.rtt_ns : 0;
+    return kith_conn_path_in_use(conn, &path) == 0 ? path.rtt_ns : 0;
 }
 
 int kith_conn_export(struct kith_conn *conn, struct kith_slice label, struct kith_slice context, uint8_t *out,

@@ -236,9 +236,6 @@ PAIR_TEST(conn_wrong_targets_fail_with_words)
     PAIR_CHECK(kith_connect(pair.client, &addr, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_WRONG_PEER);
     addr.ip_count = 0;
     PAIR_CHECK(kith_connect(pair.client, &addr, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_NO_ADDRESS);
-    PAIR_CHECK(kith_addr_add_relay(&addr, "https://relay.example"), 0);
-    PAIR_CHECK(kith_connect(pair.client, &addr, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_NO_ADDRESS);
-    KITH_CHECK(strstr(kith_error_last()->text, "relay") != NULL);
     PAIR_CHECK(kith_sockaddr_parse("[::1]:99", &v6), 0);
     PAIR_CHECK(kith_addr_add_ip(&addr, &v6), 0);
     PAIR_CHECK(kith_connect(pair.client, &addr, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_UNREACHABLE);

@@ -208,6 +208,8 @@ static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
     kith__list_init(&endpoint->accept_ops);
     kith__list_init(&endpoint->incoming_ops);
     kith__list_init(&endpoint->peers);
+    kith__list_init(&endpoint->online_ops);
+    kith__list_init(&endpoint->changed_ops);
     if (kith__rt_timer_init(context->rt, &endpoint->room_timer, on_room, endpoint) != 0) {
         kith__free(context->mem, endpoint);
         return NULL;
@@ -224,16 +226,40 @@ static void on_pending(void *ctx)
     kith__api_endpoint_touch(ctx);
 }
 
-/* Lock held. failed: the address that could not be bound; of no family if something else failed. */
+static void on_relay_send(void *ctx, const struct kith_quic_transmit *transmit, const uint8_t *bytes)
+{
+    struct kith_endpoint *endpoint = ctx;
+
+    if (endpoint->relays != NULL)
+        kith__relays_send(endpoint->relays, transmit, bytes);
+}
+
+static void on_relay_flush(void *ctx)
+{
+    struct kith_endpoint *endpoint = ctx;
+
+    if (endpoint->relays != NULL)
+        kith__relays_flush(endpoint->relays);
+}
+
+/* Lock held. failed: the address that could not be bound; of no family if something else failed. *is_told: see there. */
 static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
-                         struct kith_sockaddr *failed)
+                         struct kith_sockaddr *failed, bool *is_told)
 {
     struct kith_context *context = endpoint->context;
     struct kith_quic_host_options host;
-    struct kith_driver_options driver = {
-        context->mem, context->rt, &host, options->binds, options->bind_count, kith__api_endpoint_on_event,
-        on_pending,   endpoint,    failed
-    };
+    struct kith_driver_options driver = { .mem = context->mem,
+                                          .rt = context->rt,
+                                          .host = &host,
+                                          .binds = options->binds,
+                                          .bind_count = options->bind_count,
+                                          .no_sockets = options->relay_only,
+                                          .on_event = kith__api_endpoint_on_event,
+                                          .on_pending = on_pending,
+                                          .on_relay_send = on_relay_send,
+                                          .on_relay_flush = on_relay_flush,
+                                          .ctx = endpoint,
+                                          .failed = failed };
     struct kith_slice *alpns = NULL;
     int err;
 
@@ -250,6 +276,8 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
         host.alpns = alpns;
         err = kith__driver_new(&driver, &endpoint->driver);
     }
+    if (err == 0 && (err = kith__api_relays_open(endpoint, options, &host.secret)) != 0)
+        *is_told = true;
     kith__free(context->mem, alpns);
     kith_secret_wipe(&host.secret);
     return err;
@@ -280,6 +308,7 @@ void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
     KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
     kith__api_conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
     kith__rt_timer_dispose(&endpoint->room_timer);
+    kith__api_relays_close(endpoint, &error);
     kith__driver_free(endpoint->driver);
     endpoint->driver = NULL;
     kith__endpoint_logs_free(endpoint->logs);
@@ -319,12 +348,14 @@ static int bind_in(struct kith_context *context, const struct kith_endpoint_opti
 {
     struct kith_endpoint *endpoint = endpoint_alloc(context);
     struct kith_sockaddr failed = { 0 };
+    bool is_told = false; /* the error is noted already */
     int err;
 
     if (endpoint == NULL)
         return kith__fail_because(KITH_ERR_NOMEM, "the endpoint cannot be made");
-    if ((err = endpoint_open(endpoint, options, &failed)) != 0) {
-        open_error(err, options, &failed); /* before anything else is asked of the system */
+    if ((err = endpoint_open(endpoint, options, &failed, &is_told)) != 0) {
+        if (!is_told)
+            open_error(err, options, &failed); /* before anything else is asked of the system */
         kith__api_endpoint_destroy(endpoint);
         return err;
     }
@@ -381,6 +412,7 @@ void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out)
     count = kith__driver_reachable(endpoint->driver, ips, KITH_ADDR_IPS_MAX);
     for (size_t i = 0; i < count; i++)
         out->ignored_count += kith_addr_add_ip(out, &ips[i]) != 0;
+    kith__api_relays_addr(endpoint, out);
     kith__context_leave(endpoint->context);
 }
 
@@ -426,6 +458,11 @@ static bool is_drained(const struct kith_endpoint *endpoint)
     return true;
 }
 
+static bool has_left_relays(const struct kith_endpoint *endpoint)
+{
+    return endpoint->relays == NULL || kith__relays_is_left(endpoint->relays);
+}
+
 /* Lock held: waits until the question is answered with yes, or until the time. */
 static bool wait_for(struct kith_endpoint *endpoint, bool (*is_so)(const struct kith_endpoint *), uint64_t until_ns)
 {
@@ -469,6 +506,10 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
     /* The close itself goes out in any case; what is given up without time is the wait for its echo. */
     kith__driver_pump(endpoint->driver);
     in_time = wait_for(endpoint, is_drained, until) && in_time;
+    /* What a relay has not taken yet is sent, whatever the limit: it is the close. Bounded by itself. */
+    if (endpoint->relays != NULL)
+        kith__relays_leave(endpoint->relays);
+    (void)wait_for(endpoint, has_left_relays, kith__context_now(context) + KITH_RELAY_CLOSE_LIMIT_NS);
     if (context->is_owned_by_endpoint) {
         kith__context_leave(context);
         kith_context_free(context); /* with the endpoint in it */
@@ -492,11 +533,14 @@ static struct kith_buf take_session(struct kith_endpoint *endpoint, const struct
 }
 
 /* Where to try, best first; what cannot be reached from here is left out. Returns how many. */
-static size_t choose_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr,
-                             const struct kith_sockaddr *local, struct kith_sockaddr out[KITH_CONNECT_REMOTES_MAX])
+static size_t choose_direct(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                            const struct kith_sockaddr *local, struct kith_sockaddr *out, size_t capacity)
 {
-    size_t count = kith__driver_candidates(endpoint->driver, addr->ips, addr->ip_count, local, out,
-                                           KITH_CONNECT_REMOTES_MAX);
+    size_t count;
+
+    if (endpoint->is_relay_only)
+        return 0;
+    count = kith__driver_candidates(endpoint->driver, addr->ips, addr->ip_count, local, out, capacity);
 
     if (count < addr->ip_count)
         kith__log(&endpoint->context->log, KITH_LOG_INFO, "endpoint",
@@ -552,10 +596,29 @@ static int connect_quic(struct kith_endpoint *endpoint, struct kith_quic_connect
     return err;
 }
 
+/* Nothing to try: why. */
+static int no_way_error(const struct kith_endpoint *endpoint, const struct kith_addr *addr)
+{
+    if (addr->ip_count == 0 && addr->relay_count == 0)
+        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
+                          "no address is known for the other side: use a full ticket, or give an address, or a relay "
+                          "that both sides use");
+    if (addr->ip_count == 0 && endpoint->relays == NULL)
+        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
+                          "only a relay is known for the other side, and this endpoint uses no relays");
+    if (endpoint->is_relay_only)
+        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
+                          "this endpoint goes through relays only, and no usable one is known for the other side");
+    return kith__fail(KITH_ERR_UNREACHABLE, 0,
+                      "no address of the other side can be reached from the sockets of this endpoint");
+}
+
 static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr *addr,
                           const struct kith_connect_options *options, struct kith_op **out)
 {
     struct kith_sockaddr remotes[KITH_CONNECT_REMOTES_MAX];
+    struct kith_relay *relays[KITH_CONN_RELAYS_MAX];
+    size_t direct_count, relay_count;
     struct kith_quic_transport transport;
     struct kith_quic_connect_options quic = { .remote_id = addr->id,
                                               .remotes = remotes,
@@ -569,14 +632,11 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
 
     if (endpoint->is_closing)
         return kith__fail(KITH_ERR_CLOSED, 0, "the endpoint is closing");
-    if (addr->ip_count == 0)
-        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
-                          addr->relay_count > 0
-                              ? "only a relay is known for the other side, and relays are not supported yet"
-                              : "no address is known for the other side: use a full ticket, or give an address");
-    if ((quic.remote_count = choose_remotes(endpoint, addr, &options->local, remotes)) == 0)
-        return kith__fail(KITH_ERR_UNREACHABLE, 0,
-                          "no address of the other side can be reached from the sockets of this endpoint");
+    direct_count = choose_direct(endpoint, addr, &options->local, remotes,
+                                 KITH_CONNECT_REMOTES_MAX - KITH_CONN_RELAYS_MAX);
+    relay_count = kith__api_relays_remotes(endpoint, addr, remotes + direct_count, relays, KITH_CONN_RELAYS_MAX);
+    if ((quic.remote_count = direct_count + relay_count) == 0)
+        return no_way_error(endpoint, addr);
     if (options->transport != NULL) {
         transport = *options->transport;
         keep_logs(endpoint, &transport);
@@ -587,6 +647,9 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
     if ((conn = kith__api_conn_new(endpoint, quic_conn)) == NULL)
         return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be started");
     conn->remote_id = addr->id;
+    kith__conn_ways_set_ips(&conn->ways, remotes, direct_count);
+    for (size_t i = 0; i < relay_count; i++)
+        kith__conn_ways_add_relay(&conn->ways, relays[i]);
     conn->is_early = options->early_data;
     if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
         kith__api_conn_destroy(conn);

@@ -13,6 +13,7 @@
 #include "api/context.h"
 #include "base/buf.h"
 #include "base/map.h"
+#include "endpoint/conn_ways.h"
 #include "endpoint/driver.h"
 
 enum {
@@ -42,6 +43,11 @@ struct kith_endpoint {
     struct kith_list dirty_node; /* in its list of endpoints with something to send */
     struct kith_context *context;
     struct kith_driver *driver;
+    struct kith_relays *relays;   /* NULL: without any */
+    struct kith_list online_ops;  /* wait for the home relay */
+    struct kith_list changed_ops; /* wait for news of any relay */
+    uint64_t relay_paths_added, relay_paths_removed;
+    bool is_relay_only;
     struct kith_endpoint_logs *logs; /* NULL: none */
     struct kith_list conns;
     struct kith_list incoming;       /* clients nobody asked for yet */
@@ -84,6 +90,8 @@ struct kith_conn {
     struct kith_list streams;
     struct kith_list opened[2]; /* streams of the peer that nobody accepted yet: uni, bidi */
     struct kith_list handshake_ops, closed_ops, open_ops[2], accept_ops[2], datagram_send_ops, datagram_receive_ops;
+    struct kith_conn_ways ways;
+    struct kith_rt_timer ways_timer;
     const struct kith_conn_hook *hook; /* NULL: none */
     struct kith_list stream_waiters;   /* kith_stream_waiter, in the order in which they came */
 };
@@ -144,6 +152,27 @@ void kith__api_endpoint_touch(struct kith_endpoint *endpoint);
 /** Tickets of a peer: the memory, made if need be (NULL without memory). */
 struct kith_peer_memory *kith__api_endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make);
 void kith__api_endpoint_forget_peers(struct kith_endpoint *endpoint);
+
+/* ---- endpoint_relays.c ---- */
+
+/** Makes the endpoint's relays as the options say. Errors are noted in full (kith_error_last), unlike those of the others. */
+int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
+                          const struct kith_secret *secret);
+/** Sends nothing through relays any more; everything that waits for them fails with `error`. */
+void kith__api_relays_close(struct kith_endpoint *endpoint, const struct kith_error *error);
+/** Adds home and spare relay. */
+void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_addr *out);
+/** Ways to `addr` through relays, at most capacity; returns how many. They are noted in `found` too, with references. */
+size_t kith__api_relays_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr, struct kith_sockaddr *out,
+                                struct kith_relay **found, size_t capacity);
+/** An event of the connection: its paths may have to change. */
+void kith__api_relays_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
+/** A handshake that failed for want of an answer: says so in words of the relays that it was to go through. */
+void kith__api_relays_explain(const struct kith_conn *conn, struct kith_error *error);
+/** The connection ended: nothing is decided for it any more. */
+void kith__api_relays_on_conn_end(struct kith_conn *conn);
+/** Arms the connection's timer. */
+void kith__api_relays_arm(struct kith_conn *conn);
 
 /** A connection object around an engine connection, not yet held. NULL without memory (the engine's is then freed). */
 struct kith_conn *kith__api_conn_new(struct kith_endpoint *endpoint, struct kith_quic_conn *quic);

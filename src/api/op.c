@@ -80,6 +80,8 @@ static const struct op_fact {
     [KITH_OP_DATAGRAM_SEND] = { "the datagram was not sent", "no room for the datagram in time" },
     [KITH_OP_DATAGRAM_RECEIVE] = { "no datagram was received", "no datagram came in time" },
     [KITH_OP_ENDPOINT_CLOSE] = { "the endpoint was not closed", "the operation was not done in time" },
+    [KITH_OP_ONLINE] = { "no relay was reached", "no relay was reached in time" },
+    [KITH_OP_RELAYS_CHANGED] = { "no news of relays came", "nothing changed in time" },
     [KITH_OP_DRIVER] = { "the operation did not come to its end", "the operation was not done in time" },
 };
 

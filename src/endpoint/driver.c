@@ -21,7 +21,10 @@ struct kith_driver {
     bool is_pumping;
     void (*on_event)(void *ctx, const struct kith_quic_event *event);
     void (*on_pending)(void *ctx);
+    void (*on_relay_send)(void *ctx, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
+    void (*on_relay_flush)(void *ctx);
     void *ctx;
+    size_t received_size; /* since the last answer */
 };
 
 enum { BULK_SIZE_MIN = 16 << 10 }; /* bytes at once that are no exchange of small messages any more */
@@ -34,21 +37,32 @@ static void take_events(struct kith_driver *driver)
         driver->on_event(driver->ctx, &event);
 }
 
-static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
+void kith__driver_receive(struct kith_driver *driver, const struct kith_quic_received *batch, size_t count,
+                          uint64_t now_ns)
 {
-    struct kith_driver *driver = ctx;
-    size_t size = 0;
-
     for (size_t i = 0; i < count; i++) {
         kith_quic_host_receive(driver->host, &batch[i], now_ns);
-        size += batch[i].size;
+        driver->received_size += batch[i].size;
     }
+}
+
+void kith__driver_received(struct kith_driver *driver)
+{
+    size_t size = driver->received_size;
+
+    driver->received_size = 0;
     if (driver->on_pending == NULL || size >= BULK_SIZE_MIN) {
         kith__driver_pump(driver);
         return;
     }
     take_events(driver);
     driver->on_pending(driver->ctx);
+}
+
+static void on_receive(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
+{
+    kith__driver_receive(ctx, batch, count, now_ns);
+    kith__driver_received(ctx);
 }
 
 static void on_writable(void *ctx)
@@ -88,6 +102,8 @@ static int open_sockets(struct kith_driver *driver, const struct kith_driver_opt
 {
     int err = 0;
 
+    if (options->no_sockets)
+        return 0;
     for (size_t i = 0; err == 0 && i < options->bind_count; i++)
         err = open_socket(driver, options, &options->binds[i]);
     if (options->bind_count > 0)
@@ -144,6 +160,8 @@ int kith__driver_new(const struct kith_driver_options *options, struct kith_driv
     driver->rt = options->rt;
     driver->on_event = options->on_event;
     driver->on_pending = options->on_pending;
+    driver->on_relay_send = options->on_relay_send;
+    driver->on_relay_flush = options->on_relay_flush;
     driver->ctx = options->ctx;
     driver->deadline = KITH_NEVER;
     host.mem = options->mem;
@@ -156,8 +174,10 @@ int kith__driver_new(const struct kith_driver_options *options, struct kith_driv
         goto fail;
     if ((err = open_sockets(driver, options)) != 0) /* no callback comes before the first turn */
         goto fail;
-    name_instance(driver, instance);
-    host.instance = (struct kith_slice) { instance, sizeof instance };
+    if (driver->socket_count != 0) { /* without sockets nothing tells it from others with the same key */
+        name_instance(driver, instance);
+        host.instance = (struct kith_slice) { instance, sizeof instance };
+    }
     if ((err = kith_quic_host_new(&host, &driver->host)) != 0)
         goto fail;
     *out = driver;
@@ -222,6 +242,19 @@ static bool is_blocked(const struct kith_driver *driver)
     return false;
 }
 
+static void send_one(struct kith_driver *driver, const struct kith_quic_transmit *transmit)
+{
+    struct kith_rt_udp *socket;
+
+    if (transmit->remote.family == KITH_FAMILY_RELAY && driver->on_relay_send != NULL) {
+        driver->on_relay_send(driver->ctx, transmit, driver->buffer);
+        return;
+    }
+    /* To the engine a datagram without a way out is one that was lost. */
+    if ((socket = socket_for(driver, transmit)) == NULL || kith__rt_udp_send(socket, transmit, driver->buffer) != 0)
+        driver->unroutable++;
+}
+
 /* Sends until nothing may be sent, or the system takes no more (on_writable goes on then). */
 static void transmit_all(struct kith_driver *driver)
 {
@@ -229,11 +262,7 @@ static void transmit_all(struct kith_driver *driver)
 
     while (!is_blocked(driver) && kith_quic_host_transmit(driver->host, driver->buffer, KITH_DRIVER_BUFFER_SIZE,
                                                           &transmit, kith__rt_now(driver->rt))) {
-        struct kith_rt_udp *socket = socket_for(driver, &transmit);
-
-        /* To the engine a datagram without a way out is one that was lost. */
-        if (socket == NULL || kith__rt_udp_send(socket, &transmit, driver->buffer) != 0)
-            driver->unroutable++;
+        send_one(driver, &transmit);
         take_events(driver); /* a stream whose bytes run out asks for more before those behind it get their turn */
     }
 }
@@ -247,6 +276,8 @@ void kith__driver_pump(struct kith_driver *driver)
     driver->is_pumping = true;
     take_events(driver);
     transmit_all(driver);
+    if (driver->on_relay_flush != NULL)
+        driver->on_relay_flush(driver->ctx);
     take_events(driver); /* sending can end a connection's draining or a blocked datagram queue */
     driver->is_pumping = false;
     deadline = kith_quic_host_deadline(driver->host);

@@ -20,6 +20,7 @@ struct kith_driver_options {
     const struct kith_quic_host_options *host; /* mem, random, log and instance are set by the driver */
     const struct kith_sockaddr *binds;         /* bind_count 0: 0.0.0.0 and, where there is IPv6, [::], any port */
     size_t bind_count;
+    bool no_sockets; /* binds nothing: relays are the only way */
     void (*on_event)(void *ctx, const struct kith_quic_event *event);
     /**
      * Something came that the engine may answer, and its events were handed out: kith__driver_pump is due in the same turn,
@@ -27,6 +28,12 @@ struct kith_driver_options {
      * pumps by itself. Bulk data is always answered at once: its sender waits for credit and acknowledgements.
      */
     void (*on_pending)(void *ctx);
+    /**
+     * Ways out that are no sockets: takes what the engine sends to addresses of family RELAY (the bytes are the driver's), and
+     * hears when all that could be sent was. NULL: there are none, such datagrams are unroutable.
+     */
+    void (*on_relay_send)(void *ctx, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
+    void (*on_relay_flush)(void *ctx);
     void *ctx;
     struct kith_sockaddr
         *failed; /* the address that could not be bound; NULL: not asked. No family: something else failed */
@@ -40,6 +47,11 @@ void kith__driver_free(struct kith_driver *driver);
 struct kith_quic_host *kith__driver_host(struct kith_driver *driver);
 /** Takes events out, sends what may be sent, arms the timer. After every change made to the host or its connections. */
 void kith__driver_pump(struct kith_driver *driver);
+/** Datagrams that came another way than through a socket of the driver's; as on_receive of kith_rt_udp_events. */
+void kith__driver_receive(struct kith_driver *driver, const struct kith_quic_received *batch, size_t count,
+                          uint64_t now_ns);
+/** After some kith__driver_receive: events go out, answers now or when the owner pumps (on_pending). */
+void kith__driver_received(struct kith_driver *driver);
 /** When the driver's timer is due. */
 uint64_t kith__driver_deadline(const struct kith_driver *driver);
 /** The bound addresses; fills up to capacity, returns how many there are. */
