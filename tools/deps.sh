@@ -5,7 +5,7 @@
 #   tools/deps.sh ci         and what the full run needs (second compiler, sanitizers, other QUIC implementations)
 set -eu
 
-build="gcc libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev libhttp-parser-dev"
+build="gcc g++ libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev libhttp-parser-dev libtomlplusplus-dev libseccomp-dev"
 if [ "$(dpkg --print-architecture 2>/dev/null || echo other)" = amd64 ]; then
     build="$build libipsec-mb-dev"
 fi
@@ -14,7 +14,7 @@ build="$build libcmocka-dev"
 # libunistring-dev: what `pkg-config --static` names for GnuTLS and libidn2, whose packages do not bring it along.
 test="python3 libunistring-dev"
 command -v node >/dev/null 2>&1 || test="$test nodejs npm"
-ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin"
+ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin pebble"
 if [ "${1:-}" = ci ]; then
     # The sanitizer runtimes belong to one version of clang: ask for the one that Debian's `clang` stands for.
     version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\).*/\1/p' | head -n 1)

@@ -8,6 +8,7 @@
 #include <kith/blobs.h>
 #include <kith/endpoint.h>
 #include <kith/quic.h>
+#include <kith/relay.h>
 #include <kith/types.h>
 
 #ifdef __cplusplus

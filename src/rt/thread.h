@@ -35,6 +35,9 @@ void kith__rt_thread_join(struct kith_rt_thread *thread);
 /** True on that thread itself. */
 bool kith__rt_thread_is_current(const struct kith_rt_thread *thread);
 
+/** Processor cores that this process may use, at least 1. */
+unsigned kith__rt_core_count(void);
+
 KITH_MUST_USE int kith__rt_notice_new(const struct kith_mem *mem, struct kith_rt_notice **out);
 void kith__rt_notice_free(struct kith_rt_notice *notice);
 /** The descriptor to poll; valid until free; not to be read or closed. */

@@ -165,6 +165,11 @@ bool kith__rt_thread_is_current(const struct kith_rt_thread *thread)
     return pthread_equal(thread->thread, pthread_self()) != 0;
 }
 
+unsigned kith__rt_core_count(void)
+{
+    return uv_available_parallelism();
+}
+
 int kith__rt_notice_new(const struct kith_mem *mem, struct kith_rt_notice **out)
 {
     struct kith_rt_notice *notice = kith__alloc_zero(mem, sizeof *notice);

@@ -1,0 +1,130 @@
+/* The part of a relay that is not on the way of data. */
+#include "server/relay_house.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+enum { METRICS_CONNECTIONS_MAX = 64 };
+
+struct kith_relay_house {
+    const struct kith_mem *mem;
+    struct kith_rt *rt;
+    struct kith_relay_shared *shared;
+    struct kith_httpd *httpd;
+    struct kith_rt_timer sample_timer;
+    uint64_t sampled_ns, sampled_frames, sampled_bytes;
+};
+
+/* ---- Metrics ---- */
+
+int kith__relay_metrics_write(const struct kith_relay_shared *shared, uint64_t now_ns, struct kith_buf *out)
+{
+    struct kith_relay_counters sum;
+    const struct kith_relay_gauge gauges[] = {
+        { "clients", "Clients now", KITH_RELAY_GAUGE(shared, clients) },
+        { "endpoints", "Different endpoint ids of clients now, added up over the workers",
+          KITH_RELAY_GAUGE(shared, endpoints) },
+        { "sessions", "Upgraded connections now, with those that have not proved an id",
+          KITH_RELAY_GAUGE(shared, sessions) },
+        { "http_open", "HTTP connections now that were not upgraded", KITH_RELAY_GAUGE(shared, http_connections) },
+        { "queued_bytes", "Bytes that wait for clients", KITH_RELAY_GAUGE(shared, queued_bytes) },
+        { "workers", "Threads that serve clients", shared->worker_count },
+        { "uptime_seconds", "Seconds since the start", (now_ns - shared->started_ns) / KITH_NS_PER_S },
+        { "certificate_ends_seconds", "End of the certificate in use, in seconds since 1970; 0 without one",
+          kith__relay_counter(&shared->certificate_ends_s) },
+        { "certificate_loads", "Certificates taken over since the start", kith__relay_counter(&shared->tls_reloads) },
+        { "certificate_failures", "Tries to get a certificate that failed",
+          kith__relay_counter(&shared->tls_failures) },
+        { "news_dropped", "News of clients that the program did not fetch in time",
+          kith__relay_counter(&shared->news_dropped) },
+    };
+
+    kith__relay_shared_count(shared, &sum);
+    return kith__relay_counters_write(&sum, gauges, KITH_COUNT(gauges), out);
+}
+
+/* Any path and method, as the reference does. */
+static void on_request(void *ctx, struct kith_httpd_conn *conn, const struct kith_http_head *head, int tag)
+{
+    struct kith_relay_house *house = ctx;
+    struct kith_http_header type = { kith__http_text("content-type"), kith__http_text("text/plain; charset=utf-8") };
+    struct kith_buf text = { .mem = house->mem };
+
+    (void)head;
+    (void)tag;
+    if (kith__relay_metrics_write(house->shared, kith__rt_now(house->rt), &text) == 0) {
+        struct kith_httpd_reply reply = { 200, &type, 1, kith__buf_slice(&text), false };
+
+        if (kith__httpd_reply(conn, &reply) != 0)
+            kith__log(&house->rt->log, KITH_LOG_WARN, "relay", "no memory for the metrics");
+    }
+    kith__buf_dispose(&text);
+}
+
+/* ---- Rates ---- */
+
+static void sample(void *ctx, uint64_t now_ns)
+{
+    struct kith_relay_house *house = ctx;
+    struct kith_relay_counters sum;
+    uint64_t frames, bytes, ms = (now_ns - house->sampled_ns) / KITH_NS_PER_MS;
+
+    kith__relay_shared_count(house->shared, &sum);
+    frames = kith__relay_counter(&sum.send_packets_sent);
+    bytes = kith__relay_counter(&sum.bytes_sent);
+    if (ms != 0) {
+        atomic_store_explicit(&house->shared->frames_per_s, (frames - house->sampled_frames) * 1000 / ms,
+                              memory_order_relaxed);
+        atomic_store_explicit(&house->shared->bits_per_s, (bytes - house->sampled_bytes) * 8000 / ms,
+                              memory_order_relaxed);
+    }
+    house->sampled_ns = now_ns;
+    house->sampled_frames = frames;
+    house->sampled_bytes = bytes;
+    kith__rt_timer_set(&house->sample_timer, now_ns + KITH_RELAY_PAGE_SAMPLE_S * KITH_NS_PER_S);
+}
+
+/* ---- Life ---- */
+
+int kith__relay_house_new(const struct kith_relay_house_options *options, struct kith_relay_house **out)
+{
+    struct kith_relay_house *house = kith__alloc_zero(options->mem, sizeof *house);
+    struct kith_httpd_options http = { .rt = options->rt,
+                                       .mem = options->mem,
+                                       .connections_max = METRICS_CONNECTIONS_MAX,
+                                       .on_request = on_request,
+                                       .ctx = house };
+    int err;
+
+    if (house == NULL)
+        return KITH_ERR_NOMEM;
+    house->mem = options->mem;
+    house->rt = options->rt;
+    house->shared = options->shared;
+    house->sampled_ns = kith__rt_now(options->rt);
+    if ((err = kith__rt_timer_init(house->rt, &house->sample_timer, sample, house)) != 0 ||
+        (err = kith__httpd_new(&http, &house->httpd)) != 0) {
+        kith__relay_house_free(house);
+        return err;
+    }
+    kith__rt_timer_set(&house->sample_timer, house->sampled_ns + KITH_RELAY_PAGE_SAMPLE_S * KITH_NS_PER_S);
+    *out = house;
+    return 0;
+}
+
+void kith__relay_house_free(struct kith_relay_house *house)
+{
+    if (house == NULL)
+        return;
+    kith__httpd_free(house->httpd);
+    kith__rt_timer_dispose(&house->sample_timer);
+    kith__free(house->mem, house);
+}
+
+int kith__relay_house_listen(struct kith_relay_house *house, const struct kith_sockaddr *at,
+                             struct kith_sockaddr *bound)
+{
+    struct kith_httpd_listen listen = { .at = *at, .has_keep_alive = true };
+
+    return kith__httpd_listen(house->httpd, &listen, bound);
+}
