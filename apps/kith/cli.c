@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 static const uint64_t TIMEOUT_NS = 30 * KITH_NS_PER_S;
@@ -76,15 +77,17 @@ const char *cli_take_addr(void *target, const char *text)
 
 static const char *take_one_relay(struct cli *cli, const char *url, size_t size)
 {
+    struct kith_addr addr = { 0 };
     char *copy;
 
     if (cli->relay_count == KITH_ENDPOINT_RELAYS_MAX)
         return "too many relays";
-    if (size == 0)
-        return "a relay's URL is expected, like https://relay.example";
     copy = cli_alloc(size + 1); /* as long as the program runs */
     memcpy(copy, url, size);
     copy[size] = 0;
+    if ((strncasecmp(copy, "https://", 8) != 0 && strncasecmp(copy, "http://", 7) != 0) ||
+        kith_addr_add_relay(&addr, copy) != 0)
+        return "a relay's URL is expected, like https://relay.example";
     cli->relays[cli->relay_count++].url = copy;
     return NULL;
 }

@@ -15,10 +15,26 @@ def usage_errors_give_exit_code_2(home):
 
 
 @test
-def relays_are_refused_with_words(home):
-    done = run(home, "send", "--relay", "https://relay.example", "x", code=2)
-    assert b"no relays yet" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def relays_that_cannot_be_are_refused_with_words(home):
+    for words, relay in ((b"like https://relay.example", ("nonsense",)), (b"like https://relay.example", ("https://a.example,,",)),
+                         (b"like https://relay.example", ("ftp://a.example",)), (b"no other relay option", ("none", "--relay-only")),
+                         (b"too many relays", (",".join("https://r%d.example" % n for n in range(17)),))):
+        done = run(home, "listen", "--relay", *relay, code=2)
+        assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    done = run(home, "ping", "--listen", "--relay-ca", home + "/none", code=5)
+    assert b"--relay-ca" in done.stderr
+    open(home + "/empty", "w").close()
+    done = run(home, "ping", "--listen", "--relay-ca", "/etc/hostname", "--relay", "https://relay.example", code=1)
+    assert b"PEM" in done.stderr, done.stderr
+
+
+@test
+def relay_that_is_not_there_is_told_of(home):
+    with Running(home, "listen", "--relay", "http://127.0.0.1:9", "--timeout", "0.5", "--tcp", "127.0.0.1:1") as listener:
+        ticket = listener.ticket()
+        told = json.loads(run(home, "ticket", "--json", ticket).stdout)
+        assert told["relays"] == [] and told["addresses"], told  # what nobody can be reached through is not told
+        listener.stop()
 
 
 @test

@@ -26,7 +26,7 @@ def command_lines_that_are_wrong_get_one_line(home):
             ("--once takes no value", "send", "--once=1", "f"), ("an argument is missing", "send"),
             ("one argument too many", "send", "f", "f"), ("--timeout '-1'", "send", "--timeout", "-1", "f"),
             ("like 0.0.0.0:4433", "send", "--bind", "1.2.3.4", "f"), ("like 0.0.0.0:4433", "send", "--bind", "127.0.0.1:80000", "f"),
-            ("no relays yet", "listen", "--relay", "https://relay.example"), ("like localhost:8080", "listen", "--tcp", "foo"),
+            ("like https://relay.example", "listen", "--relay", "relay.example"), ("like localhost:8080", "listen", "--tcp", "foo"),
             ("exclude each other", "listen", "--tcp", "127.0.0.1:1", "--unix", "s"), ("107 characters", "listen", "--unix", "s" * 108),
             ("hex digits", "listen", "--custom-alpn", "123"), ("1 to 255 bytes", "listen", "--custom-alpn", "utf8:"),
             ("standard input and output", "listen", "--tcp", "127.0.0.1:1", "--recv-only"),
