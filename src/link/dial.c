@@ -324,6 +324,8 @@ static void start_attempt(struct kith_dial *dial, size_t index)
         dial->rt, &to, &(struct kith_rt_stream_events) { .on_open = attempt_open, .ctx = attempt }, &attempt->stream);
     if (err != 0)
         kith__race_on_failed(&dial->race, index, err, kith__rt_now(dial->rt));
+    else
+        kith__rt_stream_set_timeout(attempt->stream, KITH_RT_TCP_TIMEOUT_NS); /* a half-dead server is no server */
 }
 
 /** Does what the schedule wants now. The dial may be gone when this returns. */

@@ -354,3 +354,20 @@ KITH_TEST(link_notices_a_reset)
         duo_close(&duo);
     }
 }
+
+KITH_TEST(link_that_was_dialled_does_not_wait_long_on_a_half_dead_way)
+{
+    for (int kind = WORLD_PLAIN; kind <= WORLD_TLS; kind += WORLD_TLS) {
+        struct duo duo;
+
+        duo_open(&duo, kind, NULL);
+        KITH_CHECK_EQ(kith__sim_set_partition(duo.world.sim, duo.world.client_host, duo.world.server_host, true), 0);
+        KITH_CHECK_EQ(kith__link_write(duo.client.link, (const uint8_t *)"x", 1), 0);
+        world_pass(&duo.world, KITH_RT_TCP_TIMEOUT_NS - KITH_NS_PER_S);
+        KITH_CHECK(!duo.client.is_ended);
+        world_pass(&duo.world, 2 * KITH_NS_PER_S);
+        KITH_CHECK(duo.client.is_ended);
+        KITH_CHECK_EQ(duo.client.end_err, KITH_ERR_TIMEOUT);
+        duo_close(&duo);
+    }
+}

@@ -439,7 +439,10 @@ void kith__httpd_free(struct kith_httpd *httpd)
 
 int kith__httpd_listen(struct kith_httpd *httpd, const struct kith_httpd_listen *listen, struct kith_sockaddr *bound)
 {
-    struct kith_rt_listen_options options = { .at = { .ip = listen->at }, .is_shared = listen->is_shared };
+    /* A client that takes nothing for so long is dead, or as good as that: relays do not keep clients that do not read. */
+    struct kith_rt_listen_options options = { .at = { .ip = listen->at },
+                                              .is_shared = listen->is_shared,
+                                              .timeout_ns = KITH_RT_TCP_TIMEOUT_NS };
     struct listener *listener = &httpd->listeners[httpd->listener_count];
     int err;
 
