@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2 };
@@ -389,8 +390,12 @@ static void fence_files(const struct program *program)
     guard_add_readable(&paths, config->acme_ca);
     guard_add_readable(&paths, config->access_ca);
     guard_add_readable(&paths, getenv("SSL_CERT_FILE"));
-    if (config->cert_mode == CONFIG_CERT_SELF || config->cert_mode == CONFIG_CERT_ACME)
+    if (config->cert_mode == CONFIG_CERT_SELF || config->cert_mode == CONFIG_CERT_ACME) {
+        /* It must be there to be an exception to the fence; what cannot be made is told of when it is used. */
+        if (mkdir(config->cert_dir, 0700) == 0)
+            log_line(LOG_LEVEL_INFO, "made the directory %s", config->cert_dir);
         guard_add_writable(&paths, config->cert_dir);
+    }
     guard_files(&paths);
 }
 

@@ -7,6 +7,7 @@
 #include "rt/uv/uv.h"
 #include "server/relay_house.h"
 #include "server/relay_news.h"
+#include "tls/stream.h"
 
 enum { KINDS = KITH_RELAY_ADDRESS_DISCOVERY + 1 };
 
@@ -43,6 +44,7 @@ struct kith_relay {
     struct kith_rt_condition *changed;
     struct kith_sockaddr bound[KINDS][KITH_RELAY_BINDS_MAX];
     size_t bound_count[KINDS];
+    struct kith_buf authority; /* of SELF: PEM */
 };
 
 _Static_assert((int)KITH_RELAY_THREADS_MAX == (int)KITH_RELAY_WORKERS_MAX, "one limit in two headers");
@@ -172,6 +174,7 @@ static void crew_free(struct kith_relay *relay)
         kith__rt_free(relay->members[i].rt);
     kith__relay_shared_dispose(&relay->shared);
     kith__relay_news_free(relay->news);
+    kith__buf_dispose(&relay->authority);
     kith__rt_condition_free(relay->changed);
     kith__rt_lock_free(relay->lock);
     kith__free(relay->mem, relay);
@@ -185,6 +188,7 @@ static struct kith_relay *crew_alloc(const struct kith_relay_options *options)
     if (relay == NULL)
         return NULL;
     relay->mem = mem;
+    kith__buf_init(&relay->authority, mem);
     relay->log_user = options->log;
     relay->log_user_ctx = options->log_ctx;
     relay->log = (struct kith_log) { options->log != NULL ? write_log : NULL, relay,
@@ -227,9 +231,29 @@ static int make_shared(struct kith_relay *relay, const struct kith_relay_options
     return kith__relay_routes_shared_new(&shared, relay->routes);
 }
 
-static int make_members(struct kith_relay *relay, const struct kith_relay_server_limits *limits)
+/* Each worker serves with it from its next turn on. */
+static void on_certificate(void *ctx, struct kith_tls_stream_context *context)
 {
-    struct kith_relay_house_options house = { .mem = relay->mem, .shared = &relay->shared };
+    struct kith_relay *relay = ctx;
+
+    for (unsigned i = 0; i < relay->worker_count; i++) {
+        struct kith_relay_order *order = kith__relay_order_new(relay->mem, KITH_RELAY_ORDER_TLS);
+
+        if (order == NULL) {
+            kith__log(&relay->log, KITH_LOG_ERROR, "certs", "no memory: a worker goes on with the old certificate");
+            continue;
+        }
+        order->tls = kith__tls_stream_context_retain(context);
+        kith__relay_worker_order(relay->members[i].worker, order);
+    }
+}
+
+static int make_members(struct kith_relay *relay, const struct kith_relay_options *options,
+                        const struct kith_relay_server_limits *limits, struct kith_relay_why *why)
+{
+    struct kith_relay_house_options house = {
+        .mem = relay->mem, .shared = &relay->shared, .relay = options, .on_certificate = on_certificate, .ctx = relay
+    };
     int err = 0;
 
     for (unsigned i = 0; err == 0 && i < relay->worker_count; i++) {
@@ -246,7 +270,9 @@ static int make_members(struct kith_relay *relay, const struct kith_relay_server
     }
     relay->members[relay->worker_count].relay = relay;
     house.rt = relay->members[relay->worker_count].rt;
-    return err == 0 ? kith__relay_house_new(&house, &relay->house) : err;
+    if (err != 0)
+        return kith__relay_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
+    return kith__relay_house_new(&house, &relay->house, why);
 }
 
 /* ---- Listening ---- */
@@ -319,6 +345,12 @@ static int listen_everywhere(struct kith_relay *relay, const struct kith_relay_o
                           why)) != 0 ||
         (err = listen_all(relay, plain, KITH_RELAY_ADDRESS_HTTP, options->http, options->http_count, why)) != 0)
         return err;
+    for (size_t i = 0; i < options->discovery_count; i++) {
+        if ((err = kith__relay_house_discover(relay->house, &options->discovery[i], &bound)) != 0)
+            return fail_bind(why, err, "address discovery", &options->discovery[i]);
+        note_bound(relay, KITH_RELAY_ADDRESS_DISCOVERY, &bound);
+        relay->shared.qad_port = bound.port;
+    }
     for (size_t i = 0; i < options->metrics_count; i++) {
         if ((err = kith__relay_house_listen(relay->house, &options->metrics[i], &bound)) != 0)
             return fail_bind(why, err, "metrics", &options->metrics[i]);
@@ -388,6 +420,8 @@ int kith__relay_crew_set_quota(struct kith_relay *relay, const struct kith_relay
         orders[i]->limits = limits;
     give_all(relay, orders);
     kith__relay_admission_set_limits(relay->shared.admission, &admission);
+    kith__relay_house_set_rates(relay->house, quota != NULL ? quota->discovery_rate : 0,
+                                quota != NULL ? quota->discovery_per_ip_rate : 0);
     return 0;
 }
 
@@ -423,7 +457,7 @@ int kith__relay_crew_answer(struct kith_relay *relay, uint64_t connection, bool 
 
 void kith__relay_crew_reload(struct kith_relay *relay)
 {
-    (void)relay;
+    kith__relay_house_reload(relay->house);
 }
 
 /* ---- Start and stop ---- */
@@ -448,12 +482,21 @@ int kith__relay_crew_new(const struct kith_relay_options *options, const char *v
         return err;
     if ((relay = crew_alloc(options)) == NULL)
         return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for a relay");
-    if ((err = make_shared(relay, options, version, &admission)) != 0 || (err = make_members(relay, &limits)) != 0) {
+    if ((err = make_shared(relay, options, version, &admission)) != 0) {
         kith__relay_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
         goto fail;
     }
-    if ((err = kith__relay_crew_set_access(relay, options->access, why)) != 0 ||
-        (err = listen_everywhere(relay, options, why)) != 0 || (err = start_threads(relay, why)) != 0)
+    if ((err = make_members(relay, options, &limits, why)) != 0 ||
+        (err = kith__relay_crew_set_access(relay, options->access, why)) != 0 ||
+        (err = listen_everywhere(relay, options, why)) != 0)
+        goto fail;
+    if (options->tls != NULL && options->tls->source == KITH_RELAY_CERTIFICATE_SELF &&
+        (err = kith__relay_certs_authority(relay->members[0].rt, relay->mem, options->tls->directory, &relay->authority,
+                                           why)) != 0)
+        goto fail;
+    for (unsigned i = 0; i < relay->worker_count; i++)
+        kith__relay_worker_settle(relay->members[i].worker);
+    if ((err = start_threads(relay, why)) != 0)
         goto fail;
     *out = relay;
     return 0;
@@ -478,6 +521,8 @@ int kith__relay_crew_check(const struct kith_relay_options *options, struct kith
         return kith__relay_why(why, err, "files cannot be read: %s", kith_strerror(err));
     if ((err = kith__relay_access_order(rt, mem, options->access, &order, &text, why)) == 0)
         kith__relay_order_free(mem, order);
+    if (err == 0)
+        err = kith__relay_certs_check(rt, mem, options->tls, why);
     kith__rt_free(rt);
     return err;
 }
@@ -595,9 +640,9 @@ int kith__relay_crew_metrics(const struct kith_relay *relay, struct kith_buf *ou
 
 int kith__relay_crew_authority(const struct kith_relay *relay, struct kith_buf *out)
 {
-    (void)relay;
-    (void)out;
-    return KITH_ERR_STATE;
+    if (relay->authority.size == 0)
+        return KITH_ERR_STATE;
+    return kith__buf_append(out, relay->authority.ptr, relay->authority.size);
 }
 
 struct kith_relay_news_queue *kith__relay_crew_news(const struct kith_relay *relay)

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 enum { METRICS_CONNECTIONS_MAX = 64 };
 
@@ -13,6 +14,13 @@ struct kith_relay_house {
     struct kith_httpd *httpd;
     struct kith_rt_timer sample_timer;
     uint64_t sampled_ns, sampled_frames, sampled_bytes;
+    struct kith_relay_certs *certs; /* NULL: no TLS */
+    struct kith_relay_qad *qad;     /* NULL: no address discovery */
+    void (*on_certificate)(void *ctx, struct kith_tls_stream_context *context);
+    void *ctx;
+    void *lock; /* of what follows: what other threads want */
+    bool wants_reload, wants_rates;
+    double rate, per_ip_rate;
 };
 
 /* ---- Metrics ---- */
@@ -84,9 +92,100 @@ static void sample(void *ctx, uint64_t now_ns)
     kith__rt_timer_set(&house->sample_timer, now_ns + KITH_RELAY_PAGE_SAMPLE_S * KITH_NS_PER_S);
 }
 
+/* ---- Certificates ---- */
+
+static void on_certificate(void *ctx, const struct kith_relay_certificate_news *news)
+{
+    struct kith_relay_house *house = ctx;
+    int err;
+
+    house->on_certificate(house->ctx, news->context);
+    if (house->qad == NULL || news->chain.size == 0)
+        return;
+    if ((err = kith__relay_qad_set_certificate(house->qad, news->chain, news->key)) != 0)
+        kith__log(&house->rt->log, KITH_LOG_ERROR, "discovery", "the new certificate cannot be used over QUIC: %s",
+                  kith_strerror(err));
+}
+
+/* ---- What other threads want ---- */
+
+void kith__relay_house_reload(struct kith_relay_house *house)
+{
+    kith__relay_lock(house->shared->sync, house->lock);
+    house->wants_reload = true;
+    kith__relay_unlock(house->shared->sync, house->lock);
+    kith__rt_wake(house->rt);
+}
+
+void kith__relay_house_set_rates(struct kith_relay_house *house, double rate, double per_ip_rate)
+{
+    kith__relay_lock(house->shared->sync, house->lock);
+    house->wants_rates = true;
+    house->rate = rate;
+    house->per_ip_rate = per_ip_rate;
+    kith__relay_unlock(house->shared->sync, house->lock);
+    kith__rt_wake(house->rt);
+}
+
+static void on_wake(void *ctx)
+{
+    struct kith_relay_house *house = ctx;
+    bool wants_reload, wants_rates;
+    double rate, per_ip_rate;
+
+    kith__relay_lock(house->shared->sync, house->lock);
+    wants_reload = house->wants_reload;
+    wants_rates = house->wants_rates;
+    rate = house->rate;
+    per_ip_rate = house->per_ip_rate;
+    house->wants_reload = house->wants_rates = false;
+    kith__relay_unlock(house->shared->sync, house->lock);
+    if (wants_reload && house->certs != NULL)
+        kith__relay_certs_reload(house->certs);
+    if (wants_rates && house->qad != NULL)
+        kith__relay_qad_set_rates(house->qad, rate, per_ip_rate);
+}
+
 /* ---- Life ---- */
 
-int kith__relay_house_new(const struct kith_relay_house_options *options, struct kith_relay_house **out)
+static int make_discovery(struct kith_relay_house *house, const struct kith_relay_options *relay,
+                          struct kith_relay_why *why)
+{
+    struct kith_relay_qad_options options = { .rt = house->rt,
+                                              .mem = house->mem,
+                                              .counters = &house->shared->counters[house->shared->worker_count] };
+    int err;
+
+    if (relay->discovery_count == 0)
+        return 0;
+    if (relay->quota != NULL) {
+        options.rate = relay->quota->discovery_rate;
+        options.per_ip_rate = relay->quota->discovery_per_ip_rate;
+    }
+    if ((err = kith__relay_qad_new(&options, &house->qad)) != 0)
+        return kith__relay_why(why, err, "address discovery cannot be set up: %s", kith_strerror(err));
+    return 0;
+}
+
+static int make_certs(struct kith_relay_house *house, const struct kith_relay_options *relay,
+                      struct kith_relay_why *why)
+{
+    struct kith_relay_certs_options options = { .rt = house->rt,
+                                                .mem = house->mem,
+                                                .tls = relay->tls,
+                                                .shared = house->shared,
+                                                .has_https = relay->https_count != 0,
+                                                .has_http = relay->http_count != 0,
+                                                .on_news = on_certificate,
+                                                .ctx = house };
+
+    if (relay->tls == NULL || relay->tls->source == KITH_RELAY_CERTIFICATE_NONE)
+        return 0;
+    return kith__relay_certs_new(&options, &house->certs, why);
+}
+
+int kith__relay_house_new(const struct kith_relay_house_options *options, struct kith_relay_house **out,
+                          struct kith_relay_why *why)
 {
     struct kith_relay_house *house = kith__alloc_zero(options->mem, sizeof *house);
     struct kith_httpd_options http = { .rt = options->rt,
@@ -94,19 +193,28 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
                                        .connections_max = METRICS_CONNECTIONS_MAX,
                                        .on_request = on_request,
                                        .ctx = house };
+    struct kith_rt_hooks hooks = { .on_wake = on_wake, .ctx = house };
     int err;
 
     if (house == NULL)
-        return KITH_ERR_NOMEM;
+        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for a relay");
     house->mem = options->mem;
     house->rt = options->rt;
     house->shared = options->shared;
     house->sampled_ns = kith__rt_now(options->rt);
-    if ((err = kith__rt_timer_init(house->rt, &house->sample_timer, sample, house)) != 0 ||
-        (err = kith__httpd_new(&http, &house->httpd)) != 0) {
+    house->on_certificate = options->on_certificate;
+    house->ctx = options->ctx;
+    if ((err = kith__relay_lock_new(house->shared->sync, &house->lock)) != 0 ||
+        (err = kith__rt_timer_init(house->rt, &house->sample_timer, sample, house)) != 0 ||
+        (err = kith__httpd_new(&http, &house->httpd)) != 0)
+        kith__relay_why(why, err, "no memory for a relay");
+    else if ((err = make_discovery(house, options->relay, why)) == 0)
+        err = make_certs(house, options->relay, why);
+    if (err != 0) {
         kith__relay_house_free(house);
         return err;
     }
+    kith__rt_set_hooks(house->rt, &hooks);
     kith__rt_timer_set(&house->sample_timer, house->sampled_ns + KITH_RELAY_PAGE_SAMPLE_S * KITH_NS_PER_S);
     *out = house;
     return 0;
@@ -114,11 +222,23 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
 
 void kith__relay_house_free(struct kith_relay_house *house)
 {
+    static const struct kith_rt_hooks none;
+
     if (house == NULL)
         return;
+    kith__rt_set_hooks(house->rt, &none);
+    kith__relay_certs_free(house->certs);
+    kith__relay_qad_free(house->qad);
     kith__httpd_free(house->httpd);
+    kith__relay_lock_free(house->shared->sync, house->lock);
     kith__rt_timer_dispose(&house->sample_timer);
     kith__free(house->mem, house);
+}
+
+int kith__relay_house_discover(struct kith_relay_house *house, const struct kith_sockaddr *at,
+                               struct kith_sockaddr *bound)
+{
+    return kith__relay_qad_listen(house->qad, at, bound);
 }
 
 int kith__relay_house_listen(struct kith_relay_house *house, const struct kith_sockaddr *at,

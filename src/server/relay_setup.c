@@ -179,8 +179,8 @@ static int make_tokens(const struct kith_mem *mem, const struct kith_relay_acces
     return 0;
 }
 
-static int make_client_tls(struct kith_rt *rt, const struct kith_mem *mem, const char *ca_file,
-                           struct kith_tls_stream_context **out, struct kith_relay_why *why)
+int kith__relay_client_trust(struct kith_rt *rt, const struct kith_mem *mem, const char *ca_file,
+                             struct kith_tls_stream_context **out, struct kith_relay_why *why)
 {
     struct kith_tls_stream_context_options options = { .mem = mem, .is_client = true };
     struct kith_buf anchors = { .mem = mem };
@@ -208,7 +208,7 @@ static int make_callback(struct kith_rt *rt, const struct kith_mem *mem, const s
     if (rules->url == NULL)
         return kith__relay_why(why, KITH_ERR_INVALID, "access by HTTP needs a URL");
     is_https = strncmp(rules->url, "https:", 6) == 0 || rules->ca_file != NULL;
-    if (is_https && (err = make_client_tls(rt, mem, rules->ca_file, &tls, why)) != 0)
+    if (is_https && (err = kith__relay_client_trust(rt, mem, rules->ca_file, &tls, why)) != 0)
         return err;
     err = kith__relay_ask_rules_new(mem, rules->url, rules->bearer, tls, &order->ask);
     kith__tls_stream_context_release(tls);

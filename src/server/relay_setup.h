@@ -40,4 +40,8 @@ enum { KITH_RELAY_FILE_MAX = 1 << 20 }; /* of a PEM file */
 KITH_MUST_USE int kith__relay_read_file(struct kith_rt *rt, const struct kith_mem *mem, const char *path,
                                         const char *what, struct kith_buf *out, struct kith_relay_why *why);
 
+/** A TLS context for requests of our own: trusts the system's roots and those of the file (NULL: none). Errors with a sentence. */
+KITH_MUST_USE int kith__relay_client_trust(struct kith_rt *rt, const struct kith_mem *mem, const char *ca_file,
+                                           struct kith_tls_stream_context **out, struct kith_relay_why *why);
+
 #endif

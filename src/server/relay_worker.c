@@ -294,15 +294,21 @@ static struct kith_relay_order *take_order(struct kith_relay_worker *worker)
     return first != NULL ? KITH_CONTAINER(first, struct kith_relay_order, node) : NULL;
 }
 
-static void on_wake(void *ctx)
+void kith__relay_worker_settle(struct kith_relay_worker *worker)
 {
-    struct kith_relay_worker *worker = ctx;
     struct kith_relay_order *order;
 
     while ((order = take_order(worker)) != NULL) {
         carry_out(worker, order);
         kith__relay_order_free(worker->mem, order);
     }
+}
+
+static void on_wake(void *ctx)
+{
+    struct kith_relay_worker *worker = ctx;
+
+    kith__relay_worker_settle(worker);
     kith__relay_server_on_inbox(worker->server, now(worker));
 }
 

@@ -50,6 +50,8 @@ void kith__relay_worker_free(struct kith_relay_worker *worker);
 KITH_MUST_USE int kith__relay_worker_listen(struct kith_relay_worker *worker, enum kith_relay_door door,
                                             const struct kith_sockaddr *at, bool is_shared,
                                             struct kith_sockaddr *bound);
+/** Carries out the orders that are there now; before the first turn, so that no client comes before the rules. */
+void kith__relay_worker_settle(struct kith_relay_worker *worker);
 /** True when the worker has drained (KITH_RELAY_ORDER_DRAIN) and nothing is left. */
 bool kith__relay_worker_is_drained(const struct kith_relay_worker *worker);
 

@@ -81,6 +81,7 @@ int kith__tls_context_new(const struct kith_tls_context_options *options, struct
     if (ctx == NULL)
         return KITH_ERR_NOMEM;
     ctx->mem = options->mem;
+    ctx->users = 1;
     ctx->issued.mem = options->mem;
     options->random.fill(options->random.ctx, ctx->ticket_key, sizeof ctx->ticket_key);
     kith__blob_key(options->secret, ctx->blob_key);
@@ -97,7 +98,7 @@ void kith__tls_context_free(struct kith_tls_context *ctx)
 {
     const struct kith_mem *mem;
 
-    if (ctx == NULL)
+    if (ctx == NULL || --ctx->users != 0)
         return;
     mem = ctx->mem;
     if (ctx->anti_replay != NULL)

@@ -47,6 +47,7 @@ static struct kith_tls *allocate(struct kith_tls_context *ctx, bool is_server)
     if (tls == NULL)
         return NULL;
     tls->ctx = ctx;
+    ctx->users++;
     tls->is_server = is_server;
     tls->outbox.mem = ctx->mem;
     kith__buf_init(&tls->partial, ctx->mem);
@@ -249,18 +250,19 @@ void kith__tls_shed(struct kith_tls *tls)
 
 void kith__tls_free(struct kith_tls *tls)
 {
-    const struct kith_mem *mem;
+    struct kith_tls_context *ctx;
 
     if (tls == NULL)
         return;
-    mem = tls->ctx->mem;
+    ctx = tls->ctx;
     free_library_part(tls);
     drop_session_bytes(tls);
     kith__outbox_dispose(&tls->outbox);
     kith__buf_dispose(&tls->partial);
     kith__buf_dispose(&tls->own_params);
     kith__wipe(tls, sizeof *tls);
-    kith__free(mem, tls);
+    kith__free(ctx->mem, tls);
+    kith__tls_context_free(ctx);
 }
 
 /* ---- Messages ---- */

@@ -9,7 +9,7 @@
  *         switch (out.kind) ...
  *
  * A `kith_tls_context` belongs to a host and is shared by its connections; a `kith_tls` is one handshake. Both are
- * used by one thread at a time, and a context outlives its connections. Memory of ours comes from the context's
+ * used by one thread at a time. Memory of ours comes from the context's
  * allocator; the library allocates about 10 KiB for each connection by itself until kith__tls_shed.
  *
  * What the library does on its own: it takes its handshake's random numbers and the wall clock (age of tickets) from
@@ -118,7 +118,7 @@ struct kith_tls_context_options {
  */
 KITH_MUST_USE int kith__tls_context_new(const struct kith_tls_context_options *options, struct kith_tls_context **out);
 
-/** Frees a context without connections. NULL is fine. */
+/** Gives a context up: it goes with the last of its handshakes. NULL is fine. */
 void kith__tls_context_free(struct kith_tls_context *ctx);
 
 /** What a client starts from. All slices are copied. */

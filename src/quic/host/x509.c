@@ -8,12 +8,13 @@ int kith__host_set_x509(struct kith_quic_host *host, const struct kith_tls_x509 
     struct kith_tls_context_options options = {
         .mem = host->mem, .random = host->random, .secret = &host->secret, .x509 = x509
     };
+    struct kith_tls_context *made;
     int err;
 
-    if (host->tls_x509 != NULL)
-        return KITH_ERR_STATE;
-    if ((err = kith__tls_context_new(&options, &host->tls_x509)) != 0)
+    if ((err = kith__tls_context_new(&options, &made)) != 0)
         return err;
+    kith__tls_context_free(host->tls_x509); /* handshakes under way keep it */
+    host->tls_x509 = made;
     host->serves_x509 = x509->chain.size != 0;
     return 0;
 }

@@ -9,8 +9,8 @@
 #include <kith/quic.h>
 
 /**
- * Gives the host certificates, once, before its first connection of this kind. With a chain all clients that come in are
- * served with it, and none by raw key. Errors: STATE (the second time), and those of kith__tls_context_new.
+ * Gives the host certificates, or new ones for connections from now on. With a chain all clients that come in are served with
+ * it, and none by raw key. Errors: those of kith__tls_context_new; what was there stays.
  */
 KITH_MUST_USE int kith__host_set_x509(struct kith_quic_host *host, const struct kith_tls_x509 *x509);
 
