@@ -17,7 +17,7 @@ enum { KITH_TLS_TICKET_KEY_SIZE = 64 };
 /** See tls.h. Owner: the host. */
 struct kith_tls_context {
     const struct kith_mem *mem;
-    size_t users; /* its maker, until kith__tls_context_free, and handshakes */
+    size_t users;                                 /* its maker, until kith__tls_context_free, and handshakes */
     struct kith_keypair keypair;                  /* raw public keys: ours; signs for the credentials */
     gnutls_certificate_credentials_t credentials; /* our raw public key; the verify function is kith__tls_verify */
     gnutls_priority_t priority;
