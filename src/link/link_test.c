@@ -4,6 +4,7 @@
 #include "link/dial.h"
 #include "link/world.h"
 
+#include <stdio.h>
 #include <time.h>
 
 static uint64_t now_s(void)
@@ -355,19 +356,64 @@ KITH_TEST(link_notices_a_reset)
     }
 }
 
-KITH_TEST(link_that_was_dialled_does_not_wait_long_on_a_half_dead_way)
-{
-    for (int kind = WORLD_PLAIN; kind <= WORLD_TLS; kind += WORLD_TLS) {
-        struct duo duo;
+/* ---- Memory ---- */
 
-        duo_open(&duo, kind, NULL);
-        KITH_CHECK_EQ(kith__sim_set_partition(duo.world.sim, duo.world.client_host, duo.world.server_host, true), 0);
-        KITH_CHECK_EQ(kith__link_write(duo.client.link, (const uint8_t *)"x", 1), 0);
-        world_pass(&duo.world, KITH_RT_TCP_TIMEOUT_NS - KITH_NS_PER_S);
-        KITH_CHECK(!duo.client.is_ended);
-        world_pass(&duo.world, 2 * KITH_NS_PER_S);
-        KITH_CHECK(duo.client.is_ended);
-        KITH_CHECK_EQ(duo.client.end_err, KITH_ERR_TIMEOUT);
-        duo_close(&duo);
+/** Counts the bytes that are allocated. */
+static void *count_resize(void *ctx, void *ptr, size_t size)
+{
+    const struct kith_mem *mem = kith_mem_default();
+    size_t *live = ctx, *block = ptr != NULL ? (size_t *)ptr - 2 : NULL, *moved;
+
+    if (size == 0) {
+        *live -= block != NULL ? block[0] : 0;
+        kith__free(mem, block);
+        return NULL;
     }
+    if ((moved = kith__realloc(mem, block, size + 2 * sizeof *block)) == NULL)
+        return NULL;
+    *live += size - (block != NULL ? moved[0] : 0);
+    moved[0] = size;
+    return moved + 2;
+}
+
+enum { IDLE_LINKS = 50, IDLE_LINK_SIZE_MAX = 2048 };
+
+KITH_TEST(link_that_is_idle_takes_little_memory)
+{
+    static struct peer clients[IDLE_LINKS], servers[IDLE_LINKS];
+    size_t live = 0, before = 0, each;
+    const struct kith_mem mem = { count_resize, &live };
+    struct acceptor acceptor;
+    struct world world, other;
+
+    world_open(&world, WORLD_REAL, &mem, 0);
+    world_open(&other, WORLD_REAL, NULL, 0); /* the clients have an rt of their own, which is not counted */
+    KITH_CHECK_EQ(acceptor_open(&acceptor, &world, servers, IDLE_LINKS), 0);
+    for (int i = 0; i < IDLE_LINKS; i++) {
+        struct kith_link_events events = peer_events(&clients[i]);
+
+        KITH_CHECK_EQ(
+            kith__link_dial(&(struct kith_dial_options) { .rt = other.client,
+                                                          .host = "127.0.0.1",
+                                                          .port = kith__rt_listener_local(acceptor.listener).port },
+                            &events, &clients[i].link),
+            0);
+        world_run(&other, &clients[i].is_open_told);
+        KITH_CHECK_EQ(kith__link_write(clients[i].link, (const uint8_t *)"hello", 5), 0);
+        servers[i].wanted = 5;
+        world_run(&world, &servers[i].has_wanted);
+        if (i == 0) /* with the first one the rt took what all of them share */
+            before = live;
+    }
+    each = (live - before) / (IDLE_LINKS - 1);
+    printf("an idle accepted link takes %zu bytes\n", each);
+    KITH_CHECK(each <= IDLE_LINK_SIZE_MAX);
+    for (int i = 0; i < IDLE_LINKS; i++) {
+        peer_dispose(&clients[i]);
+        peer_dispose(&servers[i]);
+    }
+    kith__rt_listener_close(acceptor.listener);
+    world_close(&world);
+    world_close(&other);
+    KITH_CHECK_EQ(live, 0);
 }

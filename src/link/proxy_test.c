@@ -161,7 +161,7 @@ static void client_data(void *ctx, uint8_t *bytes, size_t size)
     if (proxy->answer == NULL) {
         kith__link_close(proxy->client);
         proxy->client = NULL;
-    } else if (memcmp(proxy->answer, "HTTP/1.1 2", 10) == 0) {
+    } else if (strncmp(proxy->answer, "HTTP/1.1 2", 10) == 0) {
         KITH_CHECK_EQ(kith__link_dial(&(struct kith_dial_options) { .rt = proxy->world->server,
                                                                     .host = "relay.test",
                                                                     .port = proxy->target_port },
