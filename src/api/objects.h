@@ -143,6 +143,12 @@ void kith__api_endpoint_on_event(void *endpoint, const struct kith_quic_event *e
 void kith__api_endpoint_destroy(struct kith_endpoint *endpoint);
 /** Frees the shell of an endpoint that is gone, once nothing refers to it. */
 void kith__api_endpoint_release_if_done(struct kith_endpoint *endpoint);
+/** A client sent its first packet: it waits in the endpoint's queue. */
+void kith__api_endpoint_on_incoming(struct kith_endpoint *endpoint, struct kith_quic_incoming *quic);
+/** The timer of `room_timer`: a client that has not proven who it is had its time. */
+void kith__api_endpoint_on_room(void *endpoint, uint64_t now_ns);
+/** Frees a client that was decided on. */
+void kith__api_incoming_free(struct kith_incoming *incoming);
 /** Refuses a client that the user has, and frees it. */
 void kith__api_incoming_refuse(struct kith_incoming *incoming);
 /** An unclaimed connection was given out or ended: another client may take its place. */
