@@ -71,10 +71,11 @@ with tempfile.TemporaryDirectory() as work:
     os.mkdir(project)
     with open(os.path.join(project, "CMakeLists.txt"), "w") as file:
         file.write("cmake_minimum_required(VERSION 3.25)\nproject(user C)\nfind_package(kith 0.1 REQUIRED)\n"
-                   "add_executable(user %s)\ntarget_link_libraries(user PRIVATE kith::kith)\n" % example)
+                   "add_executable(user %s)\ntarget_link_libraries(user PRIVATE kith::kith)\n"
+                   "add_executable(alone %s)\ntarget_link_libraries(alone PRIVATE kith::kith-static)\n" % (example, example))
     done = run("cmake", "-S", project, "-B", project + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, env=environment)
     if report(done, "CMake finds the package"):
-        report(run("cmake", "--build", project + "/build"), "and builds against it")
+        report(run("cmake", "--build", project + "/build"), "and builds against it, shared and static")
     report(run(os.path.join(prefix, "bin", "kith"), "version"), "the installed program finds its library")
     done = run("man", "-l", os.path.join(prefix, "share/man/man1/kith.1")) if os.path.exists("/usr/bin/man") else None
     if done is not None:
