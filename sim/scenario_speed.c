@@ -94,24 +94,39 @@ static enum kith_sim_verdict play_pauses(struct kith_trial *trial, const struct 
     return kith__trial_close(trial);
 }
 
+enum two_links { BOTH_AVAILABLE, SECOND_IS_BACKUP, FIRST_IS_NARROW, SECOND_IS_NARROW };
+
+/* A fifth of the rate, in both directions. */
+static void make_narrow(struct kith_trial *trial, unsigned way)
+{
+    struct kith_sim_host *host = trial->apps[KITH_TRIAL_CLIENT].host;
+
+    kith__sim_interface_uplink(host, way)->rate /= 5;
+    kith__sim_interface_downlink(host, way)->rate /= 5;
+}
+
 /*
- * Two equal links. extra: the schedule, and whether the second one is a backup, which then stays idle. Two available ones
- * give the sum by either rule: by FIRST the second one is used while the first is blocked.
+ * Two links, equal or not. extra: the schedule, and an enum two_links. Told to spread, they give the sum. By the rule FIRST the
+ * lowest path goes first and the next one while that is blocked (spec/01, 4.7), so they give no less than the better of the
+ * two, whichever comes first; a backup stays idle, and the first gives what it has.
  */
 static enum kith_sim_verdict play_two_links(struct kith_trial *trial, const struct kith_scenario *scenario)
 {
+    enum two_links kind = (enum two_links)scenario->extra.max;
     struct kith_simconn *client, *server;
 
     trial->transport.stream_data_auto_max = 16 << 20;
     trial->transport.schedule = (uint8_t)scenario->extra.min;
     kith__trial_set_up_ways(trial, 2);
+    if (kind == FIRST_IS_NARROW || kind == SECOND_IS_NARROW)
+        make_narrow(trial, kind == FIRST_IS_NARROW ? 0 : 1);
     TRY(kith__trial_dial_ways(trial, &scenario->plan, &client));
-    kith__simkeeper_want(&trial->keeper, 1, true, scenario->extra.max != 0);
+    kith__simkeeper_want(&trial->keeper, 1, true, kind == SECOND_IS_BACKUP);
     TRY(kith__trial_finish(trial));
     server = kith__trial_server_conn(trial);
     kith__trial_measure(trial, server, server->bytes_read, client->connected_ns);
     DEMAND(trial->result->goodput * 100 >= trial->result->capacity * scenario->goodput_percent);
-    DEMAND(scenario->extra.max == 0 || trial->result->goodput <= trial->result->capacity);
+    DEMAND(kind != SECOND_IS_BACKUP || trial->result->goodput <= trial->result->capacity);
     TRY(kith__trial_one_path(trial));
     return kith__trial_close(trial);
 }
@@ -208,10 +223,24 @@ const struct kith_scenario kith__scenarios_speed[] = {
       .seeds_percent = 5,
       .goodput_percent = 170,
       .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
+    { .name = "speed-two-links-first-narrow",
+      .play = play_two_links,
+      .net = { LINK(100, 10, 375000) },
+      .extra = { KITH_QUIC_SCHEDULE_FIRST, FIRST_IS_NARROW },
+      .seeds_percent = 5,
+      .goodput_percent = 85,
+      .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
+    { .name = "speed-two-links-second-narrow",
+      .play = play_two_links,
+      .net = { LINK(100, 10, 375000) },
+      .extra = { KITH_QUIC_SCHEDULE_FIRST, SECOND_IS_NARROW },
+      .seeds_percent = 5,
+      .goodput_percent = 85,
+      .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },
     { .name = "speed-two-links-backup",
       .play = play_two_links,
       .net = { LINK(100, 10, 375000) },
-      .extra = { KITH_QUIC_SCHEDULE_FIRST, 1 },
+      .extra = { KITH_QUIC_SCHEDULE_FIRST, SECOND_IS_BACKUP },
       .seeds_percent = 5,
       .goodput_percent = 85,
       .plan = { .streams = 1, .up_min = 60000000, .up_max = 60000000 } },

@@ -65,7 +65,7 @@ def run_suite(kind, name, command, environment):
     print("%-9s %-34s %4d passed, %d failed, %d skipped  (%.1f s)"
           % (kind, name, len(passed), len(failed), len(skipped), time.monotonic() - started), flush=True)
     for line in output.splitlines():
-        if kind == "sim" and line.startswith("# in all: "):
+        if kind == "sim" and line.startswith("# ") and " seeded runs of " in line:
             print("    " + line[2:])
     for case in skipped:
         print("    skipped: " + case)

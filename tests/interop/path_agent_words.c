@@ -192,6 +192,10 @@ static int run_words(struct paths *paths, const struct words *words)
         return kith_quic_conn_punch(paths->conn, now);
     if (strcmp(word, "kill") == 0)
         return paths_kill(paths, (uint32_t)number_at(words, 1));
+    if (strcmp(word, "revive") == 0) {
+        paths->dead_count = 0;
+        return 0;
+    }
     if (strcmp(word, "kill-at") == 0)
         return kill_at(paths, words);
     if (strcmp(word, "echo") == 0)

@@ -12,7 +12,8 @@ MB = 1 << 20
 IDLE_SIZE_MAX = 16384  # bytes of an idle connection, as its own counter has it
 KITH = ("kith", [os.path.join(BIN, "path-agent")])
 NOQ = ("noq", [os.path.join(PEERS, "kith-peer"), "paths"])
-BINDS = ["--bind", "127.0.0.1:0", "--bind", "127.0.0.2:0", "--bind", "[::1]:0"]
+HOSTS = ["127.0.0.1", "127.0.0.2", "[::1]"]
+EIGHT_HOSTS = ["127.0.0.%d" % n for n in range(2, 10)]
 
 
 class Failed(Exception):
@@ -32,14 +33,16 @@ def plain(address):
 class Agent(Process):
     """A path agent: `ask` sends a line and returns the answer, `event` waits for what happens; every line counts once."""
 
-    def __init__(self, kind, *options):
+    def __init__(self, kind, *options, hosts=HOSTS):
         self.kind, command = kind
-        super().__init__([*command, *(BINDS if self.kind == "kith" else []), *map(str, options)])
+        self.hosts = hosts
+        binds = [word for host in hosts for word in ("--bind", host + ":0")] if self.kind == "kith" else []
+        super().__init__([*command, *binds, *map(str, options)])
         self.at = 0
         ready = self.event("ready")
         self.id = ready["id"]
         # In the order of the sockets of path-agent. noq has one socket for all.
-        self.addresses = ready.get("addresses") or ["%s:%d" % (ip, ready["port"]) for ip in ("127.0.0.1", "127.0.0.2", "[::1]")]
+        self.addresses = ready.get("addresses") or ["%s:%d" % (host, ready["port"]) for host in hosts]
         self.ticket = ready.get("ticket")
 
     def event(self, name, limit=30, after=None, **wanted):
@@ -94,7 +97,7 @@ class Agent(Process):
 
     def open(self, socket, remote, *more):
         """Opens a path from the socket of that number; returns its id once it is validated."""
-        local = str(socket) if self.kind == "kith" else ["127.0.0.1", "127.0.0.2", "::1"][socket]
+        local = str(socket) if self.kind == "kith" else self.hosts[socket].strip("[]")
         words = [str(socket), remote] if self.kind == "kith" else [remote, local]
         answer = self.ask(" ".join(["open", *words, *more]))
         path = answer["path"] if "path" in answer else self.event("opening", after=answer["start"])["path"]
@@ -115,10 +118,10 @@ def connected(client, server, address=0):
 class Pair:
     """Two agents, connected; ended, and their output shown, whatever happens."""
 
-    def __init__(self, client, server, client_options=(), server_options=(), connect=True):
-        self.server = Agent(server, *server_options)
+    def __init__(self, client, server, client_options=(), server_options=(), connect=True, hosts=HOSTS):
+        self.server = Agent(server, *server_options, hosts=hosts)
         try:
-            self.client = Agent(client, *client_options)
+            self.client = Agent(client, *client_options, hosts=hosts)
         except Failed:
             self.server.end()
             raise
@@ -388,7 +391,58 @@ def server_opens(client, server):
         pair.client.echo(1000)()
 
 
-BOTH = [second_path, status_is_told, primary_killed, inbound_killed, generations, idle_memory, traversal, key_update, observed, without, server_opens]
+def eight_paths(client, server):
+    """As many paths as both allow, each between addresses of its own; all carry data. Then one goes, and the next id is used."""
+    with Pair(client, server, hosts=EIGHT_HOSTS) as pair:
+        for n in range(1, 8):
+            path = pair.client.open(n, pair.server.addresses[n], "backup")
+            need(path == n, "path %d in the place of %d" % (path, n))
+            pair.server.event("path_validated", path=path)
+        for agent in (pair.client, pair.server):
+            need(sorted(agent.paths()) == list(range(8)), "%s has %s" % (agent.kind, sorted(agent.paths())))
+        answer = pair.client.ask("open any 127.0.0.1:9" if pair.client.kind == "kith" else "open 127.0.0.1:9 any", must=False)
+        need(not answer["ok"], "a ninth path was opened")
+        for chosen in range(8):
+            for agent in (pair.client, pair.server):
+                for path in range(8):
+                    agent.ask("%s %d" % ("available" if path == chosen else "backup", path))
+            need(any(echo_goes_on(pair, chosen) for _ in range(6)), "path %d does not carry it: %s" % (chosen, pair.kith.paths()))
+        pair.server.ask("abandon 3")
+        pair.client.event("path_abandoned", path=3)
+        path = open_when_allowed(pair.client, 3, pair.server.addresses[3])
+        need(path == 8, "path %d and not 8" % path)
+        pair.server.event("path_validated", path=8)
+        pair.client.echo(MB)()
+        return "8 MiB each way on each of eight paths"
+
+
+def last_path(client, server):
+    """Neither side gives up its last path. When each gives up another one, unheard by the other, none is left: a new one in time, here
+    at once, saves the connection; without one it ends after three probe timeouts of the initial round trip."""
+    took = None
+    for opens in (True, False) if NOQ in (client, server) else (True,):
+        with Pair(client, server) as pair:
+            for agent in (pair.client, pair.server):
+                need(not agent.ask("abandon 0", must=False)["ok"], "%s gave up its last path" % agent.kind)
+            pair.client.open(1, pair.server.addresses[1])
+            pair.server.event("path_validated", path=1)
+            for path in (0, 1):
+                pair.kith.ask("kill %d" % path)
+            pair.kith.ask("abandon 0")
+            pair.peer.ask("abandon 1")
+            started = time.monotonic()
+            pair.kith.ask("revive")
+            if opens:
+                pair.client.open(2, pair.server.addresses[2])
+                pair.client.echo(MB)()
+                continue
+            pair.kith.event("closed", 30)
+            took = time.monotonic() - started
+            need(1 < took < 8, "it ended after %.1f s" % took)
+    return took and "ended %.1f s after the last path" % took
+
+
+BOTH = [second_path, eight_paths, last_path, status_is_told, primary_killed, inbound_killed, generations, idle_memory, traversal, key_update, observed, without, server_opens]
 NOQ_ONLY = [one_way_observed]
 
 

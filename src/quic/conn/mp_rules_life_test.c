@@ -289,3 +289,88 @@ KITH_TEST(mp_rules_plain_frames_mean_path_zero)
         kith__pair_dispose(&pair_m);
     }
 }
+
+/* ---- A peer that never answers PATH_ABANDON ---- */
+
+static int mute_side; /* never says PATH_ABANDON, nor allows more paths for those that went */
+
+static void keep_mute(struct kith_pair *pair, int side, const struct kith_quic_event *event)
+{
+    struct kith_multipath *mp = &pair->sides[side].conn->mp;
+
+    if (side != mute_side || event->kind != KITH_QUIC_PATH_ABANDONED)
+        return;
+    mp->max_path_id = KITH_INTENT_NONE;
+    for (size_t i = 0; i < mp->count; i++)
+        if (mp->ids[i].abandon == KITH_INTENT_DUE)
+            mp->ids[i].abandon = KITH_INTENT_SENT;
+}
+
+/** Opens a path and gives it up on the side that is not mute; the time for its end to pass. False: no path may be opened. */
+static bool one_generation(uint32_t expected)
+{
+    struct kith_sockaddr local = pair_m.sides[0].inner;
+    uint32_t id = 0;
+
+    local.port = (uint16_t)(local.port + 7);
+    if (kith_quic_conn_path_open(pair_m.sides[0].conn, &local, &pair_m.sides[1].outer, false, pair_m.now_ns, &id) != 0)
+        return false;
+    KITH_CHECK_EQ(id, expected);
+    kith__pair_run(&pair_m, 200 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(kith_quic_conn_path_close(pair_m.sides[1 - mute_side].conn, id, 0x3e, pair_m.now_ns), 0);
+    kith__pair_run(&pair_m, 100 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(kith__multipath_find(&pair_m.sides[1 - mute_side].conn->mp, id)->state, KITH_PATH_ID_ABANDONED);
+    kith__pair_run(&pair_m, KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_m.sides[1 - mute_side].conn->path_count, 1); /* it did not wait for ever */
+    KITH_CHECK(kith__multipath_find(&pair_m.sides[1 - mute_side].conn->mp, id) == NULL);
+    return true;
+}
+
+static void start_with_mute(int side)
+{
+    struct kith_pair_config config = configured(8, 8);
+
+    mute_side = side;
+    config.on_event = NULL;
+    rules_connect(&pair_m, &app_m, &config);
+    pair_m.config.on_event = keep_mute;
+}
+
+KITH_TEST(mp_rules_server_that_never_answers_path_abandon_costs_the_ids_it_allowed_and_no_more)
+{
+    size_t memory = 0;
+
+    start_with_mute(1);
+    for (uint32_t n = 1; n <= 7; n++) {
+        KITH_CHECK(one_generation(n));
+        KITH_CHECK_EQ(pair_m.sides[0].conn->mp.local_max, 7 + n); /* ours grows without its word */
+        if (n == 2)
+            memory = rules_stats(&pair_m, 0).memory_size;
+    }
+    KITH_CHECK(rules_stats(&pair_m, 0).memory_size < memory + 1024);
+    KITH_CHECK(!one_generation(8)); /* its limit is its own business; it is asked for more */
+    KITH_CHECK(pair_m.sides[0].conn->mp.paths_blocked != KITH_INTENT_NONE);
+    kith__pair_run(&pair_m, KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_m.sides[0].conn->mp.paths_blocked, KITH_INTENT_ACKED);
+    inject_hex(1, KITH_LEVEL_DATA, "7e7a 0e");
+    kith__pair_run(&pair_m, KITH_NS_PER_S);
+    KITH_CHECK_EQ(pair_m.sides[0].seen[KITH_QUIC_PATHS_AVAILABLE], 1);
+    KITH_CHECK(one_generation(8));
+    pair_m.config.on_event = NULL;
+    kith__conn_check(pair_m.sides[0].conn);
+    check_open("a mute server");
+    kith__pair_dispose(&pair_m);
+}
+
+KITH_TEST(mp_rules_client_that_never_answers_path_abandon_gets_new_ids_all_the_same)
+{
+    start_with_mute(0);
+    for (uint32_t n = 1; n <= 7; n++) {
+        KITH_CHECK(one_generation(n));
+        KITH_CHECK_EQ(pair_m.sides[1].conn->mp.local_max, 7 + n);
+        KITH_CHECK_EQ(pair_m.sides[0].conn->mp.remote_max, 7 + n); /* and is told */
+    }
+    kith__conn_check(pair_m.sides[1].conn);
+    check_open("a mute client");
+    kith__pair_dispose(&pair_m);
+}
