@@ -174,8 +174,7 @@ PAIR_TEST(op_handles_may_be_given_back_after_the_context_in_any_order)
     struct pair pair;
     char byte;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     PAIR_CHECK(kith_connect_start(pair.client, &pair.addr, &options, &connecting), 0);
     PAIR_CHECK(kith_incoming_next(pair.server, PAIR_LIMIT, &incoming), 0);
     PAIR_CHECK(kith_read_start(here, &byte, 1, &reading), 0);

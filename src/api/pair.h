@@ -33,6 +33,11 @@ struct kith_endpoint *pair_endpoint(struct kith_context *context, const struct k
                                     const struct kith_quic_transport *transport);
 /** A stream that the client opened, with one byte on it, and the server's end of it, with that byte read. */
 void pair_stream(struct pair *pair, bool bidi, struct kith_stream **at_client, struct kith_stream **at_server);
+/** pair_open and pair_stream. */
+void pair_open_with_stream(struct pair *pair, enum kith_context_mode mode, bool bidi, struct kith_stream **at_client,
+                           struct kith_stream **at_server);
+/** Gives both ends of the stream back, then all of the pair. */
+void pair_free_with_stream(struct pair *pair, struct kith_stream *at_client, struct kith_stream *at_server);
 /** Checks a result; prints the error if it is another one. */
 #define PAIR_CHECK(result, expected) pair_check((result), (expected), __FILE__, __LINE__)
 void pair_check(int result, int expected, const char *file, int line);

@@ -85,3 +85,17 @@ void pair_stream(struct pair *pair, bool bidi, struct kith_stream **at_client, s
     PAIR_CHECK(kith_read_exact(*at_server, &byte, 1, PAIR_LIMIT), 0);
     KITH_CHECK_EQ(byte, 'x');
 }
+
+void pair_open_with_stream(struct pair *pair, enum kith_context_mode mode, bool bidi, struct kith_stream **at_client,
+                           struct kith_stream **at_server)
+{
+    pair_open(pair, mode);
+    pair_stream(pair, bidi, at_client, at_server);
+}
+
+void pair_free_with_stream(struct pair *pair, struct kith_stream *at_client, struct kith_stream *at_server)
+{
+    kith_stream_free(at_client);
+    kith_stream_free(at_server);
+    pair_free(pair);
+}

@@ -8,8 +8,7 @@ PAIR_TEST(stream_both_directions_and_ends)
     struct pair pair;
     size_t got;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     KITH_CHECK_EQ(kith_stream_id(here), kith_stream_id(there));
     KITH_CHECK(kith_stream_conn(here) == pair.at_client);
     PAIR_CHECK(kith_sent(here, PAIR_LIMIT), KITH_ERR_STATE);
@@ -44,9 +43,7 @@ PAIR_TEST(stream_both_directions_and_ends)
     PAIR_CHECK(kith_stop(here, 0), KITH_ERR_STATE);
     PAIR_CHECK(kith_sent(here, PAIR_LIMIT), 0);
     PAIR_CHECK(kith_set_priority(here, 3), KITH_ERR_STATE);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
 }
 
 PAIR_TEST(stream_reads_of_the_wrong_size_are_told)
@@ -56,16 +53,13 @@ PAIR_TEST(stream_reads_of_the_wrong_size_are_told)
     struct pair pair;
     size_t got;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     PAIR_CHECK(kith_write_all(here, "12345", 5, KITH_FIN, PAIR_LIMIT), 0);
     PAIR_CHECK(kith_read_exact(there, text, 8, PAIR_LIMIT), KITH_ERR_TRUNCATED);
     PAIR_CHECK(kith_write_all(there, "12345", 5, KITH_FIN, PAIR_LIMIT), 0);
     PAIR_CHECK(kith_read_to_end(here, text, 4, PAIR_LIMIT, &got), KITH_ERR_TOO_LARGE);
     KITH_CHECK_EQ(got, 4);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
 }
 
 PAIR_TEST(stream_half_that_is_not_there)
@@ -75,8 +69,7 @@ PAIR_TEST(stream_half_that_is_not_there)
     struct pair pair;
     size_t got;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, false, &here, &there);
+    pair_open_with_stream(&pair, mode, false, &here, &there);
     PAIR_CHECK(kith_read(here, &byte, 1, PAIR_LIMIT, &got), KITH_ERR_STATE);
     PAIR_CHECK(kith_stop(here, 0), KITH_ERR_STATE);
     PAIR_CHECK(kith_write_all(there, "x", 1, 0, PAIR_LIMIT), KITH_ERR_STATE);
@@ -84,9 +77,7 @@ PAIR_TEST(stream_half_that_is_not_there)
     PAIR_CHECK(kith_sent(there, PAIR_LIMIT), KITH_ERR_STATE);
     PAIR_CHECK(kith_reset(there, 0), KITH_ERR_STATE);
     PAIR_CHECK(kith_set_priority(there, 0), KITH_ERR_STATE);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
 }
 
 PAIR_TEST(stream_reset_and_stop_carry_their_codes)
@@ -97,8 +88,7 @@ PAIR_TEST(stream_reset_and_stop_carry_their_codes)
     struct pair pair;
     size_t got;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     PAIR_CHECK(kith_reset(here, UINT64_MAX), KITH_ERR_INVALID);
     PAIR_CHECK(kith_reset(here, 41), 0);
     PAIR_CHECK(kith_reset(here, 42), 0);
@@ -128,9 +118,7 @@ PAIR_TEST(stream_reset_and_stop_carry_their_codes)
     PAIR_CHECK(kith_finish(here), KITH_ERR_STOPPED);
     PAIR_CHECK(kith_sent_start(here, &sent), KITH_ERR_STOPPED);
     PAIR_CHECK(kith_reset(here, 0), 0);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
 }
 
 PAIR_TEST(stream_stop_ends_a_write_that_waits)
@@ -142,8 +130,7 @@ PAIR_TEST(stream_stop_ends_a_write_that_waits)
     struct pair pair;
 
     assert_non_null(bytes);
-    pair_open(&pair, mode);
-    pair_stream(&pair, false, &here, &there);
+    pair_open_with_stream(&pair, mode, false, &here, &there);
     PAIR_CHECK(kith_write_start(here, bytes, SIZE, KITH_FIN, &writing), 0);
     PAIR_CHECK(kith_op_wait(writing, KITH_NS_PER_MS), KITH_ERR_TIMEOUT);
     PAIR_CHECK(kith_finish(here), KITH_ERR_STATE); /* a write is under way */
@@ -152,9 +139,7 @@ PAIR_TEST(stream_stop_ends_a_write_that_waits)
     KITH_CHECK_EQ(kith_op_error(writing)->cause, 9);
     KITH_CHECK(kith_op_size(writing) < SIZE);
     kith_op_free(writing);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
     free(bytes);
 }
 
@@ -171,8 +156,7 @@ PAIR_TEST(stream_back_pressure_gives_partial_writes)
     assert_non_null(back);
     for (size_t i = 0; i < SIZE; i++)
         bytes[i] = (uint8_t)(i * 2654435761u >> 24);
-    pair_open(&pair, mode);
-    pair_stream(&pair, false, &here, &there);
+    pair_open_with_stream(&pair, mode, false, &here, &there);
     PAIR_CHECK(kith_write(here, bytes, SIZE, PAIR_LIMIT, &written), 0);
     KITH_CHECK(written > 0 && written < SIZE);
     for (at = written; kith_write(here, bytes + at, SIZE - at, 0, &written) == 0; at += written) {
@@ -190,9 +174,7 @@ PAIR_TEST(stream_back_pressure_gives_partial_writes)
     KITH_CHECK_EQ(kith_op_size(writing), SIZE - at);
     kith_op_free(writing);
     KITH_CHECK(memcmp(bytes, back, SIZE) == 0);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
     free(bytes);
     free(back);
 }
@@ -221,8 +203,7 @@ PAIR_TEST(stream_50_megabytes_arrive_as_sent)
     for (size_t i = 0; i < SIZE; i++)
         bytes[i] = (uint8_t)((i & 7) == 0 ? kith__test_random(&seed) : seed >> (i & 7) * 8);
     sent = hash(sent, bytes, SIZE);
-    pair_open(&pair, mode);
-    pair_stream(&pair, false, &here, &there);
+    pair_open_with_stream(&pair, mode, false, &here, &there);
     PAIR_CHECK(kith_write_start(here, bytes, SIZE, KITH_FIN, &writing), 0);
     while ((err = kith_read(there, piece, sizeof piece, PAIR_LIMIT, &got)) == 0) {
         received = hash(received, piece, got);
@@ -235,9 +216,7 @@ PAIR_TEST(stream_50_megabytes_arrive_as_sent)
     KITH_CHECK_EQ(kith_op_size(writing), SIZE);
     PAIR_CHECK(kith_sent(here, PAIR_LIMIT), 0);
     kith_op_free(writing);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
     free(bytes);
 }
 
@@ -270,9 +249,7 @@ PAIR_TEST(stream_chunks_come_each_once)
     err = kith_read(there, back, 1, 0, &got);
     KITH_CHECK(err == KITH_ERR_STATE); /* chunks and ordered reads do not mix */
     PAIR_CHECK(kith_read_chunk(there, back, 1, PAIR_LIMIT, &offset, &got), KITH_ERR_END);
-    kith_stream_free(here);
-    kith_stream_free(there);
-    pair_free(&pair);
+    pair_free_with_stream(&pair, here, there);
 }
 
 PAIR_TEST(stream_opening_waits_for_the_other_side)
@@ -358,8 +335,7 @@ PAIR_TEST(stream_given_back_resets_and_stops)
     struct pair pair;
     size_t got;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     kith_stream_free(here);
     PAIR_CHECK(kith_read(there, &byte, 1, PAIR_LIMIT, &got), KITH_ERR_RESET);
     KITH_CHECK_EQ(kith_error_last()->cause, 0);
@@ -375,8 +351,7 @@ PAIR_TEST(stream_handles_outlive_their_connection)
     char byte;
     struct pair pair;
 
-    pair_open(&pair, mode);
-    pair_stream(&pair, true, &here, &there);
+    pair_open_with_stream(&pair, mode, true, &here, &there);
     PAIR_CHECK(kith_read_start(here, &byte, 1, &reading), 0);
     PAIR_CHECK(kith_datagram_receive_start(pair.at_client, &byte, 1, &sending), 0);
     kith_conn_free(pair.at_client);
