@@ -127,6 +127,7 @@ static const struct key keys[] = {
     { "tls.acme_ca", KEY_TEXT, FIELD(acme_ca) },
     { "workers", KEY_U64, FIELD(workers) },
     { "drain_seconds", KEY_SECONDS, FIELD(drain_s) },
+    { "limits.handshake_seconds", KEY_SECONDS, FIELD(handshake_s) },
     { "limits.connections", KEY_U64, FIELD(quota.connections_max) },
     { "limits.connections_per_ip", KEY_U64, FIELD(quota.connections_per_ip_max) },
     { "limits.unauthenticated", KEY_U64, FIELD(quota.unauthenticated_max) },
@@ -278,6 +279,19 @@ static bool take_cert_mode(struct config *config, const struct toml_value *value
     return wrong(error, value, "\"Manual\", \"Reloading\", \"LetsEncrypt\" or \"SelfSigned\"");
 }
 
+static bool take_challenge(struct config *config, const struct toml_value *value, char *error)
+{
+    static const char *const names[] = { "any", "tls-alpn-01", "http-01" };
+
+    for (uint8_t i = 0; value->kind == TOML_STRING && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(value->text, names[i]) == 0) {
+            config->acme_challenge = i;
+            return true;
+        }
+    }
+    return wrong(error, value, "\"any\", \"tls-alpn-01\" or \"http-01\"");
+}
+
 static bool take_value(void *ctx, const struct toml_value *value, char *error)
 {
     struct config *config = ctx;
@@ -290,6 +304,8 @@ static bool take_value(void *ctx, const struct toml_value *value, char *error)
         return take_hostname(config, value, error);
     if (strcmp(value->path, "tls.cert_mode") == 0)
         return take_cert_mode(config, value, error);
+    if (strcmp(value->path, "tls.acme_challenge") == 0)
+        return take_challenge(config, value, error);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (strcmp(value->path, keys[i].path) != 0)
             continue;
@@ -489,6 +505,7 @@ static bool fill_tls(struct config *config, struct kith_relay_options *options, 
                      config->is_dev ? "--dev" : "enable_relay = false");
             return false;
         }
+        tls->acme_challenge = config->acme_challenge;
         tls->acme_contact = config->contact;
         tls->acme_ca_file = config->acme_ca;
         tls->acme_url = config->acme_url != NULL ? config->acme_url : config->is_prod ? NULL : LETS_ENCRYPT_STAGING;
@@ -528,6 +545,7 @@ bool config_options(struct config *config, struct kith_relay_options *options, c
                                                         .ca_file = config->access_ca };
     options->worker_count = (uint32_t)config->workers;
     options->access = &config->access;
+    config->quota.handshake_ns = (uint64_t)(config->handshake_s * 1e9);
     options->quota = &config->quota;
     return true;
 }

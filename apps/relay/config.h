@@ -25,6 +25,7 @@ struct config {
     int cert_mode;                                   /* enum config_cert_mode */
     char *cert_dir, *cert_path, *key_path, *contact, *acme_url, *acme_ca;
     bool is_prod;
+    uint8_t acme_challenge; /* enum kith_relay_challenge */
     struct config_texts hostnames;
     uint8_t admit; /* enum kith_relay_admit */
     bool has_access;
@@ -35,7 +36,7 @@ struct config {
     struct kith_relay_quota quota;
     uint64_t workers;
     uint64_t key_cache; /* accepted and of no effect: keys are not parsed here */
-    double drain_s;
+    double drain_s, handshake_s;
     /* What config_options made of it; points into the rest. */
     struct kith_sockaddr http_binds[2], https_binds[2], quic_binds[2], metrics_binds[2];
     struct kith_relay_tls tls;

@@ -453,12 +453,15 @@ int relay_program(const char *name, int argc, char **argv)
 {
     struct program *program = calloc(1, sizeof *program);
     char error[OPTIONS_ERROR_SIZE];
+    bool is_parsed;
     int code;
 
     if (program == NULL)
         return EXIT_FAILED;
     program->name = name;
-    if (!parse(program, argc, argv, error)) {
+    is_parsed = parse(program, argc, argv, error);
+    start_log(program); /* how errors look is among what was parsed */
+    if (!is_parsed) {
         code = fail(program, EXIT_WRONG_USAGE, "%s (%s --help tells more)", error, name);
     } else if (program->wants_help) {
         code = EXIT_DONE;
@@ -466,7 +469,6 @@ int relay_program(const char *name, int argc, char **argv)
         printf("kith-relay %s\n", kith_version());
         code = EXIT_DONE;
     } else {
-        start_log(program);
         code = with_config(program);
     }
     config_dispose(&program->config);

@@ -47,6 +47,13 @@ enum kith_relay_certificate {
     KITH_RELAY_CERTIFICATE_ACME   /* from an ACME authority such as Let's Encrypt (RFC 8555), renewed in time */
 };
 
+/** How a name is proved to an ACME authority. */
+enum kith_relay_challenge {
+    KITH_RELAY_CHALLENGE_ANY, /* tls-alpn-01; where that failed http-01 the next time, if there is an http address */
+    KITH_RELAY_CHALLENGE_TLS_ALPN, /* on port 443: an https address must be reachable there */
+    KITH_RELAY_CHALLENGE_HTTP      /* on port 80: an http address must be reachable there */
+};
+
 /** TLS. All texts are copied. */
 struct kith_relay_tls {
     uint8_t source;                    /* enum kith_relay_certificate */
@@ -57,6 +64,7 @@ struct kith_relay_tls {
     const char *acme_url;              /* of the authority's directory; NULL: Let's Encrypt */
     const char *acme_contact;          /* e-mail address, without "mailto:"; NULL: none */
     const char *acme_ca_file;          /* PEM: further roots that vouch for the authority's own https; NULL: none */
+    uint8_t acme_challenge;            /* enum kith_relay_challenge */
 };
 
 /** Who may be a client. */
@@ -93,6 +101,7 @@ struct kith_relay_quota {
     uint32_t rx_burst;                   /* [a tenth of rx_bytes_per_s] */
     uint32_t client_queue_max;           /* bytes that wait for one client [512 KiB] */
     uint64_t queues_max;                 /* bytes of all queues of a worker [256 MiB] */
+    uint64_t handshake_ns;               /* from the accepted connection to a client [30 s] */
     double discovery_rate;               /* handshakes of address discovery a second [500] */
     double discovery_per_ip_rate;        /* of one address [20] */
 };

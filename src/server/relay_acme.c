@@ -56,7 +56,8 @@ struct kith_relay_acme {
     enum step step;
     uint64_t pause_ns; /* after the next failure */
     unsigned orders, nonce_tries, polls;
-    bool is_resting; /* after a failure, until the timer */
+    bool is_resting;   /* after a failure, until the timer */
+    uint8_t challenge; /* enum kith_relay_challenge */
     /* Of the order under way. */
     struct kith_acme_directory directory;
     struct kith_acme_order order;
@@ -496,7 +497,9 @@ void kith__relay_acme_order(struct kith_relay_acme *acme)
     if (acme->step != STEP_IDLE || acme->is_resting)
         return;
     /* Where one kind of challenge failed, a firewall perhaps, the other one is tried the next time. */
-    acme->uses_tls = acme->options.has_https && (!acme->options.has_http || acme->orders % 2 == 0);
+    acme->uses_tls = acme->challenge == KITH_RELAY_CHALLENGE_ANY
+                         ? acme->options.has_https && (!acme->options.has_http || acme->orders % 2 == 0)
+                         : acme->challenge == KITH_RELAY_CHALLENGE_TLS_ALPN;
     acme->orders++;
     acme->nonce_tries = acme->polls = 0;
     kith__log(&acme->rt->log, KITH_LOG_INFO, "acme", "ordering a certificate for %s from %s with %s",
@@ -585,6 +588,7 @@ int kith__relay_acme_new(const struct kith_relay_acme_options *options, struct k
     acme->rt = options->rt;
     acme->mem = options->mem;
     acme->pause_ns = KITH_RELAY_ACME_PAUSE_NS;
+    acme->challenge = options->tls->acme_challenge;
     kith__buf_init(&acme->authorisation, acme->mem);
     if ((err = copy_options(acme, why)) == 0 &&
         (err = kith__relay_client_trust(acme->rt, acme->mem, options->tls->acme_ca_file, &acme->trust, why)) == 0 &&

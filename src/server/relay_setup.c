@@ -52,6 +52,12 @@ static int check_tls(const struct kith_relay_tls *tls, struct kith_relay_why *wh
     if (tls->names == NULL || tls->name_count == 0 || tls->name_count > KITH_RELAY_NAMES_MAX)
         return kith__relay_why(why, KITH_ERR_INVALID, "a certificate needs 1 to %d names (the host name of this relay)",
                                KITH_RELAY_NAMES_MAX);
+    if (tls->source == KITH_RELAY_CERTIFICATE_ACME && tls->acme_url != NULL &&
+        strncmp(tls->acme_url, "https://", 8) != 0)
+        return kith__relay_why(why, KITH_ERR_INVALID, "the URL of the ACME directory must be https: %.200s",
+                               tls->acme_url);
+    if (tls->acme_challenge > KITH_RELAY_CHALLENGE_HTTP)
+        return kith__relay_why(why, KITH_ERR_INVALID, "there is no ACME challenge %d", tls->acme_challenge);
     for (size_t i = 0; i < tls->name_count; i++)
         if (tls->names[i] == NULL || tls->names[i][0] == 0 || strlen(tls->names[i]) > 253)
             return kith__relay_why(why, KITH_ERR_INVALID, "a name for the certificate is empty or too long");
@@ -104,7 +110,8 @@ int kith__relay_quota_limits(const struct kith_relay_quota *quota, struct kith_r
         .unauthenticated_per_ip_max = quota->unauthenticated_per_ip_max != 0 ? quota->unauthenticated_per_ip_max
                                                                              : UNAUTHENTICATED_PER_IP_MAX,
     };
-    *server = (struct kith_relay_server_limits) { .queue_size_max = quota->client_queue_max,
+    *server = (struct kith_relay_server_limits) { .handshake_ns = quota->handshake_ns,
+                                                  .queue_size_max = quota->client_queue_max,
                                                   .memory_max = quota->queues_max,
                                                   .rx_bytes_per_s = quota->rx_bytes_per_s,
                                                   .rx_burst = quota->rx_burst };

@@ -1,0 +1,729 @@
+#!/usr/bin/env python3
+"""Uses the kith-relay program as its operators do, and as those who mean harm: configuration, HTTP, signals, certificates,
+access, limits. The protocol itself is in tests/interop/test_relay_server.py. TAP lines.
+
+Arguments: words of test names; none: all.
+"""
+import contextlib, http.server, itertools, shutil, ssl, struct, urllib.request
+
+from programs import *
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
+import raw_relay
+from raw_relay import PING, PONG, RESTARTING, Closed, Key, RawRelay, connected, request
+
+RELAY = os.path.join(os.path.dirname(KITH), "kith-relay")
+X509 = os.path.join(ROOT, "tests", "interop", "x509")
+STRICT = "max-age=63072000; includeSubDomains"
+POLICY = "default-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'self'; block-all-mixed-content; plugin-types 'none'"
+
+
+class Relay(Running):
+    """A relay on ports of the system's choice; `config`: TOML beside the addresses."""
+
+    def __init__(self, home, *flags, config="", tls="", env=None, dev=True):
+        self.file = os.path.join(home, "relay-%d.toml" % next(Relay.numbers))
+        self.fixed = 'http_bind_addr = "127.0.0.1:0"\nmetrics_bind_addr = "127.0.0.1:0"\n'
+        self.write_config(config, tls)
+        self.json, saved = {}, dict(os.environ)
+        os.environ.update(env or {})
+        try:
+            super().__init__(home, *(["--dev"] if dev and not tls else []), "--json", "-c", self.file, *flags, program=RELAY)
+        finally:
+            for name in env or {}:
+                os.environ.pop(name)
+            os.environ.update(saved)
+        first = self.process.stdout.readline()
+        if not first:
+            self.process.wait(LIMIT)
+            self.reader.join(LIMIT)
+            raise AssertionError("it does not start: %r" % self.lines)
+        self.json = json.loads(first)
+
+    numbers = itertools.count()
+
+    def write_config(self, config, tls=""):
+        with open(self.file + ".new", "w") as file:
+            file.write(self.fixed + config + ("\n[tls]\n" + tls if tls else "") + "\n")
+        os.rename(self.file + ".new", self.file)
+
+    def port(self, kind="http"):
+        return int(self.json[kind][0].rpartition(":")[2])
+
+    def hang_up(self):
+        seen = len([line for line in self.lines if "configuration is in effect" in line or "configuration stays" in line])
+        self.process.send_signal(signal.SIGHUP)
+        with self.condition:
+            assert self.condition.wait_for(lambda: self.is_over or len([line for line in self.lines if "configuration is in effect" in line
+                                                                         or "configuration stays" in line]) > seen, LIMIT), self.lines[-5:]
+
+    def metrics(self):
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.port("metrics"), timeout=10) as answer:
+            return answer.headers, answer.read().decode()
+
+    def metric(self, name):
+        found = re.search(r"^relayserver_%s (\d+)$" % name, self.metrics()[1], re.M)
+        assert found, name
+        return int(found.group(1))
+
+    def wait_metric(self, name, least):
+        until = time.monotonic() + LIMIT
+        while (value := self.metric(name)) < least:
+            assert time.monotonic() < until, (name, value, least)
+            time.sleep(0.02)
+        return value
+
+    def raw(self, data, port=None, limit=10):
+        """What comes back for these bytes, until the end."""
+        with socket.create_connection(("127.0.0.1", port or self.port()), timeout=limit) as sock:
+            sock.sendall(data)
+            return read_all(sock)
+
+
+def read_all(sock):
+    got = b""
+    try:
+        while (part := sock.recv(65536)):
+            got += part
+    except ConnectionError:
+        pass
+    return got
+
+
+def check(home, *flags, config=None, code=0, env=None):
+    file = os.path.join(home, "check.toml")
+    if config is not None:
+        with open(file, "w") as out:
+            out.write(config)
+        flags = (*flags, "-c", file)
+    done = run(home, "--check-config", *flags, program=RELAY, code=code, env=env)
+    return (done.stdout + done.stderr).decode()
+
+
+def manual(directory, more=""):
+    return 'cert_mode = "Manual"\nhttps_bind_addr = "127.0.0.1:0"\ncert_dir = "%s"\n%s' % (directory, more)
+
+
+def put_certificate(directory, name="cert.pem"):
+    """Files as default.crt and default.key, each under its name at once."""
+    os.makedirs(directory, exist_ok=True)
+    pair = {"cert.pem": ("cert.pem", "key.pem"), "relay.pem": ("relay.pem", "relay-key.pem")}[name]
+    for source, target in zip(pair, ("default.crt", "default.key")):
+        shutil.copy(os.path.join(X509, source), os.path.join(directory, "new"))
+        os.rename(os.path.join(directory, "new"), os.path.join(directory, target))
+
+
+def served_certificate(port):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname="localhost") as sock:
+        return sock.getpeercert(True)
+
+
+def of_file(path):
+    with open(path) as file:
+        return ssl.PEM_cert_to_DER_cert(re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", file.read(), re.S).group(0))
+
+
+# ---- HTTP ----
+
+@test
+def every_page_has_its_status_and_headers(home):
+    with Relay(home) as relay:
+        for path, status, kind, body in (("/ping", 200, None, b""), ("/robots.txt", 200, "text/plain", b"User-agent: *\nDisallow: /\n"),
+                                         ("/generate_204", 204, None, b""), ("/healthz?x=1", 200, "application/json", None),
+                                         ("/", 200, "text/html; charset=utf-8", None), ("/index.html", 200, "text/html; charset=utf-8", None),
+                                         ("/nothing", 404, "text/plain", b"Not Found"), ("/relay/", 404, "text/plain", b"Not Found"),
+                                         ("/ping/", 404, "text/plain", b"Not Found"), ("//ping", 404, "text/plain", b"Not Found")):
+            got, headers, text = request(relay.port(), "GET", path)
+            assert got == status and (body is None or text == body), (path, got, text)
+            assert headers["strict-transport-security"] == STRICT and headers["content-security-policy"] == POLICY, (path, headers)
+            assert kind is None or headers["content-type"].startswith(kind), (path, headers)
+            assert re.match(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$", headers["date"]), headers
+            assert ("content-length" in headers) == (status != 204), (path, headers)
+        for method in ("POST", "PUT", "HEAD", "DELETE", "OPTIONS"):
+            got, headers, text = request(relay.port(), method, "/ping")
+            assert got == 404 and (method != "HEAD" or text == b""), (method, got, text)
+        health = json.loads(request(relay.port(), "GET", "/healthz")[2])
+        assert health["status"] == "ok" and set(health) == {"status", "version", "git_hash"}, health
+
+
+@test
+def the_page_for_people_tells_numbers_and_no_ids(home):
+    with Relay(home) as relay:
+        client = connected(relay.port())
+        relay.wait_metric("clients", 1)
+        text = request(relay.port(), "GET", "/")[2].decode()
+        assert "<td>1 (1 different)" in text, text
+        assert client.key.public.hex() not in text and not re.search(r"(src|href)=", text), text
+        client.close()
+
+
+@test
+def requests_are_answered_one_after_the_other_on_one_connection(home):
+    with Relay(home) as relay:
+        one = b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n"
+        got = relay.raw(one * 5 + b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" + one)
+        assert got.count(b"HTTP/1.1 200 OK") == 6 and got.count(b"Disallow") == 5 and got.count(b"connection: close") == 1, got
+        got = relay.raw(b"".join(bytes([c]) for c in one.replace(b"1.1", b"1.0")))
+        assert got.count(b"200 OK") == 1, got
+        with socket.create_connection(("127.0.0.1", relay.port()), timeout=10) as sock:
+            for piece in (one[:3], one[3:20], one[20:-1], one[-1:]):
+                sock.sendall(piece)
+                time.sleep(0.01)
+            assert b"Disallow" in sock.recv(65536)
+
+
+@test
+def requests_that_are_none_are_refused(home):
+    with Relay(home) as relay:
+        for data, status in ((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600), 400), (b"hello\r\n\r\n", 400),
+                             (b"GET /ping HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 431),
+                             (b"GET /ping HTTP/1.1\r\n" + b"X: a\r\n" * 100 + b"\r\n", 431), (b"GET /ping HTTP/3.0\r\n\r\n", 505),
+                             (b"POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400)):
+            got = relay.raw(data)
+            assert re.match(rb"HTTP/1.1 %d " % status, got), (data[:40], got[:80])
+        got = relay.raw(b"POST /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert got.count(b"HTTP/1.1") == 1 and b" 404 " in got and b"connection: close" in got, got
+
+
+@test
+def a_bad_upgrade_is_told_what_is_wrong(home):
+    with Relay(home) as relay:
+        for change, words in (({"Upgrade": "WebSocket"}, b"websocket"), ({"Upgrade": None}, b"pgrade"), ({"Sec-WebSocket-Key": None}, b"Key"),
+                              ({"Sec-WebSocket-Version": "12"}, b"ersion"), ({"Sec-WebSocket-Version": None}, b"ersion"),
+                              ({"Sec-WebSocket-Protocol": None}, b"rotocol"), ({"Sec-WebSocket-Protocol": "iroh-relay-v3"}, b"rotocol")):
+            fields = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade, close", "Sec-WebSocket-Key": "VOmccEbJU7s1HAm9ouc17g==",
+                      "Sec-WebSocket-Version": "13", "Sec-WebSocket-Protocol": "iroh-relay-v2", **change}
+            got = relay.raw(("GET /relay HTTP/1.1\r\n" + "".join("%s: %s\r\n" % f for f in fields.items() if f[1]) + "\r\n").encode())
+            assert got.startswith(b"HTTP/1.1 400 ") and words in got.partition(b"\r\n\r\n")[2], (change, got)
+            assert (b"sec-websocket-version: 13" in got) == (change.get("Sec-WebSocket-Version") == "12"), got
+        with RawRelay(relay.port()) as client:
+            status, headers = client.upgrade()
+            assert status == 101 and headers["upgrade"] == "websocket" and headers["accept-is-right"], headers
+            assert headers["strict-transport-security"] == STRICT and headers["content-security-policy"] == POLICY, headers
+
+
+@test
+def what_comes_before_the_101_ends_the_connection(home):
+    with Relay(home) as relay:
+        head = (b"GET /relay HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: iroh-relay-v2\r\n")
+        assert relay.raw(head + b"\r\n\x82\x80") == b""
+        assert relay.raw(head + b"x-iroh-relay-client-auth-v1: no base64!\r\n\r\n") == b""
+        assert connected(relay.port()).ping()
+
+
+@test
+def metrics_have_the_names_of_the_reference(home):
+    names = """bytes_sent bytes_recv send_packets_sent send_packets_recv send_packets_dropped other_packets_sent other_packets_recv
+        other_packets_dropped got_ping sent_pong unknown_frames bytes_rx_ratelimited conns_rx_ratelimited accepts disconnects
+        unique_client_keys clients_inactive_added clients_inactive_removed qad_incoming qad_incoming_error qad_connections
+        qad_connections_closed qad_connections_errored http_connections http_connections_closed http_connections_errored""".split()
+    with Relay(home) as relay:
+        headers, text = relay.metrics()
+        assert headers["content-type"] == "text/plain; charset=utf-8" and text.endswith("# EOF\n"), headers
+        for name in names:
+            assert re.search(r"^relayserver_%s_total \d+$" % name, text, re.M), name
+            assert "# TYPE relayserver_%s counter\n" % name in text, name
+        assert request(relay.port("metrics"), "POST", "/anything")[0] == 200
+        assert request(relay.port(), "GET", "/metrics")[0] == 404, "the metrics are public"
+
+
+# ---- harm ----
+
+@test
+def slow_and_silent_clients_lose_their_place(home):
+    with Relay(home, config="limits.handshake_seconds = 1") as relay:
+        slow = socket.create_connection(("127.0.0.1", relay.port()), timeout=20)
+        silent = socket.create_connection(("127.0.0.1", relay.port()), timeout=20)
+        half = RawRelay(relay.port(), limit=20)
+        half.upgrade()
+        half.receive()
+        trickling = RawRelay(relay.port(), limit=20)
+        trickling.upgrade()
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 20:
+                slow.sendall(b"GET /ping HTTP/1.1\r\nX-Slow: a\r\n"[:1])
+                trickling.sock.sendall(b"\x82")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 15, "it never ends"
+        assert read_all(silent) == b"" and half.is_closed(15)
+        assert relay.wait_metric("ends_handshake_timeout_total", 1) >= 1
+        assert connected(relay.port()).ping()
+
+
+@test
+def garbage_after_the_upgrade_ends_that_connection_alone(home):
+    with Relay(home) as relay:
+        honest = connected(relay.port())
+        for garbage in (os.urandom(4096), b"\xff" * 64, b"\x82\x05hello", b"\x82\xff" + b"\x7f" * 12, b"\x00" * 100, b"\x89\xfe\xff\xff" + bytes(200),
+                        b"GET / HTTP/1.1\r\n\r\n", b"\xf2\x80abcd", b"\x80\x80abcd"):
+            client = RawRelay(relay.port())
+            client.upgrade()
+            client.receive()
+            client.sock.sendall(garbage + bytes(200000))
+            assert client.is_closed(10), garbage[:10]
+            client.close()
+        assert honest.ping()
+
+
+@test
+def thousands_of_strangers_do_not_keep_clients_out(home):
+    with Relay(home, config="limits.unauthenticated_per_ip = 200\nlimits.unauthenticated = 300") as relay:
+        honest = connected(relay.port())
+        strangers = []
+        for i in range(2000):
+            sock = socket.socket()
+            sock.bind(("127.0.0.%d" % (2 + i % 2), 0))
+            sock.settimeout(10)
+            sock.connect(("127.0.0.1", relay.port()))
+            strangers.append(sock)
+        assert relay.wait_metric("refused_unauthenticated_total", 1700) <= 2000
+        assert honest.ping()
+        for sock in strangers:
+            sock.close()
+        until = time.monotonic() + LIMIT
+        while True:  # their places are free again
+            try:
+                connected(relay.port(), source="127.0.0.2").close()
+                break
+            except (OSError, Closed):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+        assert honest.ping()
+
+
+@test
+def connections_are_limited_by_rate_and_number(home):
+    with Relay(home, config="limits.accept_conn_limit = 0.001\nlimits.accept_conn_burst = 3") as relay:
+        let_in = [1 for _ in range(8) if b"200" in relay.raw(b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n")]
+        assert len(let_in) == 3 and relay.metric("refused_rate_total") == 5, let_in
+    with Relay(home, config="limits.connections = 2") as relay:
+        first, second = connected(relay.port()), connected(relay.port())
+        assert relay.raw(b"GET /ping HTTP/1.1\r\n\r\n") == b"" and relay.metric("refused_total") == 1
+        first.close()
+        until = time.monotonic() + LIMIT
+        while b"200" not in relay.raw(b"GET /ping HTTP/1.1\r\nConnection: close\r\n\r\n"):
+            assert time.monotonic() < until
+        assert second.ping()
+    with Relay(home, config="limits.connections_per_ip = 1") as relay:
+        first = connected(relay.port())
+        assert relay.raw(b"GET /ping HTTP/1.1\r\n\r\n") == b""
+        connected(relay.port(), source="127.0.0.9").close()
+        assert first.ping()
+
+
+# ---- configuration ----
+
+@test
+def the_configuration_of_an_iroh_relay_is_taken_as_it_is(home):
+    put_certificate(home + "/c")
+    text = check(home, config='''
+        enable_relay = true
+        http_bind_addr = "[::]:8080"
+        enable_quic_addr_discovery = true
+        enable_metrics = true
+        metrics_bind_addr = "127.0.0.1:9091"
+        key_cache_capacity = 1048576
+        access.shared_token = ["token-a", "token-b"]
+        [limits]
+        accept_conn_limit = 100.5
+        accept_conn_burst = 20
+        [limits.client.rx]
+        bytes_per_second = 4194304
+        max_burst_bytes = 16777216
+        [tls]
+        https_bind_addr = "[::]:8443"
+        quic_bind_addr = "[::]:7842"
+        hostname = ["relay.example.com"]
+        cert_mode = "Reloading"
+        cert_dir = "%s/c"
+        prod_tls = true
+        contact = "ops@example.com"
+        dangerous_http_only = false
+    ''' % home)
+    assert text == "the configuration is fine\n", text
+
+
+@test
+def what_is_wrong_in_a_file_is_told_with_its_line(home):
+    for config, *words in (("enable_relay = true\nenable_rely = true", ":", "line 2", "there is no key 'enable_rely'"),
+                           ("\n[limits.client.rx]\nbytes = 3", "line 3", "limits.client.rx.bytes"),
+                           ("enable_metrics = 1", "line 1", "true or false"), ('http_bind_addr = "localhost:80"', "line 1", "address and port"),
+                           ("http_bind_addr = 80", "line 1"), ("limits.client.rx.bytes_per_second = 0", "line 1", "from 1 to"),
+                           ("limits.client.rx.bytes_per_second = 4294967296", "line 1"), ("limits.accept_conn_limit = -1.0", "line 1", "above 0"),
+                           ("limits.accept_conn_limit = nan", "line 1"), ('access = "nobody"', "line 1", "everyone"),
+                           ('access.allowlist = ["abc"]', "line 1", "'abc' is no endpoint id"), ("access.shared_token = []", "line 1"),
+                           ('access.shared_token = ["a", ""]', "line 1"), ('access.shared_token = "a"', "line 1"),
+                           ('access.allowlist = []\naccess.shared_token = ["a"]', "line 2", "another rule"),
+                           ('[access.http]\nurl = "ftp://x/"', "cannot be used"), ('access.http.bearer_token = "x"', "needs a url"),
+                           ("[tls]\ncert_mode = \"Magic\"", "line 2", "Manual"), ("[tls]\ncert_mode = \"LetsEncrypt\"", "needs"),
+                           ("enable_quic_addr_discovery = true", "needs a certificate"), ("workers = 65", "at most 64"),
+                           ("limits.client.rx.max_burst_bytes = 5", "without their rate"), ("a = ", ":1"), ('a = "b\n', ":1"), ("x = 2026-01-01", "no key"),
+                           ('[tls]\ncert_mode = "Manual"\ncert_dir = "/nowhere"', "/nowhere/default.crt", "not found")):
+        text = check(home, config=config, code=2)
+        for word in words:
+            assert word in text, (config, word, text)
+    assert "No such file" in check(home, "-c", home + "/missing.toml", code=2)
+
+
+@test
+def flags_and_environment_are_checked_too(home):
+    for flags, word in ((("--nonsense",), "there is no option"), (("argument",), "too many"), (("--http-bind", "80"), "address and port"),
+                        (("--self-signed", "--acme"), "only one"), (("--cert", "x"), "belong together"), (("--self-signed",), "needs the name"),
+                        (("--acme", "--hostname", "a"), "contact"), (("--acme", "--hostname", "a", "--contact", "b", "--dev"), "--dev"),
+                        (("--quic",), "needs a certificate"), (("--token-file", "/nowhere"), "/nowhere"),
+                        (("--acme", "--hostname", "a", "--contact", "b", "--acme-url", "http://x/"), "https")):
+        text = check(home, *flags, code=None)
+        assert word in text, (flags, text)
+    assert "kith-relay" in run(home, "--help", program=RELAY).stdout.decode() and "kith relay" in run(home, "relay", "--help").stdout.decode()
+    assert re.match(r"kith-relay \d", run(home, "--version", program=RELAY).stdout.decode())
+    printed = run(home, "--print-config", "--dev", "--token", "geheim", "--http-bind", "127.0.0.1:81", program=RELAY).stdout.decode()
+    assert 'http_bind_addr = "127.0.0.1:81"' in printed and "geheim" not in printed and "shared_token: 1" in printed, printed
+
+
+@test
+def a_port_that_is_taken_is_told_also_by_another_relay(home):
+    with Relay(home) as relay:
+        done = run(home, "--http-bind", "127.0.0.1:%d" % relay.port(), "--no-metrics", program=RELAY, code=1)
+        assert b"already in use" in done.stderr, done.stderr
+        done = run(home, "--http-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:%d" % relay.port("metrics"), program=RELAY, code=1)
+        assert b"metrics cannot be served" in done.stderr, done.stderr
+
+
+# ---- access ----
+
+def is_let_in(relay, key=None, **how):
+    try:
+        connected(relay.port(), key, **how).close()
+        return True
+    except Closed as end:
+        assert str(end) == "denied: not authorized", end
+        return False
+
+
+@test
+def tokens_come_from_flags_files_and_the_environment(home):
+    with open(home + "/tokens", "w") as file:
+        file.write("aaa\n\nbbb\r\n")
+    bearer = lambda token: {"headers": [("Authorization", "Bearer " + token)]}
+    with Relay(home, "--token-file", home + "/tokens", "--token", "ccc") as relay:
+        assert all(is_let_in(relay, **bearer(token)) for token in ("aaa", "bbb", "ccc")) and not is_let_in(relay, **bearer("")) and not is_let_in(relay)
+    with Relay(home, config='access.shared_token = ["old"]', env={"IROH_RELAY_ACCESS_TOKEN": "fromenv"}) as relay:
+        assert is_let_in(relay, **bearer("fromenv")) and not is_let_in(relay, **bearer("old"))
+    with Relay(home, env={"IROH_RELAY_ACCESS_TOKEN": "fromenv"}) as relay:
+        assert is_let_in(relay), "the variable acts only where tokens are the rule"
+
+
+@test
+def a_callback_that_fails_or_is_slow_denies(home):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            answer = answers.get(self.headers["X-Iroh-Endpoint-Id"], b"HTTP/1.1 500 x\r\n\r\n")
+            asked.append((self.path, self.headers["X-Iroh-NodeId"], self.headers["Authorization"], self.headers["Content-Length"]))
+            self.wfile.write(answer)
+            self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+
+    answers, asked = {}, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rule = 'access.http = { url = "http://127.0.0.1:%d/allow?x=1", bearer_token = "b" }' % server.server_port
+    with Relay(home, config=rule, env={"IROH_RELAY_HTTP_BEARER_TOKEN": "fromenv"}) as relay:
+        for answer, wanted in ((b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue", True), (b"HTTP/1.1 200 OK\r\n\r\ntrue", True),
+                               (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntrue\n", False), (b"HTTP/1.1 201 OK\r\nContent-Length: 4\r\n\r\ntrue", False),
+                               (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse", False), (b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", False),
+                               (b"garbage\r\n\r\n", False), (b"", False), (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + b"true" * 2000, False)):
+            key = Key()
+            answers[key.public.hex()] = answer
+            assert is_let_in(relay, key) == wanted, answer
+            assert asked[-1] == ("/allow?x=1", key.public.hex(), "Bearer fromenv", "0"), asked[-1]
+        keys = [Key() for _ in range(40)]
+        answers.update({key.public.hex(): b"HTTP/1.1 200 OK\r\n\r\ntrue" for key in keys})
+        clients = [RawRelay(relay.port()) for _ in keys]
+        for client in clients:
+            client.upgrade()
+        assert all(client.authenticate(key)[:1] == b"\x02" for client, key in zip(clients, keys))
+        server.shutdown()
+        server.server_close()
+        assert not is_let_in(relay, Key()), "nobody answers, and yet it is let in"
+
+
+# ---- signals and reloads ----
+
+@test
+def it_ends_in_order_when_told_to(home):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with Relay(home, config="drain_seconds = 4") as relay:
+            clients = [connected(relay.port()) for _ in range(5)]
+            relay.process.send_signal(number)
+            for client in clients:
+                frame = client.expect(RESTARTING, limit=15)
+                assert len(frame) == 9 and struct.unpack(">II", frame[1:])[1] > 0, frame.hex()
+            ends = []
+            for client in clients:
+                try:
+                    while True:
+                        client.receive(15)
+                except (Closed, ConnectionError) as end:
+                    ends.append(str(end))
+            assert all(end.startswith("WebSocket close 03f4") for end in ends), ends
+            relay.wait(0)
+            refused = socket.socket()
+            assert refused.connect_ex(("127.0.0.1", relay.port())) != 0
+
+
+@test
+def a_second_signal_ends_it_at_once(home):
+    with Relay(home, config="drain_seconds = 3600") as relay:
+        client = connected(relay.port())
+        relay.process.send_signal(signal.SIGTERM)
+        relay.line("a second signal ends at once")
+        relay.process.send_signal(signal.SIGTERM)
+        relay.wait(-signal.SIGTERM)
+        client.close()
+
+
+@test
+def a_hangup_brings_new_rules_and_limits(home):
+    key = Key()
+    with Relay(home) as relay:
+        assert is_let_in(relay, key)
+        stays = connected(relay.port())
+        relay.write_config('access.denylist = ["%s"]' % key.public.hex())
+        relay.hang_up()
+        assert not is_let_in(relay, key) and is_let_in(relay)
+        relay.write_config('access.allowlist = ["%s"]\nlimits.connections_per_ip = 2' % key.public.hex())
+        relay.hang_up()
+        assert is_let_in(relay, key)
+        relay.write_config("nonsense = 1")
+        relay.hang_up()
+        relay.line("the old configuration stays.*nonsense")
+        assert is_let_in(relay, key) and not is_let_in(relay)
+        relay.write_config("workers = 1")
+        relay.hang_up()
+        relay.line("need a restart")
+        assert is_let_in(relay) and stays.ping()
+
+
+# ---- certificates ----
+
+@test
+def certificate_files_are_read_again_when_they_change(home):
+    directory = home + "/certs"
+    put_certificate(directory)
+    with Relay(home, tls=manual(directory)) as relay:
+        port, first, second = relay.port("https"), of_file(X509 + "/cert.pem"), of_file(X509 + "/relay.pem")
+        assert served_certificate(port) == first
+        open_before = connected(port, tls=ssl.create_default_context(cafile=X509 + "/cert.pem"))
+        put_certificate(directory, "relay.pem")
+        until = time.monotonic() + LIMIT
+        while served_certificate(port) != second:  # without being told
+            assert time.monotonic() < until, relay.lines
+            time.sleep(0.1)
+        with open(directory + "/default.key", "w") as file:
+            file.write("broken")
+        relay.hang_up()
+        relay.line("the old certificate stays in use")
+        assert served_certificate(port) == second and relay.wait_metric("certificate_failures", 1)
+        put_certificate(directory)
+        relay.hang_up()
+        until = time.monotonic() + LIMIT
+        while served_certificate(port) != first:
+            assert time.monotonic() < until, relay.lines
+        assert open_before.ping() and relay.metric("certificate_ends_seconds") > 1700000000
+        assert request(relay.port(), "GET", "/ping")[0] == 404 and request(relay.port(), "GET", "/generate_204")[0] == 204
+        got = relay.raw(b"GET /generate_204 HTTP/1.1\r\nHost: x\r\nX-Iroh-Challenge: ts_a.b\r\n\r\n")
+        assert b"x-iroh-response: response ts_a.b" in got and b"connection: close" in got and b"transport-security" not in got, got
+
+
+@test
+def a_self_made_authority_is_kept_and_vouches_for_new_names(home):
+    flags = ("--self-signed", "--cert-dir", home + "/self", "--https-bind", "127.0.0.1:0")
+    with Relay(home, *flags, "--hostname", "localhost", dev=False) as relay:
+        trust = ssl.create_default_context(cafile=home + "/self/authority.crt")
+        assert request(relay.port("https"), "GET", "/ping", tls=trust)[0] == 200
+        assert stat.S_IMODE(os.stat(home + "/self").st_mode) == 0o700 and stat.S_IMODE(os.stat(home + "/self/authority.key").st_mode) == 0o600
+        first = served_certificate(relay.port("https"))
+    with Relay(home, *flags, "--hostname", "localhost", dev=False) as relay:
+        assert served_certificate(relay.port("https")) == first, "a new certificate without need"
+    with Relay(home, *flags, "--hostname", "localhost", "--hostname", "127.0.0.1", dev=False) as relay:
+        assert served_certificate(relay.port("https")) != first
+        with trust.wrap_socket(socket.create_connection(("127.0.0.1", relay.port("https")), timeout=10), server_hostname="127.0.0.1"):
+            pass
+        client = connected(relay.port("https"), tls=trust)
+        assert client.ping()
+
+
+class Pebble:
+    """A test authority on loopback that resolves every name to 127.0.0.1 and asks for proof at the given ports."""
+
+    def __init__(self, home, http_port, tls_port):
+        if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
+            raise Skip("pebble is not installed")
+        ports = [free_port() for _ in range(4)]
+        config = {"pebble": {"listenAddress": "127.0.0.1:%d" % ports[0], "managementListenAddress": "127.0.0.1:%d" % ports[1],
+                             "certificate": X509 + "/cert.pem", "privateKey": X509 + "/key.pem", "httpPort": http_port, "tlsPort": tls_port,
+                             "ocspResponderURL": "", "externalAccountBindingRequired": False}}
+        with open(home + "/pebble.json", "w") as file:
+            json.dump(config, file)
+        self.url = "https://localhost:%d/dir" % ports[0]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        self.processes = [subprocess.Popen(["pebble-challtestsrv", "-dns01", "127.0.0.1:%d" % ports[2], "-http01", "", "-https01", "", "-tlsalpn01", "",
+                                            "-management", "127.0.0.1:%d" % ports[3], "-defaultIPv6", ""], **quiet),
+                          subprocess.Popen(["pebble", "-strict", "-config", home + "/pebble.json", "-dnsserver", "127.0.0.1:%d" % ports[2]],
+                                           env=dict(os.environ, PEBBLE_VA_NOSLEEP="1", PEBBLE_WFE_NONCEREJECT="30"), **quiet)]
+        until = time.monotonic() + LIMIT
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", ports[0]), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < until, "pebble does not listen"
+                time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@test
+def a_certificate_is_got_by_acme_with_either_challenge_and_kept(home):
+    http_port, tls_port = free_port(), free_port()
+    with Pebble(home, http_port, tls_port) as pebble:
+        for challenge in ("tls-alpn-01", "http-01"):
+            directory = home + "/acme-" + challenge
+            words = ("--acme", "--acme-url", pebble.url, "--acme-ca", X509 + "/cert.pem", "--contact", "ops@example.com", "--hostname", "relay.test",
+                     "--hostname", "two.test", "--cert-dir", directory, "--http-bind", "127.0.0.1:%d" % http_port, "--https-bind",
+                     "127.0.0.1:%d" % tls_port)
+            with Relay(home, *words, dev=False, tls='cert_mode = "LetsEncrypt"\nacme_challenge = "%s"' % challenge) as relay:
+                relay.line("ordering a certificate for relay.test .*" + challenge)
+                relay.line("a new certificate for relay.test is in use")
+                first = served_certificate_for(tls_port, "two.test")
+                try:
+                    served_certificate_for(tls_port, "other.test")
+                    raise AssertionError("a name that is not ours was served")
+                except ssl.SSLError:
+                    pass
+                assert sorted(os.listdir(directory)) == ["account.key", "acme.pem"] and relay.metric("certificate_loads") == 1
+            with Relay(home, *words, dev=False) as relay:
+                assert served_certificate_for(tls_port, "relay.test") == first and not any("ordering" in line for line in relay.lines)
+
+
+def served_certificate_for(port, name):
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname=name) as sock:
+        return sock.getpeercert(True)
+
+
+@test
+def an_authority_that_cannot_be_reached_is_tried_again_and_nothing_else_suffers(home):
+    with Relay(home, "--acme", "--acme-url", "https://localhost:%d/dir" % free_port(), "--contact", "a@example.com", "--hostname", "relay.test",
+               "--cert-dir", home + "/acme", "--https-bind", "127.0.0.1:0", dev=False) as relay:
+        relay.line("no certificate from .*tried again in 60 s")
+        assert request(relay.port(), "GET", "/generate_204")[0] == 204 and relay.wait_metric("certificate_failures", 1)
+        relay.stop(number=signal.SIGTERM)
+
+
+# ---- running as a service ----
+
+class Systemd:
+    """The socket of sd_notify."""
+
+    def __init__(self, home):
+        self.path = home + "/notify"
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.sock.settimeout(LIMIT)
+
+    def next(self, *skipped):
+        while (text := self.sock.recv(4096).decode()) in skipped:
+            pass
+        return text
+
+
+@test
+def systemd_is_told_of_start_reload_life_and_end(home):
+    systemd = Systemd(home)
+    with Relay(home, env={"NOTIFY_SOCKET": systemd.path, "WATCHDOG_USEC": "200000"}) as relay:
+        assert systemd.next() == "READY=1"
+        assert systemd.next() == "WATCHDOG=1" and systemd.next() == "WATCHDOG=1"
+        relay.process.send_signal(signal.SIGHUP)
+        assert re.match(r"RELOADING=1\nMONOTONIC_USEC=\d+$", systemd.next("WATCHDOG=1")) and systemd.next("WATCHDOG=1") == "READY=1"
+        relay.process.send_signal(signal.SIGTERM)
+        assert systemd.next("WATCHDOG=1") == "STOPPING=1"
+        relay.wait(0)
+
+
+@test
+def log_lines_are_json_when_asked_for(home):
+    with Relay(home, "-v") as relay:
+        with RawRelay(relay.port()) as client:
+            client.upgrade()
+            client.sock.sendall(b"\x82\x05\x1b[31m\r\n")
+            assert client.is_closed(10)
+        relay.line("ended")
+        relay.stop(number=signal.SIGTERM)
+        for line in relay.lines:
+            assert set(json.loads(line)) == {"time", "level", "part", "text"}, line
+    done = run(home, "--json", "--nonsense", program=RELAY, code=2)
+    assert done.stdout == b"" and json.loads(done.stderr)["level"] == "error"
+
+
+@test
+def it_is_fenced_in_and_leaves_no_core(home):
+    with Relay(home) as relay:
+        pid = relay.process.pid
+        assert connected(relay.port()).ping()
+        for task in os.listdir("/proc/%d/task" % pid):
+            status = open("/proc/%d/task/%s/status" % (pid, task)).read()
+            if sanitized():
+                raise Skip("sanitizers need what the fence forbids")
+            assert re.search(r"^Seccomp:\t2$", status, re.M) and re.search(r"^NoNewPrivs:\t1$", status, re.M), (task, status)
+        limits = open("/proc/%d/limits" % pid).read()
+        assert re.search(r"Max core file size\s+0\s+0", limits), limits
+
+
+def sanitized():
+    with open(os.path.join(os.path.dirname(os.path.dirname(KITH)), "CMakeCache.txt")) as cache:
+        return bool(re.search(r"^KITH_SANITIZE:[A-Z]+=.", cache.read(), re.M))
+
+
+@test
+def several_workers_serve_one_another_s_clients(home):
+    with Relay(home, "--workers", "3") as relay:
+        assert relay.metric("workers") == 3
+        clients = [connected(relay.port()) for _ in range(12)]
+        for a in clients:
+            for b in clients:
+                a.datagram(b.key.public, a.key.public + b"hello")
+        for b in clients:
+            got = {bytes(b.expect(raw_relay.RECEIVE)[1:33]) for _ in clients}
+            assert got == {a.key.public for a in clients}
+        key = clients[0].key
+        newer = [connected(relay.port(), key) for _ in range(4)]
+        clients[1].datagram(key.public, b"newest")
+        assert newer[-1].expect(raw_relay.RECEIVE)[34:] == b"newest"
+        assert relay.wait_metric("clients", 16) == 16
+
+
+if __name__ == "__main__":
+    if raw_relay.SODIUM is None:
+        print("ok 1 - kith-relay # SKIP no libsodium for signatures\n1..1")
+        sys.exit(0)
+    sys.exit(main())
