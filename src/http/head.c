@@ -11,7 +11,7 @@
 /** One parse under way: where the callbacks write. */
 struct parse {
     struct kith_http_head *head;
-    bool is_value, is_too_large, is_ambiguous, is_complete;
+    bool is_value, is_too_large, is_complete;
 };
 
 static struct parse *parse_of(struct http_parser *parser)
@@ -52,10 +52,8 @@ static int on_value(struct http_parser *parser, const char *at, size_t size)
     struct kith_http_header *header = &parse->head->headers[parse->head->header_count - 1];
 
     KITH_ASSERT(parse->head->header_count > 0);
-    if (parse->is_value) { /* the second piece of one value: the line was folded */
-        parse->is_ambiguous = true;
+    if (parse->is_value) /* the second piece of one value: the line was folded */
         return 1;
-    }
     parse->is_value = true;
     while (size > 0 && (at[size - 1] == ' ' || at[size - 1] == '\t'))
         size--;
@@ -167,7 +165,7 @@ int kith__http_head_parse(enum kith_http_kind kind, const uint8_t *bytes, size_t
     out->parser.data = &parse;
     used = http_parser_execute(&out->parser, &settings, (const char *)bytes, seen);
     out->parser.data = NULL;
-    if (parse.is_complete && !parse.is_ambiguous) {
+    if (parse.is_complete) {
         out->size = used + 1; /* the parser stands before the last line feed */
         return are_lines_clear(bytes, out->size) ? finish(out) : KITH_ERR_PARSE;
     }

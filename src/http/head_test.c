@@ -115,6 +115,15 @@ KITH_TEST(http_head_that_is_no_head_is_refused)
     }
 }
 
+KITH_TEST(http_head_with_a_zero_is_refused)
+{
+    static const uint8_t in_reason[] = "HTTP/1.1 200 O\0K\r\n\r\n", in_value[] = "HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n";
+    struct kith_http_head head;
+
+    KITH_CHECK_EQ(kith__http_head_parse(KITH_HTTP_RESPONSE, in_reason, sizeof in_reason - 1, &head), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__http_head_parse(KITH_HTTP_RESPONSE, in_value, sizeof in_value - 1, &head), KITH_ERR_PARSE);
+}
+
 KITH_TEST(http_targets_are_split_in_every_form)
 {
     static const struct {

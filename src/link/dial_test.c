@@ -288,6 +288,9 @@ KITH_TEST(link_accepted_with_tls_refuses_what_does_not_speak_it)
     kith__link_finish(f.server.link, 0); /* the alert goes out */
     world_run(&f.world, &f.client.is_ended);
     KITH_CHECK(f.client.got.size > 0 && f.client.got.ptr[0] == 21);
+    KITH_CHECK(!f.server.is_closed); /* it waits until the client has seen that */
+    peer_dispose(&f.client);
+    world_run(&f.world, &f.server.is_closed);
     fixture_close(&f);
 }
 

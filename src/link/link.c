@@ -143,7 +143,7 @@ static void tell_written(struct kith_link *link, int err)
         link->events.on_writable(link->events.ctx, err);
 }
 
-/** Nothing can be sent any more. */
+/** The wire takes nothing any more. */
 static void break_writing(struct kith_link *link, int err)
 {
     link->is_write_broken = true;
@@ -185,7 +185,7 @@ static void fail_tls(struct kith_link *link, int err)
              failure.alert_name != NULL && failure.from_peer ? ", says the other side" : "",
              failure.alert_name != NULL ? ")" : "", hint);
     flush_alert(link);
-    link->is_write_broken = true;
+    link->is_refusing = true;
     if (link->state == KITH_LINK_WAITING)
         kith__link_open_failed(link, err, why);
     else
@@ -334,7 +334,7 @@ static int write_tls(struct kith_link *link, const struct kith_slice *slices, si
     if ((err = fill(link, &taken)) == 0)
         err = flush(link);
     if (err != 0) {
-        link->is_write_broken = taken > 0; /* a part of it would go out, or never will */
+        link->is_refusing = taken > 0; /* a part of it goes out, or never will */
         forget_pending(link);
     }
     return err;
@@ -345,7 +345,7 @@ int kith__link_write_slices(struct kith_link *link, const struct kith_slice *sli
     size_t size = 0;
     int err;
 
-    if (link->state != KITH_LINK_OPEN || link->is_writing || link->is_write_broken)
+    if (link->state != KITH_LINK_OPEN || link->is_writing || link->is_write_broken || link->is_refusing)
         return KITH_ERR_STATE;
     if (count == 0 || count > KITH_RT_STREAM_SLICES_MAX)
         return KITH_ERR_INVALID;
@@ -372,16 +372,20 @@ int kith__link_write(struct kith_link *link, const uint8_t *bytes, size_t size)
 static void wire_written_tls(struct kith_link *link, int err)
 {
     size_t taken = 0;
+    int fill_err = 0;
 
-    if (err == 0) {
+    if (err == 0)
         kith__tls_stream_sent(link->tls, link->wire_size);
-        link->wire_size = 0;
-        if ((err = fill(link, &taken)) == 0)
-            err = flush(link);
+    link->wire_size = 0;
+    if (err == 0) {
+        fill_err = fill(link, &taken);
+        err = flush(link);
     }
     if (err != 0) {
-        link->wire_size = 0;
         break_writing(link, err);
+    } else if (fill_err != 0) { /* the rest of the user's bytes will never go out */
+        link->is_refusing = true;
+        tell_written(link, fill_err);
     } else if (link->is_writing && link->pending_count == 0 && link->wire_size == 0) {
         tell_written(link, 0);
     }
@@ -549,8 +553,6 @@ void kith__link_finish(struct kith_link *link, uint64_t limit_ns)
         kith__dial_free(dial);
         link->is_write_broken = true;
     }
-    if (link->state == KITH_LINK_FAILED && link->wire_size != 0)
-        link->is_write_broken = false; /* an alert is on its way, which the other side should see */
     link->state = KITH_LINK_FINISHING;
     kith__rt_timer_set(&link->timer, kith__rt_now(link->rt) + (limit_ns != 0 ? limit_ns : KITH_LINK_FINISH_NS));
     update_reading(link);

@@ -35,7 +35,8 @@ struct kith_link {
     unsigned callbacks;
     bool is_closed;                       /* free it when the last callback is through */
     bool is_writing;                      /* the user's bytes are borrowed */
-    bool is_write_broken;                 /* nothing can be written any more */
+    bool is_write_broken;                 /* the wire takes nothing any more */
+    bool is_refusing;                     /* the user's writes are refused: TLS failed, or a write was cut */
     bool is_paused;                       /* by the user */
     bool is_pumping, has_kept;            /* TLS: reading; received bytes wait inside */
     bool is_wire_ended;                   /* nothing more comes from below */

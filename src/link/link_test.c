@@ -176,6 +176,7 @@ KITH_TEST(link_that_finishes_delivers_its_last_bytes)
     fill(big, sizeof big);
     for (int kind = 0; kind < WORLD_KINDS; kind++) {
         struct duo duo;
+        uint64_t began_ns;
 
         duo_open(&duo, kind, NULL);
         KITH_CHECK_EQ(kith__link_write(duo.client.link, (const uint8_t *)"these bytes are never read", 26), 0);
@@ -188,8 +189,13 @@ KITH_TEST(link_that_finishes_delivers_its_last_bytes)
         KITH_CHECK_EQ(duo.client.got.size, sizeof big);
         KITH_CHECK_BYTES(duo.client.got.ptr, big, sizeof big);
         KITH_CHECK(duo.server.is_written && duo.server.written_err == 0);
+        KITH_CHECK(
+            !duo.server.is_closed); /* it waits for our end, so that no reset overtakes what we have yet to read */
+        began_ns = kith__rt_now(duo.world.client);
         kith__link_finish(duo.client.link, 0);
         world_run(&duo.world, &duo.server.is_closed);
+        if (!duo.world.is_real) /* and reads what we sent, to see it */
+            KITH_CHECK_EQ(kith__rt_now(duo.world.client) - began_ns, 20 * KITH_NS_PER_MS);
         world_run(&duo.world, &duo.client.is_closed);
         KITH_CHECK(!duo.server.is_ended && duo.server.got.size == 0); /* nothing was told after finish */
         duo_close(&duo);
