@@ -10,8 +10,12 @@
 
 #include <string.h>
 
-/* Tickets follow the handshake at once; so long after its end the TLS library's part of the connection is not needed. */
-#define TICKETS_WAIT_NS (5 * KITH_NS_PER_S)
+/*
+ * When the TLS library's part of the connection is not needed any more. A server has made its tickets by the end of the
+ * handshake, and a connection that is over soon needs no timer for it; a client waits for them: they follow at once.
+ */
+#define TLS_DROP_SERVER_NS (100 * KITH_NS_PER_MS)
+#define TLS_DROP_CLIENT_NS (5 * KITH_NS_PER_S)
 
 /* ---- Memory that is counted ---- */
 
@@ -435,7 +439,7 @@ void kith__conn_on_confirmed(struct kith_quic_conn *conn)
     kith__phase_enter(&conn->phase, KITH_PHASE_CONFIRMED);
     kith__mtu_put_off(&conn->paths[0]->now.mtu, conn->now_ns + KITH_MTU_START_NS);
     kith__conn_note(conn, KITH_QUIC_CONFIRMED);
-    conn->tls_drop_ns = conn->now_ns + TICKETS_WAIT_NS;
+    conn->tls_drop_ns = conn->now_ns + (conn->is_client ? TLS_DROP_CLIENT_NS : TLS_DROP_SERVER_NS);
     free_early(conn);
     kith__conn_free_drained(conn);
 }
