@@ -427,6 +427,48 @@ KITH_TEST(server_and_client_sockets_send_at_once_and_notice_a_dead_other_side)
     scene_close(&scene);
 }
 
+static void count_data(void *ctx, uint8_t *bytes, size_t size)
+{
+    (void)bytes;
+    ((struct scene *)ctx)->got_size += size;
+}
+
+KITH_TEST(server_reads_from_one_client_only_so_much_in_a_turn)
+{
+    enum { FLOOD = 1 << 20, SHARE = 2 * KITH_RT_STREAM_READ_MAX };
+    static uint8_t flood[FLOOD];
+    struct kith_rt_stream_events events = { .on_data = count_data };
+    const struct uv_stream *real;
+    const int buffer = FLOOD;
+    struct scene scene;
+    size_t before, most = 0;
+    uv_os_fd_t fd;
+
+    scene_open(&scene, false, NULL);
+    scene_listen(&scene, &(struct kith_rt_listen_options) { .backlog = 0 });
+    scene_dial(&scene);
+    turn_until(&scene, &scene.accepted_count, 1);
+    turn_until(&scene, &scene.open_count, 1);
+    events.ctx = &scene;
+    kith__rt_stream_read_stop(scene.accepted[0]);
+    kith__rt_stream_set_events(scene.accepted[0], &events);
+    real = (const struct uv_stream *)scene.accepted[0];
+    KITH_CHECK_EQ(uv_fileno(&real->u.handle, &fd), 0);
+    KITH_CHECK_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer), 0);
+    KITH_CHECK_EQ(kith__rt_stream_write(scene.clients[0], flood, FLOOD), 0);
+    turn_a_while(&scene); /* the system takes as much as it can hold */
+    kith__rt_stream_read_start(scene.accepted[0]);
+    while (scene.got_size < FLOOD) {
+        before = scene.got_size;
+        kith__rt_process(scene.rt);
+        most = KITH_MAX(most, scene.got_size - before);
+        if (scene.got_size < FLOOD)
+            kith__rt_wait(scene.rt, kith__rt_deadline(scene.rt));
+    }
+    KITH_CHECK(most <= SHARE);
+    scene_close(&scene);
+}
+
 static unsigned descriptors_in_use(void)
 {
     unsigned count = 0;

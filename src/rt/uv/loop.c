@@ -71,6 +71,7 @@ static void uv_rt_process(struct kith_rt *rt)
     KITH_ASSERT(!uv->is_in_turn);
     uv->is_in_turn = true;
     uv->is_dirty = false;
+    uv->reading = NULL;
     kith__rt_fire_timers(rt, uv_rt_now(rt));
     uv_run(&uv->loop, UV_RUN_NOWAIT);
     if (uv->was_woken) {

@@ -19,6 +19,8 @@ struct kith_uv {
     ssize_t (*send_message)(int fd, const struct msghdr *header,
                             int flags); /* sendmsg; tests put a kernel's refusals here */
     uint8_t *read_buffer; /* KITH_RT_STREAM_READ_MAX; made with the first stream; filled and handed on at once */
+    const void *reading;  /* the stream that was read last in this turn, */
+    unsigned reads;       /* and how often */
     bool is_dirty;        /* libuv was told something that it tells the kernel only in the next turn */
     bool was_woken;
     bool is_in_turn;

@@ -8,6 +8,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+enum { READS_PER_TURN = 2 }; /* of one stream, KITH_RT_STREAM_READ_MAX each */
+
 /* ---- Reading ---- */
 
 void kith__uv_stream_report_end(struct uv_stream *stream, int err)
@@ -17,19 +19,24 @@ void kith__uv_stream_report_end(struct uv_stream *stream, int err)
         stream->head.events.on_end(stream->head.events.ctx, err);
 }
 
+/** libuv would read one stream up to 32 times in a row, in which others wait; without a buffer it goes on in the next turn. */
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct uv_stream *stream = handle->data;
+    struct kith_uv *uv = kith__uv_loop_of(stream);
 
     (void)suggested;
-    *buf = uv_buf_init((char *)kith__uv_loop_of(stream)->read_buffer, KITH_RT_STREAM_READ_MAX);
+    if (uv->reading != stream)
+        uv->reads = 0;
+    uv->reading = stream;
+    *buf = uv_buf_init((char *)uv->read_buffer, uv->reads++ < READS_PER_TURN ? KITH_RT_STREAM_READ_MAX : 0);
 }
 
 static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
 {
     struct uv_stream *stream = handle->data;
 
-    if (got == 0)
+    if (got == 0 || got == UV_ENOBUFS)
         return;
     if (got < 0) {
         uv_read_stop(handle);
