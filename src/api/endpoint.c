@@ -482,7 +482,7 @@ static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr
                           const struct kith_connect_options *options, struct kith_op **out)
 {
     struct kith_sockaddr remotes[KITH_CONNECT_REMOTES_MAX];
-    struct kith_relay *relays[KITH_CONN_RELAYS_MAX];
+    struct kith_relay_peer *relays[KITH_CONN_RELAYS_MAX];
     size_t direct_count, relay_count;
     struct kith_quic_transport transport;
     struct kith_quic_connect_options quic = { .remote_id = addr->id,

@@ -75,9 +75,9 @@ void kith__api_relays_on_event(struct kith_conn *conn, const struct kith_quic_ev
 }
 
 size_t kith__api_relays_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr, struct kith_sockaddr *out,
-                                struct kith_relay **found, size_t capacity)
+                                struct kith_relay_peer **found, size_t capacity)
 {
-    struct kith_relay *ours[2];
+    struct kith_relay_peer *ours[2];
     size_t count = 0;
 
     if (endpoint->relays == NULL)
@@ -123,7 +123,7 @@ void kith__api_relays_explain(const struct kith_conn *conn, struct kith_error *e
 
 static bool is_online(const struct kith_endpoint *endpoint)
 {
-    const struct kith_relay *home = kith__relays_home(endpoint->relays);
+    const struct kith_relay_peer *home = kith__relays_home(endpoint->relays);
 
     return home != NULL && kith__relay_is_fit(home);
 }
@@ -136,7 +136,8 @@ static void finish_all(struct kith_list *ops)
         kith__op_done(op, 0);
 }
 
-static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay *relay, const struct kith_sockaddr *gone)
+static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_peer *relay,
+                    const struct kith_sockaddr *gone)
 {
     struct kith_endpoint *endpoint = ctx;
     uint64_t now_ns = kith__context_now(endpoint->context);
@@ -234,7 +235,7 @@ void kith__api_relays_close(struct kith_endpoint *endpoint, const struct kith_er
 
 void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_addr *out)
 {
-    struct kith_relay *told[2];
+    struct kith_relay_peer *told[2];
     struct kith_relay_info info;
 
     if (endpoint->relays == NULL)
@@ -255,7 +256,7 @@ void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_add
 /** What keeps the endpoint from being online, for people. */
 static int offline_error(struct kith_endpoint *endpoint, int code)
 {
-    struct kith_relay *home = kith__relays_home(endpoint->relays);
+    struct kith_relay_peer *home = kith__relays_home(endpoint->relays);
     struct kith_relay_info info = { .why = "" };
 
     if (home != NULL)
@@ -332,7 +333,7 @@ static uint8_t state_of(const struct kith_relay_info *info)
     }
 }
 
-static void status_of(const struct kith_relay *relay, struct kith_endpoint_relay_info *out)
+static void status_of(const struct kith_relay_peer *relay, struct kith_endpoint_relay_info *out)
 {
     struct kith_relay_info info;
 
@@ -351,7 +352,7 @@ static void status_of(const struct kith_relay *relay, struct kith_endpoint_relay
 
 size_t kith_endpoint_relays(struct kith_endpoint *endpoint, struct kith_endpoint_relay_info *out, size_t capacity)
 {
-    struct kith_relay *relay = NULL;
+    struct kith_relay_peer *relay = NULL;
     size_t count = 0;
 
     kith__context_enter(endpoint->context);
@@ -368,7 +369,7 @@ int kith_endpoint_relay_of(struct kith_endpoint *endpoint, const struct kith_soc
                            struct kith_id *id)
 {
     struct kith_relay_info info;
-    struct kith_relay *relay = NULL;
+    struct kith_relay_peer *relay = NULL;
 
     kith__context_enter(endpoint->context);
     if (endpoint->relays != NULL && (relay = kith__relays_find(endpoint->relays, address, id)) != NULL) {

@@ -170,7 +170,7 @@ void kith__api_relays_close(struct kith_endpoint *endpoint, const struct kith_er
 void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_addr *out);
 /** Ways to `addr` through relays, at most capacity; returns how many. They are noted in `found` too, with references. */
 size_t kith__api_relays_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr, struct kith_sockaddr *out,
-                                struct kith_relay **found, size_t capacity);
+                                struct kith_relay_peer **found, size_t capacity);
 /** An event of the connection: its paths may have to change. */
 void kith__api_relays_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
 /** A handshake that failed for want of an answer: says so in words of the relays that it was to go through. */

@@ -32,7 +32,7 @@ void kith__conn_ways_dispose(struct kith_conn_ways *ways)
     ways->quic = NULL;
 }
 
-static void add_known(struct kith_conn_ways *ways, struct kith_relay *relay, bool is_ours)
+static void add_known(struct kith_conn_ways *ways, struct kith_relay_peer *relay, bool is_ours)
 {
     for (size_t i = 0; i < ways->known_count; i++)
         if (ways->known[i].relay == relay)
@@ -43,7 +43,7 @@ static void add_known(struct kith_conn_ways *ways, struct kith_relay *relay, boo
     ways->known[ways->known_count++] = (struct kith_conn_relay) { .relay = relay, .is_ours = is_ours };
 }
 
-void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay *relay)
+void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay_peer *relay)
 {
     if (ways->quic != NULL)
         add_known(ways, relay, false);
@@ -70,7 +70,7 @@ static bool is_live(const struct kith_quic_path_info *path)
 
 static bool works(const struct kith_conn_ways *ways, const struct kith_quic_path_info *path)
 {
-    const struct kith_relay *relay;
+    const struct kith_relay_peer *relay;
 
     if (path->state != KITH_QUIC_PATH_OPEN || path->is_silent)
         return false;
@@ -100,7 +100,7 @@ static void look(const struct kith_conn_ways *ways, struct view *view)
 
 /** A live path through that relay, or NULL. */
 static const struct kith_quic_path_info *path_through(const struct kith_conn_ways *ways, const struct view *view,
-                                                      const struct kith_relay *relay)
+                                                      const struct kith_relay_peer *relay)
 {
     for (size_t i = 0; i < view->count; i++)
         if (is_live(&view->paths[i]) && is_relay(&view->paths[i]) &&
@@ -163,7 +163,7 @@ static struct kith_conn_relay *best_relay(struct kith_conn_ways *ways, const str
 /** Our own relays, as they are now: the peer may be at one of them. */
 static void add_ours(struct kith_conn_ways *ways)
 {
-    struct kith_relay *home = kith__relays_home(ways->relays), *warm = kith__relays_warm(ways->relays);
+    struct kith_relay_peer *home = kith__relays_home(ways->relays), *warm = kith__relays_warm(ways->relays);
 
     if (home != NULL)
         add_known(ways, home, true);
@@ -257,7 +257,7 @@ static bool close_dead_relays(struct kith_conn_ways *ways, const struct view *vi
 
     for (size_t i = 0; view->has_relay && i < view->count; i++) {
         const struct kith_quic_path_info *path = &view->paths[i];
-        const struct kith_relay *relay;
+        const struct kith_relay_peer *relay;
 
         if (path->state != KITH_QUIC_PATH_OPEN || !is_relay(path))
             continue;
@@ -362,7 +362,7 @@ void kith__conn_ways_on_event(struct kith_conn_ways *ways, const struct kith_qui
     }
 }
 
-void kith__conn_ways_on_news(struct kith_conn_ways *ways, enum kith_relays_news news, struct kith_relay *relay,
+void kith__conn_ways_on_news(struct kith_conn_ways *ways, enum kith_relays_news news, struct kith_relay_peer *relay,
                              const struct kith_sockaddr *gone, uint64_t now_ns)
 {
     if (ways->quic == NULL || !ways->is_client || !ways->is_confirmed)

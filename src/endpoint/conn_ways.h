@@ -25,10 +25,10 @@ enum {
 
 /** A relay that the peer may be at. */
 struct kith_conn_relay {
-    struct kith_relay *relay; /* retained */
-    uint64_t tried_ns;        /* when a path through it was opened last; 0: never */
-    unsigned tries;           /* since one of them worked */
-    bool is_ours;             /* not of the peer's address: a guess */
+    struct kith_relay_peer *relay; /* retained */
+    uint64_t tried_ns;             /* when a path through it was opened last; 0: never */
+    unsigned tries;                /* since one of them worked */
+    bool is_ours;                  /* not of the peer's address: a guess */
 };
 
 struct kith_conn_ways {
@@ -57,13 +57,13 @@ void kith__conn_ways_init(struct kith_conn_ways *ways, struct kith_quic_conn *qu
 /** Lets go of connection and relays; twice is fine, also of a zeroed one. */
 void kith__conn_ways_dispose(struct kith_conn_ways *ways);
 /** The peer's relay; more than fit, or one twice, are left out. */
-void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay *relay);
+void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay_peer *relay);
 /** Addresses of the peer, best first, for direct paths if the handshake goes through a relay. */
 void kith__conn_ways_set_ips(struct kith_conn_ways *ways, const struct kith_sockaddr *ips, size_t count);
 /** An event of this connection: of the handshake or about paths; others are ignored. */
 void kith__conn_ways_on_event(struct kith_conn_ways *ways, const struct kith_quic_event *event, uint64_t now_ns);
 /** As on_news of kith_relays_events. */
-void kith__conn_ways_on_news(struct kith_conn_ways *ways, enum kith_relays_news news, struct kith_relay *relay,
+void kith__conn_ways_on_news(struct kith_conn_ways *ways, enum kith_relays_news news, struct kith_relay_peer *relay,
                              const struct kith_sockaddr *gone, uint64_t now_ns);
 /** When kith__conn_ways_on_deadline is due; KITH_NEVER. */
 static inline uint64_t kith__conn_ways_deadline(const struct kith_conn_ways *ways)

@@ -310,7 +310,8 @@ static void on_batch_end(void *ctx)
     pump(endpoint);
 }
 
-static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay *relay, const struct kith_sockaddr *gone)
+static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_peer *relay,
+                    const struct kith_sockaddr *gone)
 {
     struct fake_endpoint *endpoint = ctx;
 
@@ -392,7 +393,7 @@ void fake_dial(struct fake_world *world, size_t from, size_t to, unsigned relay_
     struct fake_endpoint *endpoint = &world->endpoints[from];
     struct kith_quic_connect_options options = { .alpns = &alpn, .alpn_count = 1 };
     struct kith_sockaddr remotes[FAKE_RELAYS_MAX + 1];
-    struct kith_relay *relays[FAKE_RELAYS_MAX];
+    struct kith_relay_peer *relays[FAKE_RELAYS_MAX];
     size_t relay_count = 0;
 
     options.remote_id = kith_quic_host_id(kith__driver_host(world->endpoints[to].driver));
@@ -502,7 +503,7 @@ uint64_t fake_until(struct fake_world *world, const bool *done)
 static bool is_online(void *ctx)
 {
     const struct fake_endpoint *endpoint = ctx;
-    const struct kith_relay *home = kith__relays_home(endpoint->relays);
+    const struct kith_relay_peer *home = kith__relays_home(endpoint->relays);
 
     return home != NULL && kith__relay_is_fit(home);
 }

@@ -8,9 +8,9 @@
 
 #include <string.h>
 
-static struct kith_relay *relay_of(struct kith_list *node)
+static struct kith_relay_peer *relay_of(struct kith_list *node)
 {
-    return KITH_CONTAINER(node, struct kith_relay, node);
+    return KITH_CONTAINER(node, struct kith_relay_peer, node);
 }
 
 /* ---- Objects ---- */
@@ -26,9 +26,9 @@ static char *copy_text(const struct kith_mem *mem, const void *text, size_t size
     return copy;
 }
 
-static int relay_new(struct kith_relays *relays, struct kith_slice url, const char *token, struct kith_relay **out)
+static int relay_new(struct kith_relays *relays, struct kith_slice url, const char *token, struct kith_relay_peer **out)
 {
-    struct kith_relay *relay = kith__alloc_zero(relays->mem, sizeof *relay);
+    struct kith_relay_peer *relay = kith__alloc_zero(relays->mem, sizeof *relay);
 
     if (relay == NULL)
         return KITH_ERR_NOMEM;
@@ -64,7 +64,7 @@ static void add_client_stats(const struct kith_relay_client *client, struct kith
 #undef ADD
 }
 
-void kith__relay_free(struct kith_relay *relay)
+void kith__relay_free(struct kith_relay_peer *relay)
 {
     struct kith_relays *relays = relay->relays;
 
@@ -84,13 +84,13 @@ void kith__relay_free(struct kith_relay *relay)
     kith__free(relays->mem, relay);
 }
 
-bool kith__relay_is_unused(const struct kith_relay *relay)
+bool kith__relay_is_unused(const struct kith_relay_peer *relay)
 {
     return !relay->is_configured && relay->references == 0 && relay->through.count == 0 && relay->line == NULL &&
            relay->client.queue_size == 0;
 }
 
-static struct kith_relay *find_url(const struct kith_relays *relays, struct kith_slice url)
+static struct kith_relay_peer *find_url(const struct kith_relays *relays, struct kith_slice url)
 {
     KITH_LIST_EACH(node, &relays->all)
     if (strlen(relay_of(node)->url) == url.size && memcmp(relay_of(node)->url, url.ptr, url.size) == 0)
@@ -120,10 +120,10 @@ static int make_room(struct kith_relays *relays)
     return KITH_ERR_LIMIT;
 }
 
-int kith__relays_get(struct kith_relays *relays, const char *url, struct kith_relay **out)
+int kith__relays_get(struct kith_relays *relays, const char *url, struct kith_relay_peer **out)
 {
     struct kith_buf text;
-    struct kith_relay *found;
+    struct kith_relay_peer *found;
     int err;
 
     kith__buf_init(&text, relays->mem);
@@ -140,7 +140,7 @@ int kith__relays_get(struct kith_relays *relays, const char *url, struct kith_re
 
 static int add_configured(struct kith_relays *relays, const struct kith_relay_config *config)
 {
-    struct kith_relay *relay;
+    struct kith_relay_peer *relay;
     struct kith_buf text;
     int err;
 
@@ -244,7 +244,7 @@ void kith__relays_free(struct kith_relays *relays)
     kith__free(relays->mem, relays);
 }
 
-void kith__relays_tell(struct kith_relays *relays, enum kith_relays_news news, struct kith_relay *relay,
+void kith__relays_tell(struct kith_relays *relays, enum kith_relays_news news, struct kith_relay_peer *relay,
                        const struct kith_sockaddr *gone)
 {
     if (relays->events.on_news != NULL)
@@ -253,7 +253,7 @@ void kith__relays_tell(struct kith_relays *relays, enum kith_relays_news news, s
 
 /* ---- Ways ---- */
 
-int kith__relay_way(struct kith_relay *relay, const struct kith_id *id, struct kith_sockaddr *out)
+int kith__relay_way(struct kith_relay_peer *relay, const struct kith_id *id, struct kith_sockaddr *out)
 {
     struct kith_relays *relays = relay->relays;
     struct kith_relay_way *way = kith__relay_ways_get(&relays->ways, &relay->through, id, kith__rt_now(relays->rt));
@@ -266,19 +266,19 @@ int kith__relay_way(struct kith_relay *relay, const struct kith_id *id, struct k
 
 int kith__relays_way(struct kith_relays *relays, const char *url, const struct kith_id *id, struct kith_sockaddr *out)
 {
-    struct kith_relay *relay;
+    struct kith_relay_peer *relay;
     int err = kith__relays_get(relays, url, &relay);
 
     return err != 0 ? err : kith__relay_way(relay, id, out);
 }
 
-static struct kith_relay *relay_of_way(const struct kith_relay_way *way)
+static struct kith_relay_peer *relay_of_way(const struct kith_relay_way *way)
 {
-    return KITH_CONTAINER(way->through, struct kith_relay, through);
+    return KITH_CONTAINER(way->through, struct kith_relay_peer, through);
 }
 
-struct kith_relay *kith__relays_find(const struct kith_relays *relays, const struct kith_sockaddr *way,
-                                     struct kith_id *id)
+struct kith_relay_peer *kith__relays_find(const struct kith_relays *relays, const struct kith_sockaddr *way,
+                                          struct kith_id *id)
 {
     const struct kith_relay_way *found = kith__relay_ways_find(&relays->ways, way);
 
@@ -291,7 +291,7 @@ void kith__relays_send(struct kith_relays *relays, const struct kith_quic_transm
 {
     struct kith_relay_way *way = kith__relay_ways_find(&relays->ways, &transmit->remote);
     uint64_t now_ns = kith__rt_now(relays->rt);
-    struct kith_relay *relay;
+    struct kith_relay_peer *relay;
 
     if (way == NULL) {
         relays->stats.drop_unroutable++;
@@ -310,7 +310,7 @@ void kith__relays_flush(struct kith_relays *relays)
     struct kith_list *node;
 
     while ((node = kith__list_first(&relays->dirty)) != NULL) {
-        struct kith_relay *relay = KITH_CONTAINER(node, struct kith_relay, dirty_node);
+        struct kith_relay_peer *relay = KITH_CONTAINER(node, struct kith_relay_peer, dirty_node);
 
         kith__list_remove(node);
         if (relay->line != NULL)
@@ -322,47 +322,47 @@ void kith__relays_flush(struct kith_relays *relays)
 
 /* ---- Questions ---- */
 
-struct kith_relay *kith__relays_home(const struct kith_relays *relays)
+struct kith_relay_peer *kith__relays_home(const struct kith_relays *relays)
 {
     return relays->home;
 }
 
-struct kith_relay *kith__relays_warm(const struct kith_relays *relays)
+struct kith_relay_peer *kith__relays_warm(const struct kith_relays *relays)
 {
     return relays->warm;
 }
 
-struct kith_relay *kith__relays_next(const struct kith_relays *relays, const struct kith_relay *before)
+struct kith_relay_peer *kith__relays_next(const struct kith_relays *relays, const struct kith_relay_peer *before)
 {
     struct kith_list *next = before == NULL ? relays->all.next : before->node.next;
 
     return next == &relays->all ? NULL : relay_of(next);
 }
 
-void kith__relay_retain(struct kith_relay *relay)
+void kith__relay_retain(struct kith_relay_peer *relay)
 {
     relay->references++;
 }
 
-void kith__relay_release(struct kith_relay *relay)
+void kith__relay_release(struct kith_relay_peer *relay)
 {
     KITH_ASSERT(relay->references != 0);
     relay->references--; /* the next step frees it, if nothing else needs it */
 }
 
-void kith__relay_check(struct kith_relay *relay)
+void kith__relay_check(struct kith_relay_peer *relay)
 {
     kith__relay_client_check(&relay->client, false, kith__rt_now(relay->relays->rt));
     if (relay->line != NULL)
         kith__relay_line_flush(relay->line);
 }
 
-bool kith__relay_is_fit(const struct kith_relay *relay)
+bool kith__relay_is_fit(const struct kith_relay_peer *relay)
 {
     return relay->state == KITH_RELAY_ON && !relay->client.is_doubtful && !relay->is_restarting;
 }
 
-void kith__relay_info(const struct kith_relay *relay, struct kith_relay_info *out)
+void kith__relay_info(const struct kith_relay_peer *relay, struct kith_relay_info *out)
 {
     *out = (struct kith_relay_info) { .url = relay->url,
                                       .state = relay->state,

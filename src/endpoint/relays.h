@@ -14,7 +14,7 @@
 #include <kith/quic.h>
 
 struct kith_relays;
-struct kith_relay; /* one of them; lives while it is configured, connected, has ways, or is retained */
+struct kith_relay_peer; /* one of them; lives while it is configured, connected, has ways, or is retained */
 
 enum {
     KITH_RELAYS_MAX = 64, /* relays known at a time: the configured ones, and those of other endpoints' addresses */
@@ -39,6 +39,7 @@ enum kith_relays_news {
     KITH_RELAYS_HOME,      /* another relay is home, or home is connected, or not any more */
     KITH_RELAYS_CONNECTED, /* `relay` takes and gives datagrams (again) */
     KITH_RELAYS_LOST,      /* `relay` was lost, does not answer, or says that it will end */
+    KITH_RELAYS_STATUS,    /* `relay` told of a change of how we stand with it: see kith_relay_info */
     KITH_RELAYS_GONE       /* the endpoint at the way `gone` left that relay */
 };
 
@@ -48,7 +49,8 @@ struct kith_relays_events {
     /** After some on_receive: time to answer. */
     void (*on_batch_end)(void *ctx);
     /** What the kinds say; relay may be NULL with HOME (none is home). Relays must not be freed inside. NULL is fine. */
-    void (*on_news)(void *ctx, enum kith_relays_news news, struct kith_relay *relay, const struct kith_sockaddr *gone);
+    void (*on_news)(void *ctx, enum kith_relays_news news, struct kith_relay_peer *relay,
+                    const struct kith_sockaddr *gone);
     void *ctx;
 };
 
@@ -84,10 +86,10 @@ bool kith__relays_is_left(const struct kith_relays *relays);
 KITH_MUST_USE int kith__relays_way(struct kith_relays *relays, const char *url, const struct kith_id *id,
                                    struct kith_sockaddr *out);
 /** The same for a relay that we have. NOMEM. */
-KITH_MUST_USE int kith__relay_way(struct kith_relay *relay, const struct kith_id *id, struct kith_sockaddr *out);
+KITH_MUST_USE int kith__relay_way(struct kith_relay_peer *relay, const struct kith_id *id, struct kith_sockaddr *out);
 /** The relay of a way, and (unless NULL) whose it is; NULL: no way, or forgotten. */
-struct kith_relay *kith__relays_find(const struct kith_relays *relays, const struct kith_sockaddr *way,
-                                     struct kith_id *id);
+struct kith_relay_peer *kith__relays_find(const struct kith_relays *relays, const struct kith_sockaddr *way,
+                                          struct kith_id *id);
 /** Queues what the engine wants to send to a way. Nothing is sent before kith__relays_flush. */
 void kith__relays_send(struct kith_relays *relays, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
 /** Sends what was queued; dials where it must. */
@@ -96,20 +98,20 @@ void kith__relays_flush(struct kith_relays *relays);
 /* ---- Relays ---- */
 
 /** NULL: none is configured, or none was chosen yet. */
-struct kith_relay *kith__relays_home(const struct kith_relays *relays);
+struct kith_relay_peer *kith__relays_home(const struct kith_relays *relays);
 /** The second one that is kept; NULL: none. */
-struct kith_relay *kith__relays_warm(const struct kith_relays *relays);
+struct kith_relay_peer *kith__relays_warm(const struct kith_relays *relays);
 /** The relay of that URL (normalised or not), known from now on. Errors as kith__relays_way. */
-KITH_MUST_USE int kith__relays_get(struct kith_relays *relays, const char *url, struct kith_relay **out);
+KITH_MUST_USE int kith__relays_get(struct kith_relays *relays, const char *url, struct kith_relay_peer **out);
 /** The configured ones first, in their order; NULL after the last. before: NULL for the first. */
-struct kith_relay *kith__relays_next(const struct kith_relays *relays, const struct kith_relay *before);
+struct kith_relay_peer *kith__relays_next(const struct kith_relays *relays, const struct kith_relay_peer *before);
 /** Keeps the object alive (not the connection). */
-void kith__relay_retain(struct kith_relay *relay);
-void kith__relay_release(struct kith_relay *relay);
+void kith__relay_retain(struct kith_relay_peer *relay);
+void kith__relay_release(struct kith_relay_peer *relay);
 /** Asks a connected relay for a sign of life at once. */
-void kith__relay_check(struct kith_relay *relay);
+void kith__relay_check(struct kith_relay_peer *relay);
 /** True if it is connected and answers. */
-bool kith__relay_is_fit(const struct kith_relay *relay);
+bool kith__relay_is_fit(const struct kith_relay_peer *relay);
 
 enum kith_relay_state {
     KITH_RELAY_OFF, /* not connected, as nobody needs it */
@@ -130,7 +132,7 @@ struct kith_relay_info {
     int err;             /* of the last connection or attempt that ended; 0: none */
     const char *why;     /* a sentence about it; "" */
 };
-void kith__relay_info(const struct kith_relay *relay, struct kith_relay_info *out);
+void kith__relay_info(const struct kith_relay_peer *relay, struct kith_relay_info *out);
 
 /** Counters over all relays (spec/02, 5.8). */
 struct kith_relays_stats {

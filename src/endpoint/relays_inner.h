@@ -7,7 +7,7 @@
 #include "endpoint/relays.h"
 #include "link/fetch.h"
 
-struct kith_relay {
+struct kith_relay_peer {
     struct kith_list node;       /* in relays->all */
     struct kith_list dirty_node; /* in relays->dirty: something was queued since the last flush */
     struct kith_relays *relays;
@@ -42,7 +42,7 @@ struct kith_relays {
     struct kith_relay_ways ways;
     struct kith_list dirty;
     struct kith_list leaving; /* lines that say goodbye */
-    struct kith_relay *home, *warm;
+    struct kith_relay_peer *home, *warm;
     bool was_home_fit; /* what HOME told last */
     bool is_ended;     /* after kith__relays_leave */
     bool has_probed;   /* a probe has ended */
@@ -61,17 +61,17 @@ void kith__relays_step(struct kith_relays *relays);
 /** The step is due in the next turn. */
 void kith__relays_step_soon(struct kith_relays *relays);
 /** Something is to be sent through the relay: it is dialled if it must, soon. */
-void kith__relay_want(struct kith_relay *relay, uint64_t now_ns);
+void kith__relay_want(struct kith_relay_peer *relay, uint64_t now_ns);
 /** Makes the context for https. Errors of kith__tls_stream_context_new. */
 int kith__relays_make_tls(struct kith_relays *relays);
 /** Interfaces or addresses of this machine may have changed. */
 void kith__relays_on_network(void *ctx);
 /** Ends connection and probe; frees the relay, which nothing refers to. */
-void kith__relay_free(struct kith_relay *relay);
+void kith__relay_free(struct kith_relay_peer *relay);
 /** True if nothing needs the object any more. */
-bool kith__relay_is_unused(const struct kith_relay *relay);
+bool kith__relay_is_unused(const struct kith_relay_peer *relay);
 /** Tells the owner. */
-void kith__relays_tell(struct kith_relays *relays, enum kith_relays_news news, struct kith_relay *relay,
+void kith__relays_tell(struct kith_relays *relays, enum kith_relays_news news, struct kith_relay_peer *relay,
                        const struct kith_sockaddr *gone);
 
 #endif

@@ -13,15 +13,15 @@
 #define FIRST_PROBE_WAIT_NS KITH_NS_PER_S
 #define WAYS_AGE_EVERY_NS   (30 * KITH_NS_PER_S)
 
-static void set_why(struct kith_relay *relay, int err, const char *why)
+static void set_why(struct kith_relay_peer *relay, int err, const char *why)
 {
     relay->err = err;
     snprintf(relay->why, sizeof relay->why, "%s", why);
 }
 
-static struct kith_relay *relay_at(struct kith_list *node)
+static struct kith_relay_peer *relay_at(struct kith_list *node)
 {
-    return KITH_CONTAINER(node, struct kith_relay, node);
+    return KITH_CONTAINER(node, struct kith_relay_peer, node);
 }
 
 void kith__relays_step_soon(struct kith_relays *relays)
@@ -39,7 +39,7 @@ int kith__relays_make_tls(struct kith_relays *relays)
 }
 
 /** 0 if the URL needs no TLS, or there is TLS. */
-static int prepare_tls(struct kith_relay *relay)
+static int prepare_tls(struct kith_relay_peer *relay)
 {
     struct kith_url url;
     int err = kith__url_split((struct kith_slice) { (const uint8_t *)relay->url, strlen(relay->url) }, &url);
@@ -52,22 +52,22 @@ static int prepare_tls(struct kith_relay *relay)
 /* ---- Which ones are needed ---- */
 
 /** Something was to be sent through it not long ago. */
-static bool was_used(const struct kith_relay *relay, uint64_t within_ns, uint64_t now_ns)
+static bool was_used(const struct kith_relay_peer *relay, uint64_t within_ns, uint64_t now_ns)
 {
     return relay->client.sent_ns != 0 && now_ns - relay->client.sent_ns < within_ns;
 }
 
-static bool is_kept(const struct kith_relay *relay)
+static bool is_kept(const struct kith_relay_peer *relay)
 {
     return relay == relay->relays->home || relay == relay->relays->warm;
 }
 
-static bool is_wanted(const struct kith_relay *relay, uint64_t now_ns)
+static bool is_wanted(const struct kith_relay_peer *relay, uint64_t now_ns)
 {
     return !relay->relays->is_ended && (is_kept(relay) || was_used(relay, KITH_RELAY_IDLE_NS, now_ns));
 }
 
-static struct kith_relay_rank rank_of(const struct kith_relay *relay)
+static struct kith_relay_rank rank_of(const struct kith_relay_peer *relay)
 {
     struct kith_relay_rank rank = { KITH_RELAY_UNKNOWN, relay->latency_ns };
 
@@ -86,7 +86,7 @@ static struct kith_relay_rank rank_of(const struct kith_relay *relay)
 static void choose(struct kith_relays *relays, uint64_t now_ns)
 {
     struct kith_relay_rank ranks[KITH_RELAYS_CONFIGURED_MAX];
-    struct kith_relay *configured[KITH_RELAYS_CONFIGURED_MAX], *home;
+    struct kith_relay_peer *configured[KITH_RELAYS_CONFIGURED_MAX], *home;
     size_t count = 0, present = KITH_RELAY_NONE;
     struct kith_relay_choice choice;
     bool is_fit;
@@ -117,7 +117,7 @@ static void choose(struct kith_relays *relays, uint64_t now_ns)
 
 /* ---- News of a connection ---- */
 
-static void tell_fit(struct kith_relay *relay)
+static void tell_fit(struct kith_relay_peer *relay)
 {
     bool is_fit = kith__relay_is_fit(relay);
 
@@ -132,7 +132,7 @@ static void tell_fit(struct kith_relay *relay)
     kith__relays_step_soon(relay->relays);
 }
 
-static void on_accepted(struct kith_relay *relay, uint64_t now_ns)
+static void on_accepted(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     relay->state = KITH_RELAY_ON;
     relay->on_ns = now_ns;
@@ -146,7 +146,7 @@ static void on_accepted(struct kith_relay *relay, uint64_t now_ns)
     tell_fit(relay);
 }
 
-static void on_status(struct kith_relay *relay, uint8_t status)
+static void on_status(struct kith_relay_peer *relay, uint8_t status)
 {
     const struct kith_log *log = &relay->relays->rt->log;
 
@@ -164,9 +164,10 @@ static void on_status(struct kith_relay *relay, uint8_t status)
     } else {
         kith__log(log, KITH_LOG_INFO, "relay", "%s: it tells of a status that we do not know: %u", relay->url, status);
     }
+    kith__relays_tell(relay->relays, KITH_RELAYS_STATUS, relay, NULL);
 }
 
-static void on_datagram(struct kith_relay *relay, const struct kith_relay_datagram *datagram, uint64_t now_ns)
+static void on_datagram(struct kith_relay_peer *relay, const struct kith_relay_datagram *datagram, uint64_t now_ns)
 {
     struct kith_relays *relays = relay->relays;
     struct kith_quic_received received = { .bytes = (uint8_t *)(uintptr_t)datagram->payload.ptr, /* see the event */
@@ -185,7 +186,7 @@ static void on_datagram(struct kith_relay *relay, const struct kith_relay_datagr
     relays->events.on_receive(relays->events.ctx, &received, 1, now_ns);
 }
 
-static void on_gone(struct kith_relay *relay, const uint8_t *key)
+static void on_gone(struct kith_relay_peer *relay, const uint8_t *key)
 {
     const struct kith_relay_way *way = kith__map_get(&relay->through.by_id, key, KITH_ID_SIZE);
     struct kith_sockaddr address;
@@ -198,7 +199,7 @@ static void on_gone(struct kith_relay *relay, const uint8_t *key)
 
 static void on_event(void *ctx, const struct kith_relay_client_event *event, uint64_t now_ns)
 {
-    struct kith_relay *relay = ctx;
+    struct kith_relay_peer *relay = ctx;
 
     switch (event->kind) {
     case KITH_RELAY_EVENT_ACCEPTED:
@@ -230,7 +231,7 @@ static void on_event(void *ctx, const struct kith_relay_client_event *event, uin
 
 static void on_batch_end(void *ctx)
 {
-    struct kith_relay *relay = ctx;
+    struct kith_relay_peer *relay = ctx;
 
     if (relay->relays->events.on_batch_end != NULL)
         relay->relays->events.on_batch_end(relay->relays->events.ctx);
@@ -242,7 +243,7 @@ static void on_doubt(void *ctx)
 }
 
 /** When to dial again: at once after a sound connection; else later and later. */
-static void plan(struct kith_relay *relay, bool was_sound, uint64_t now_ns)
+static void plan(struct kith_relay_peer *relay, bool was_sound, uint64_t now_ns)
 {
     bool is_needed = !relay->is_denied && was_used(relay, KITH_RELAY_NEEDED_NS, now_ns);
 
@@ -256,7 +257,7 @@ static void plan(struct kith_relay *relay, bool was_sound, uint64_t now_ns)
 
 static void on_end(void *ctx, int err, const char *why)
 {
-    struct kith_relay *relay = ctx;
+    struct kith_relay_peer *relay = ctx;
     uint64_t now_ns = kith__rt_now(relay->relays->rt);
     bool was_on = relay->state == KITH_RELAY_ON;
 
@@ -273,7 +274,7 @@ static void on_end(void *ctx, int err, const char *why)
 
 /* ---- Dialling ---- */
 
-static void dial(struct kith_relay *relay, uint64_t now_ns)
+static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     struct kith_relays *relays = relay->relays;
     struct kith_relay_line_events events = { on_event, on_batch_end, on_doubt, on_end, relay };
@@ -300,7 +301,7 @@ static void dial(struct kith_relay *relay, uint64_t now_ns)
     plan(relay, false, now_ns);
 }
 
-void kith__relay_want(struct kith_relay *relay, uint64_t now_ns)
+void kith__relay_want(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     uint64_t soonest_ns = relay->dialled_ns + KITH_RELAY_BACKOFF_NEEDED_NS;
 
@@ -318,7 +319,7 @@ void kith__relay_want(struct kith_relay *relay, uint64_t now_ns)
 
 static void on_probed(void *ctx, const struct kith_fetch_result *result)
 {
-    struct kith_relay *relay = ctx;
+    struct kith_relay_peer *relay = ctx;
     bool is_fine = result->err == 0 && result->status >= 200 && result->status < 300;
 
     relay->probe = NULL;
@@ -336,7 +337,7 @@ static void format_probe(const char *url, char out[KITH_URL_SIZE_MAX + 8])
     snprintf(out, KITH_URL_SIZE_MAX + 8, "%.*s/ping", (int)(path - url), url);
 }
 
-static void probe(struct kith_relay *relay)
+static void probe(struct kith_relay_peer *relay)
 {
     struct kith_relays *relays = relay->relays;
     struct kith_fetch_options options = { .rt = relays->rt,
@@ -372,7 +373,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 }
 
 /** Does what is due for one relay; returns when to look again. */
-static uint64_t relay_step(struct kith_relay *relay, uint64_t now_ns)
+static uint64_t relay_step(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     bool wanted = is_wanted(relay, now_ns);
 
@@ -439,7 +440,7 @@ static bool has_address(struct kith_relays *relays, const struct kith_sockaddr *
     return false;
 }
 
-static void recheck(struct kith_relay *relay, uint64_t now_ns)
+static void recheck(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     struct kith_sockaddr local;
 

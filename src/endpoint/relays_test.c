@@ -41,7 +41,7 @@ static void cut_direct(void)
 
 static int home_of(size_t endpoint)
 {
-    struct kith_relay *home = kith__relays_home(world_w.endpoints[endpoint].relays);
+    struct kith_relay_peer *home = kith__relays_home(world_w.endpoints[endpoint].relays);
     struct kith_relay_info info;
 
     KITH_CHECK(home != NULL);
