@@ -227,7 +227,7 @@ PAIR_TEST(endpoint_relays_newest_of_two_with_one_key_receives)
 
 KITH_TEST(endpoint_relays_options_that_cannot_be_are_refused_with_words)
 {
-    struct kith_endpoint_relay relay = { "ftp://relay.example", NULL, 0 };
+    struct kith_endpoint_relay relay = { "ftp://relay.example", NULL, 0 }, many[KITH_ENDPOINT_RELAYS_MAX + 1];
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT, .relays = &relay, .relay_count = 1 };
     struct kith_endpoint *endpoint;
     struct kith_op *op;
@@ -250,7 +250,10 @@ KITH_TEST(endpoint_relays_options_that_cannot_be_are_refused_with_words)
     options.proxy = "gopher://p";
     PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_UNSUPPORTED);
     options.proxy = NULL;
-    options.relay_count = KITH_ENDPOINT_RELAYS_MAX + 1;
+    for (size_t i = 0; i < KITH_COUNT(many); i++)
+        many[i] = relay;
+    options.relays = many;
+    options.relay_count = KITH_COUNT(many);
     PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), KITH_ERR_LIMIT);
     options.relay_count = 0;
     PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), 0);

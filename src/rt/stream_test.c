@@ -5,6 +5,7 @@
 #include "rt/sim/sim.h"
 #include "rt/uv/uv.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -453,4 +454,75 @@ KITH_TEST(file_links_in_received_names_are_refused)
     kith__rt_dir_close(dir);
     KITH_CHECK_EQ(kith__rt_rmdir(world.rt, NULL, path), 0);
     world_close(&world);
+}
+
+/* ---- The other side is gone ---- */
+
+struct gone {
+    struct kith_rt_stream *server, *client;
+    bool is_open, is_gone;
+    int writes;
+};
+
+static void gone_accept(void *ctx, struct kith_rt_stream *stream)
+{
+    struct gone *gone = ctx;
+
+    gone->server = stream;
+}
+
+static void gone_open(void *ctx, int err)
+{
+    struct gone *gone = ctx;
+
+    KITH_CHECK_EQ(err, 0);
+    gone->is_open = true;
+}
+
+static void gone_written(void *ctx, int err)
+{
+    struct gone *gone = ctx;
+
+    if (err != 0)
+        gone->is_gone = true;
+    else if (kith__rt_stream_write(gone->client, (const uint8_t *)"more", 4) != 0)
+        gone->is_gone = true;
+}
+
+static void check_gone(bool is_sim)
+{
+    struct gone gone = { 0 };
+    struct kith_rt_stream_events events = { gone_open, NULL, NULL, gone_written, NULL, &gone };
+    struct kith_rt_stream_addr at = { .ip = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 } };
+    struct kith_rt_listener *listener;
+    struct world world;
+    sigset_t pending;
+
+    world_open(&world, is_sim);
+    if (is_sim)
+        at.ip.ip[0] = 10;
+    KITH_CHECK_EQ(kith__rt_listen(world.rt, &at, gone_accept, &gone, &listener), 0);
+    at.ip = kith__rt_listener_local(listener);
+    KITH_CHECK_EQ(kith__rt_stream_connect(world.rt, &at, &events, &gone.client), 0);
+    run_until(&world, &gone.is_open);
+    while (gone.server == NULL)
+        (void)kith__rt_run(world.rt, &gone.is_gone, kith__rt_now(world.rt) + KITH_NS_PER_MS);
+    kith__rt_stream_close(gone.server);
+    KITH_CHECK_EQ(kith__rt_stream_write(gone.client, (const uint8_t *)"more", 4), 0);
+    run_until(&world, &gone.is_gone); /* with an error, and not with a signal that ends the program */
+    KITH_CHECK_EQ(sigpending(&pending), 0);
+    KITH_CHECK(!sigismember(&pending, SIGPIPE));
+    kith__rt_stream_close(gone.client);
+    kith__rt_listener_close(listener);
+    world_close(&world);
+}
+
+KITH_TEST(stream_write_to_one_that_is_gone_is_an_error_and_no_signal)
+{
+    struct sigaction before, fatal = { .sa_handler = SIG_DFL };
+
+    KITH_CHECK_EQ(sigaction(SIGPIPE, &fatal, &before), 0);
+    check_gone(false);
+    KITH_CHECK_EQ(sigaction(SIGPIPE, &before, NULL), 0);
+    check_gone(true);
 }

@@ -7,6 +7,7 @@
 #include "rt/uv/loop.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "rt/uv/quiet.h"
 #include "rt/uv/uv.h"
 
 #include <errno.h>
@@ -67,13 +68,19 @@ static bool uv_rt_is_ready(const struct kith_rt *rt)
 static void uv_rt_process(struct kith_rt *rt)
 {
     struct kith_uv *uv = kith__uv_of(rt);
+    bool has_streams = uv->read_buffer != NULL;
+    struct kith_uv_quiet quiet;
 
     KITH_ASSERT(!uv->is_in_turn);
     uv->is_in_turn = true;
     uv->is_dirty = false;
     uv->reading = NULL;
     kith__rt_fire_timers(rt, uv_rt_now(rt));
+    if (has_streams)
+        kith__uv_quiet_begin(&quiet);
     uv_run(&uv->loop, UV_RUN_NOWAIT);
+    if (has_streams)
+        kith__uv_quiet_end(&quiet);
     if (uv->was_woken) {
         uv->was_woken = false;
         kith__rt_call_wake(rt);

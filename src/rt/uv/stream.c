@@ -2,6 +2,7 @@
 #include "rt/uv/stream.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "rt/uv/quiet.h"
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -101,6 +102,7 @@ static int uv_stream_write(struct kith_rt_stream *head, const struct kith_slice 
 {
     struct uv_stream *stream = (struct uv_stream *)head;
     uv_buf_t bufs[KITH_RT_STREAM_SLICES_MAX];
+    struct kith_uv_quiet quiet;
     int result;
 
     if (stream->is_writing || stream->is_shut || !stream->is_open)
@@ -116,7 +118,10 @@ static int uv_stream_write(struct kith_rt_stream *head, const struct kith_slice 
         return 0;
     }
     stream->write.data = stream;
-    if ((result = uv_write(&stream->write, &stream->u.stream, bufs, (unsigned)count, on_write)) != 0)
+    kith__uv_quiet_begin(&quiet);
+    result = uv_write(&stream->write, &stream->u.stream, bufs, (unsigned)count, on_write);
+    kith__uv_quiet_end(&quiet);
+    if (result != 0)
         return result == UV_ENOMEM ? KITH_ERR_NOMEM : KITH_ERR_STATE;
     stream->is_writing = true;
     kith__uv_touch(head->rt);
