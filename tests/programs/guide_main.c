@@ -103,10 +103,36 @@ static void check_parts(struct kith_endpoint *client, struct kith_endpoint *serv
     kith_stream_free(stream);
     kith_stream_free(other);
 
+    show_path(here);
     kith_conn_close(here, 5, "enough", 6);
     check(wait_for_the_end(there, &code) == 0 && code == 5, "the code of a close");
     kith_conn_free(here);
     kith_conn_free(there);
+}
+
+/* A relay on threads of its own, and an endpoint that is home there; the other URL leads nowhere. */
+static void check_relays(struct kith_context *context)
+{
+    struct kith_sockaddr loopback = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
+    struct kith_relay_options options = { KITH_RELAY_OPTIONS_INIT, .worker_count = 1, .http = &loopback,
+                                          .http_count = 1 };
+    struct kith_endpoint *endpoint = NULL;
+    struct kith_relay *relay = NULL;
+    struct kith_addr addr;
+    char url[64];
+
+    if (kith_relay_start(&options, &relay) != 0 ||
+        kith_relay_addresses(relay, KITH_RELAY_ADDRESS_HTTP, &loopback, 1) != 1) {
+        check(false, "a relay");
+        return;
+    }
+    snprintf(url, sizeof url, "http://127.0.0.1:%u", loopback.port);
+    check(bind_with_relays(context, url, "http://127.0.0.1:1", &endpoint) == 0, "an endpoint with relays");
+    check(kith_endpoint_online(endpoint, 0) == 0, "it is online");
+    kith_endpoint_addr(endpoint, &addr);
+    check(addr.relay_count == 1, "its address names the relay that let it in");
+    check(kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S) == 0, "its end");
+    (void)kith_relay_stop(relay, 0);
 }
 
 int main(int argc, char **argv)
@@ -138,6 +164,7 @@ int main(int argc, char **argv)
     check_parts(client, server.endpoint);
     check(kith_endpoint_close(client, 10 * KITH_NS_PER_S) == 0, "and its end");
     check(kith_endpoint_close(server.endpoint, 10 * KITH_NS_PER_S) == 0, "the server's end");
+    check_relays(context);
     kith_context_free(context);
     kith_context_free(server.context);
     printf("1..%d\n", count);
