@@ -1,6 +1,8 @@
 /* Endpoints whose only way to each other is a relay: a real one, on threads of this process. */
+#define _GNU_SOURCE 1 /* mkdtemp */
 #include "api/pair.h"
 #include <kith/relay.h>
+#include <stdlib.h>
 
 struct relayed {
     struct kith_relay *relays[2];
@@ -223,6 +225,53 @@ PAIR_TEST(endpoint_relays_newest_of_two_with_one_key_receives)
     exchange(&test.pair, 1000);
     PAIR_CHECK(kith_endpoint_close(old, PAIR_LIMIT), 0);
     close_relayed(&test);
+}
+
+/* A relay with https and a certificate of its own making. */
+static struct kith_relay *start_self_signed(const char *directory, char *url, size_t size)
+{
+    struct kith_sockaddr loopback = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
+    const char *names[] = { "127.0.0.1" };
+    struct kith_relay_tls tls = {
+        .source = KITH_RELAY_CERTIFICATE_SELF, .names = names, .name_count = 1, .directory = directory
+    };
+    struct kith_relay_options options = { KITH_RELAY_OPTIONS_INIT, .worker_count = 1, .https = &loopback,
+                                          .https_count = 1, .tls = &tls };
+    struct kith_relay *relay;
+
+    PAIR_CHECK(kith_relay_start(&options, &relay), 0);
+    KITH_CHECK_EQ(kith_relay_addresses(relay, KITH_RELAY_ADDRESS_HTTPS, &loopback, 1), 1);
+    snprintf(url, size, "https://127.0.0.1:%u/", loopback.port);
+    return relay;
+}
+
+KITH_TEST(endpoint_relays_with_tls_are_trusted_by_their_authority_only)
+{
+    char directory[] = "/tmp/kith-test-XXXXXX", url[64], authority[8192], remove[64];
+    struct kith_endpoint_relay use = { .url = url };
+    struct kith_endpoint_options options = { KITH_OPTIONS_INIT, .relays = &use, .relay_count = 1, .relay_only = true };
+    struct kith_endpoint *endpoint;
+    struct kith_relay *relay;
+
+    KITH_CHECK(mkdtemp(directory) != NULL);
+    relay = start_self_signed(directory, url, sizeof url);
+    PAIR_CHECK(kith_relay_authority(relay, authority, sizeof authority, &options.relay_ca_pem.size), 0);
+    options.relay_ca_pem.ptr = (const uint8_t *)authority;
+    for (uint8_t trust = KITH_RELAY_TRUST_SYSTEM; trust <= KITH_RELAY_TRUST_ANY; trust++) {
+        options.relay_trust = trust;
+        PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), 0);
+        PAIR_CHECK(kith_endpoint_online(endpoint, PAIR_LIMIT), 0);
+        PAIR_CHECK(kith_endpoint_close(endpoint, PAIR_LIMIT), 0);
+    }
+    options.relay_trust = KITH_RELAY_TRUST_SYSTEM;
+    options.relay_ca_pem.size = 0;
+    PAIR_CHECK(kith_endpoint_bind(&options, &endpoint), 0);
+    PAIR_CHECK(kith_endpoint_online(endpoint, 500 * KITH_NS_PER_MS), KITH_ERR_TIMEOUT);
+    KITH_CHECK(strstr(kith_error_last()->text, "certificate") != NULL);
+    PAIR_CHECK(kith_endpoint_close(endpoint, PAIR_LIMIT), 0);
+    (void)kith_relay_stop(relay, 0);
+    snprintf(remove, sizeof remove, "rm -r %s", directory);
+    KITH_CHECK_EQ(system(remove), 0);
 }
 
 KITH_TEST(endpoint_relays_options_that_cannot_be_are_refused_with_words)

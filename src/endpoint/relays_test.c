@@ -140,6 +140,42 @@ KITH_TEST(relays_connection_survives_a_relay_that_falls_silent)
     fake_world_close(&world_w);
 }
 
+/** No byte passes to or from the relay, and nobody is told: its machine lost power, or a router its table. */
+static void cut_relay(int relay, bool is_cut)
+{
+    kith__sim_host_up(world_w.relays[relay].host)->is_cut = is_cut;
+    kith__sim_host_down(world_w.relays[relay].host)->is_cut = is_cut;
+}
+
+KITH_TEST(relays_connection_survives_half_open_tcp)
+{
+    int first;
+
+    open_pair(3, 2);
+    dial_and_beat(3, false);
+    first = fake_path_in_use(&world_w, 0);
+    cut_relay(first, true);
+    check_goes_on(10 * KITH_NS_PER_S, 2 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), 1 - first);
+    KITH_CHECK_EQ(home_of(0), 1 - first);
+    cut_relay(first, false);
+    fake_run(&world_w, 40 * KITH_NS_PER_S);
+    KITH_CHECK(kith__relay_is_fit(kith__relays_next(world_w.endpoints[0].relays, NULL)));
+    fake_world_close(&world_w);
+}
+
+KITH_TEST(relays_home_that_dies_in_silence_while_nothing_flows_is_replaced)
+{
+    int home;
+
+    open_pair(3, 2);
+    home = home_of(0);
+    cut_relay(home, true);
+    fake_run(&world_w, 17 * KITH_NS_PER_S); /* the next ping, and half a second without its pong */
+    KITH_CHECK_EQ(home_of(0), 1 - home);
+    fake_world_close(&world_w);
+}
+
 KITH_TEST(relays_connection_survives_a_relay_that_only_pongs)
 {
     int first;
