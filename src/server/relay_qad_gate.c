@@ -6,7 +6,7 @@
 #include "base/mem.h"
 
 /* Rates may be below one a second: a bucket counts thousandths. */
-enum { UNIT = 1000 };
+enum { UNIT = 1000, RATE_MAX = 1000000 /* a second; more is as good as no limit */ };
 
 struct source {
     struct kith_list node; /* seen last first */
@@ -36,6 +36,11 @@ static void fill(struct kith_relay_bucket *bucket, uint64_t rate, uint64_t now_n
     kith__relay_bucket_init(bucket, rate, rate < UNIT ? UNIT : rate, now_ns);
 }
 
+static uint64_t units_of(double rate)
+{
+    return (uint64_t)((rate < RATE_MAX ? rate : RATE_MAX) * UNIT) + 1;
+}
+
 int kith__relay_qad_gate_new(const struct kith_mem *mem, uint64_t seed, double rate, double per_ip_rate,
                              uint64_t now_ns, struct kith_relay_qad_gate **out)
 {
@@ -46,8 +51,8 @@ int kith__relay_qad_gate_new(const struct kith_mem *mem, uint64_t seed, double r
     gate->mem = mem;
     kith__map_init(&gate->map, mem, seed);
     kith__list_init(&gate->sources);
-    fill(&gate->all, (uint64_t)(rate * UNIT) + 1, now_ns);
-    gate->per_ip = (uint64_t)(per_ip_rate * UNIT) + 1;
+    fill(&gate->all, units_of(rate), now_ns);
+    gate->per_ip = units_of(per_ip_rate);
     *out = gate;
     return 0;
 }
