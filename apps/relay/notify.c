@@ -1,6 +1,9 @@
 /* What systemd wants to hear of a service. */
 #include "notify.h"
 
+#include "log.h"
+
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -28,7 +31,7 @@ void notify(const char *text)
     /* Whether it arrives is systemd's business: a service that runs is not stopped for this. */
     if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + size)) < 0)
-        fputs("systemd cannot be told\n", stderr);
+        log_line(LOG_LEVEL_DEBUG, "systemd cannot be told: %s", strerror(errno));
     close(fd);
 }
 

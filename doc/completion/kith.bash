@@ -3,11 +3,11 @@ _kith()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket help version" -- "$current"))
+        COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket relay help version" -- "$current"))
         return
     fi
     case $previous in
-    --key | --unix | --output | -o | --qlog | --relay-ca) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --key | --unix | --output | -o | --qlog | --relay-ca | --config-path | -c | --acme-ca | --cert | --cert-dir | --token-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --relay) COMPREPLY=($(compgen -W none -- "$current")); return ;;
     esac
     case ${COMP_WORDS[1]} in
@@ -19,10 +19,20 @@ _kith()
     speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
     key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --secret --timeout --verbose -h -q -v" -- "$current")) ;;
     ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket" -- "$current")) ;;
+    relay) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --cert --cert-dir --check-config --config-path --contact --dev --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --print-config --quic --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket relay" -- "$current")) ;;
     esac
     if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then
         COMPREPLY=($(compgen -f -- "$current"))
     fi
 }
 complete -o filenames -F _kith kith
+
+_kith_relay()
+{
+    # The same options as kith relay.
+    COMP_WORDS=(kith relay "${COMP_WORDS[@]:1}")
+    COMP_CWORD=$((COMP_CWORD + 1))
+    _kith
+}
+complete -o filenames -F _kith_relay kith-relay

@@ -221,11 +221,11 @@ def completion_knows_the_commands_options_and_files(home):
     def complete(*words):
         program = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _kith; printf "%s\\n" "${COMPREPLY[@]}"'
         return run(home, "-c", program, "bash", script, *words, program="bash").stdout.decode().split()
-    assert complete("kith", "re") == ["receive"] and "send" in complete("kith", "")
+    assert complete("kith", "rec") == ["receive"] and "send" in complete("kith", "")
     assert "--force" in complete("kith", "receive", "--fo")
     assert complete("kith", "send", "some") == ["some-file"]
     assert complete("kith", "receive", "-o", "some") == ["some-file"]
-    for command in ("send", "receive", "listen", "connect", "ping", "speed", "key", "ticket"):
+    for command in ("send", "receive", "listen", "connect", "ping", "speed", "key", "ticket", "relay"):
         known = set(re.findall(r"--[a-z0-9-]+", run(home, command, "--help").stdout.decode().split("Exit codes")[0].split("\n\nFiles")[0]))
         offered = set(complete("kith", command, "-"))
         table = {m for line in run(home, command, "--help").stdout.decode().splitlines() for m in re.findall(r"^  (?:-\w, |    )(--[a-z0-9-]+)", line)}
@@ -246,7 +246,7 @@ def completion_is_right_for_the_other_shells(home):
     def offered(line):
         done = run(home, "-c", "source %s/kith.fish; complete -C '%s'" % (directory, line), program="fish")
         return [word.split("\t")[0] for word in done.stdout.decode().splitlines()]
-    assert offered("kith re") == ["receive"] and "--force" in offered("kith receive --fo"), offered("kith re")
+    assert offered("kith rec") == ["receive"] and "--force" in offered("kith receive --fo"), offered("kith rec")
 
 if __name__ == "__main__":
     sys.exit(main())
