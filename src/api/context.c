@@ -21,6 +21,7 @@ uint64_t kith__context_until(const struct kith_context *context, uint64_t limit_
 
 void kith__context_changed(struct kith_context *context)
 {
+    context->changes++;
     if (context->changed != NULL)
         kith__rt_condition_broadcast(context->changed);
     if (context->notice != NULL && !kith__list_is_empty(&context->finished))
@@ -149,14 +150,18 @@ static void run_thread(void *ctx)
 
 void kith__context_wait(struct kith_context *context, uint64_t until_ns)
 {
-    uint64_t deadline;
+    uint64_t deadline, changes = context->changes;
 
-    if (context->mode == KITH_CONTEXT_THREAD) {
+    if (context->mode == KITH_CONTEXT_THREAD)
         flush_and_wake(context);
+    else
+        flush_dirty(context);
+    if (context->changes != changes)
+        return; /* what is waited for may have come with the flush: nobody would wake us up for it again */
+    if (context->mode == KITH_CONTEXT_THREAD) {
         kith__rt_condition_wait(context->changed, context->lock, until_ns);
         return;
     }
-    flush_dirty(context);
     deadline = kith__rt_deadline(context->rt);
     kith__rt_lock_release(context->lock);
     kith__rt_wait(context->rt, deadline < until_ns ? deadline : until_ns);

@@ -30,6 +30,7 @@ struct kith_context {
     struct kith_rt *rt;
     struct kith_rt_lock *lock;
     struct kith_rt_condition *changed; /* THREAD: something that a waiting user may wait for has changed */
+    uint64_t changes;                  /* how often: who flushes before it waits sees whether that was it already */
     struct kith_rt_thread *thread;
     struct kith_rt_notice *notice; /* THREAD: makes the descriptor of kith_context_fd readable */
     struct kith_list finished;     /* operations whose callback is due */

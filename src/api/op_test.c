@@ -1,4 +1,5 @@
 #include "api/context.h"
+#include "api/objects.h"
 #include "api/pair.h"
 #include <poll.h>
 #include <pthread.h>
@@ -331,4 +332,24 @@ KITH_TEST(op_context_options_are_checked)
     PAIR_CHECK(kith_context_new(&options, &context), KITH_ERR_INVALID);
     options.size = 0;
     PAIR_CHECK(kith_context_new(&options, &context), KITH_ERR_INVALID);
+}
+
+PAIR_TEST(op_that_the_flush_before_a_wait_finishes_is_not_waited_for)
+{
+    struct pair pair;
+    struct kith_op *op;
+
+    pair_open(&pair, mode);
+    PAIR_CHECK(kith_conn_closed_start(pair.at_client, &op), 0);
+    kith__context_enter(pair.context);
+    /* The engine knows that the connection is closed, its owner learns it from the event when the endpoint is flushed. */
+    kith_quic_conn_close(pair.at_client->quic, 0, (struct kith_slice) { 0 }, kith__context_now(pair.context));
+    kith__api_endpoint_touch(pair.client);
+    kith__context_wait(pair.context, KITH_NEVER);
+    KITH_CHECK(op->is_done);
+    /* Had it waited, the loop would have run, and the other side would know as well. */
+    KITH_CHECK(!pair.at_server->is_closed);
+    kith__context_leave(pair.context);
+    kith_op_free(op);
+    pair_free(&pair);
 }

@@ -120,7 +120,7 @@ def a_token_opens_the_relay_and_without_it_the_reason_is_told(rig, program, dial
         denied = Process(rig.agent(serving, [relay], tokens=["wrong"]) + ["serve"])
         line = denied.wait_line(lambda text: text.startswith("HOME ") and json.loads(text[5:])["denied"] != "", 12)
         denied.end(signal.SIGTERM)
-        want(line is not None and json.loads(line[5:])["denied"] == "not authorized", denied.output())
+        want(line is not None and "not authorized" in json.loads(line[5:])["denied"], denied.output())
 
 
 @scenario()
@@ -264,7 +264,7 @@ def TLS_without_the_root_is_refused(rig, program, dialling, serving):
     with Relay(program, tls=True) as relay:
         words = [word for word in rig.agent(serving, [relay]) if word not in ("--ca", ROOTS)]
         server = Process(words + ["serve"])
-        want(server.wait_line(lambda line: line == "OFFLINE", 15), server.output())
+        want(server.wait_line(lambda line: line.startswith("OFFLINE"), 15), server.output())
         server.end(signal.SIGTERM)
 
 
