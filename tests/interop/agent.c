@@ -20,6 +20,7 @@ struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith
     struct kith_endpoint *endpoint;
 
     MUST(kith_sockaddr_parse("127.0.0.1:0", &local));
+    agent_relay_apply(&options);
     MUST(kith_endpoint_bind(&options, &endpoint));
     return endpoint;
 }
@@ -47,7 +48,12 @@ void agent_run_until_stdin_ends(struct kith_context *context)
 
 int main(int argc, char **argv)
 {
+    int options;
+
     setvbuf(stdout, NULL, _IOLBF, 0);
+    options = agent_relay_options(argc - 1, argv + 1);
+    argc -= options;
+    argv += options;
     if (argc >= 2 && strcmp(argv[1], "serve") == 0)
         return agent_serve(argc - 2, argv + 2);
     if (argc >= 4 && strcmp(argv[1], "dial") == 0)
@@ -61,7 +67,8 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "ticket") == 0)
         return agent_ticket(argv[2]);
     fprintf(stderr,
-            "usage: kith-agent serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...] |\n"
+            "usage: kith-agent [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL]\n"
+            "  serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...] |\n"
             "  blobs-serve PATH... | blobs-get [--stop-at BYTES] TICKET OUT [FIRST..LAST] | blobs-lie TICKET BYTE |\n"
             "  ticket TEXT\n");
     return 2;

@@ -45,6 +45,17 @@ int agent_poll_timeout(struct kith_context *context);
 /** Runs the loop of a context until standard input ends. */
 void agent_run_until_stdin_ends(struct kith_context *context);
 
+/** Takes the options that come before the command; how many words they are. */
+int agent_relay_options(int argc, char **argv);
+/** Puts the relays of the options into an endpoint's. */
+void agent_relay_apply(struct kith_endpoint_options *options);
+/** With relays: waits for the home relay and prints what became of it; `watch`: from then on too, when something changes. */
+void agent_relay_online(struct kith_endpoint *endpoint, bool watch);
+/** Adds all relays of the options to what a ticket names, whichever is home. */
+void agent_relay_addr(struct kith_addr *addr);
+/** With relays: prints the paths of a connection. */
+void agent_relay_paths(struct kith_conn *conn);
+
 /* The commands; README.md. Each gets the words after its name and returns the exit code. */
 int agent_serve(int argc, char **argv);
 int agent_dial(int argc, char **argv);

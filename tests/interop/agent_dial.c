@@ -29,6 +29,7 @@ static struct kith_conn *dial(struct dialler *dialler, const char *alpn)
     struct kith_conn *conn;
 
     MUST(kith_connect(dialler->endpoint, &dialler->addr, alpn, LIMIT, &conn));
+    agent_relay_paths(conn);
     return conn;
 }
 
@@ -62,6 +63,7 @@ static void echo_once(struct kith_conn *conn, size_t size)
 
 static void close_and_free(struct kith_conn *conn)
 {
+    agent_relay_paths(conn);
     kith_conn_close(conn, 0, NULL, 0);
     kith_conn_free(conn);
 }
@@ -433,6 +435,7 @@ int agent_dial(int argc, char **argv)
 
     MUST(kith_addr_parse(argv[0], &dialler.addr));
     dialler.endpoint = agent_bind(NULL, NULL, NULL, NULL);
+    agent_relay_online(dialler.endpoint, false);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (strcmp(argv[1], cases[i].name) != 0)
             continue;

@@ -255,6 +255,7 @@ static void serve_conn(struct kith_conn *conn)
     CHECK(served != NULL);
     served->conn = conn;
     served->users = 1;
+    agent_relay_paths(conn);
     accept_streams(served, true);
     accept_streams(served, false);
     if (kith_datagram_receive_start(conn, served->datagram_buffer, sizeof served->datagram_buffer, &served->datagram) ==
@@ -341,7 +342,9 @@ int agent_serve(int argc, char **argv)
     transport.key_update_after = NEVER_UPDATE; /* so that an update that CLOSED tells of came from the other side */
     MUST(kith_context_new(&options, &context));
     server.endpoint = agent_bind(context, &secret, alpns, &transport);
+    agent_relay_online(server.endpoint, true);
     kith_endpoint_addr(server.endpoint, &addr);
+    agent_relay_addr(&addr);
     MUST(kith_ticket_format(&addr, text, sizeof text));
     printf("READY %s\n", text);
     next_incoming(&server);
