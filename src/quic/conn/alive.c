@@ -263,18 +263,19 @@ uint64_t kith__conn_path_idle_deadline(const struct kith_quic_conn *conn, const 
  */
 void kith__conn_on_path_idle(struct kith_quic_conn *conn, struct kith_path *path)
 {
-    bool is_asked = path->idle_asked_ns >= idle_end(conn, path);
+    uint64_t end_ns = idle_end(conn, path);
+    bool has_answer = path->idle_asked_ns >= end_ns && other_answers(conn, path, end_ns);
 
-    if (is_asked && path->is_idle_last) {
+    if (has_answer && path->is_idle_last) {
         (void)kith__conn_abandon(conn, path, KITH_WIRE_PATH_UNSTABLE_OR_POOR,
                                  path->was_proved ? KITH_QUIC_CAUSE_SILENT
                                                   : KITH_QUIC_CAUSE_UNANSWERED); /* never the last one */
         return;
     }
     path->idle_asked_ns = conn->now_ns;
-    path->is_idle_last = is_asked;
-    path->ping_wanted = is_asked;
-    for (size_t i = 0; i < conn->path_count && !is_asked; i++)
+    path->is_idle_last = has_answer; /* if the one that answered went meanwhile, those that are left are asked */
+    path->ping_wanted = has_answer;
+    for (size_t i = 0; i < conn->path_count && !has_answer; i++)
         if (conn->paths[i] != path && kith__path_is_proved(conn->paths[i]))
             conn->paths[i]->ping_wanted = true;
 }

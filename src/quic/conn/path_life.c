@@ -69,11 +69,15 @@ int kith__conn_abandon(struct kith_quic_conn *conn, struct kith_path *path, uint
                        enum kith_quic_path_cause cause)
 {
     int err = kith__multipath_abandon(&conn->mp, path->id, code);
+    struct kith_path *first;
 
     if (err != 0)
         return err;
     conn->has_path_frames = true;
     close_path(conn, path, code, cause);
+    first = kith__conn_first(conn);
+    if (first != NULL) /* the peer must hear of it before it gives up another one: window or not */
+        first->probes = KITH_MAX(first->probes, 1);
     kith__conn_sync_cids(conn);
     return 0;
 }
