@@ -142,6 +142,10 @@ void agent_relay_paths(struct kith_conn *conn)
 {
     struct kith_quic_path_info paths[16];
     size_t count = settings.count > 0 ? kith_conn_paths(conn, paths, 16) : 0;
+    struct kith_quic_path_info used = { .id = UINT32_MAX };
+
+    if (count > 0 && kith_conn_path_in_use(conn, &used) != 0)
+        used.id = UINT32_MAX;
 
     for (size_t i = 0; i < count && i < 16; i++) {
         bool is_relay = paths[i].remote.family == KITH_FAMILY_RELAY;
@@ -150,7 +154,7 @@ void agent_relay_paths(struct kith_conn *conn)
 
         if (!is_relay || kith_conn_relay_of(conn, &paths[i].remote, url) != 0)
             remote = kith_sockaddr_format(&paths[i].remote, text);
-        printf("%s{\"remote\":\"%s\",\"relay\":%s,\"selected\":true}%s", i == 0 ? "PATHS [" : ",", remote,
-               is_relay ? "true" : "false", i + 1 == count ? "]\n" : "");
+        printf("%s{\"remote\":\"%s\",\"relay\":%s,\"selected\":%s}%s", i == 0 ? "PATHS [" : ",", remote,
+               is_relay ? "true" : "false", paths[i].id == used.id ? "true" : "false", i + 1 == count ? "]\n" : "");
     }
 }
