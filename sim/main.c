@@ -29,7 +29,7 @@ static const struct {
     { "path", kith__scenarios_path, 0 },           { "peer", kith__scenarios_peer, 0 },
     { "time", kith__scenarios_time, 0 },           { "speed", kith__scenarios_speed, 0 },
     { "multi", kith__scenarios_multi, 1000 },      { "roam", kith__scenarios_roam, 0 },
-    { "punch", kith__scenarios_punch, 0 },
+    { "punch", kith__scenarios_punch, 0 },         { "relay", kith__scenarios_relay, 0 },
 };
 
 static int usage(void)

@@ -62,6 +62,16 @@ void kith__relay_auth_header_make(const struct kith_keypair *pair, const uint8_t
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
+/** The library's decoder takes some bytes beyond ASCII for characters of the alphabet. */
+static bool is_ascii(struct kith_slice text)
+{
+    uint8_t bits = 0;
+
+    for (size_t i = 0; i < text.size; i++)
+        bits |= text.ptr[i];
+    return bits < 0x80;
+}
+
 int kith__relay_auth_header_parse(struct kith_slice text, struct kith_relay_auth_header *out)
 {
     uint8_t bytes[HEADER_BYTES_MAX];
@@ -70,7 +80,7 @@ int kith__relay_auth_header_parse(struct kith_slice text, struct kith_relay_auth
     struct kith_reader r;
     size_t size = 0;
 
-    if (text.size > KITH_RELAY_AUTH_HEADER_SIZE_MAX ||
+    if (text.size > KITH_RELAY_AUTH_HEADER_SIZE_MAX || !is_ascii(text) ||
         sodium_base642bin(bytes, sizeof bytes, (const char *)text.ptr, text.size, NULL, &size, NULL,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return KITH_ERR_PARSE;

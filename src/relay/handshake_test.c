@@ -108,6 +108,12 @@ KITH_TEST(relay_auth_header_that_cannot_be_read_is_refused)
     char text[2048];
 
     KITH_CHECK_EQ(kith__relay_auth_header_parse(text_slice(""), &header), KITH_ERR_PARSE);
+    for (size_t i = 0; i < sizeof header_text - 1; i++)
+        for (unsigned byte = 0x80; byte < 0x100; byte++) { /* some of them mean a character to the library's decoder */
+            memcpy(text, header_text, sizeof header_text);
+            text[i] = (char)byte;
+            KITH_CHECK_EQ(kith__relay_auth_header_parse(text_slice(text), &header), KITH_ERR_PARSE);
+        }
     for (size_t i = 0; i < sizeof header_text - 1; i++) {
         memcpy(text, header_text, sizeof header_text);
         text[i] = '!';

@@ -19,8 +19,6 @@ enum {
     SPARE_SMALL_MAX = 512,
     SPARE_LARGE_MAX = 256,
     SPARE_BOXES_MAX = 256,
-    LANE_SHARE =
-        4, /* a lane may hold this many times what is left of the queue: alone 4/5 of it, with another one 4/9 each */
     POOL_SHARE =
         16 /* a queue may hold what is left of the pool, divided by this: full ones leave room to many others */
 };
@@ -260,8 +258,7 @@ static enum kith_relay_push verdict_on(const struct kith_relay_outbox *box, cons
 {
     if (box->size + size > limits->size_max || box->frames >= limits->frames_max)
         return KITH_RELAY_PUSH_QUEUE_FULL;
-    if (lane->size + size > (uint64_t)(limits->size_max - box->size) * LANE_SHARE ||
-        lane->frames >= (uint64_t)(limits->frames_max - box->frames) * LANE_SHARE)
+    if (lane->size + size > limits->size_max - box->size || lane->frames >= limits->frames_max - box->frames)
         return KITH_RELAY_PUSH_QUEUE_SHARE;
     return KITH_RELAY_PUSHED;
 }

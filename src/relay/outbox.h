@@ -1,8 +1,8 @@
 /**
  * What waits to be sent to one client: whole WebSocket messages (a server's, unmasked), control frames ahead of datagrams, and
  * datagrams in lanes, one for each sender, that are served in turns by bytes (deficit round robin): a sender that floods
- * fills its own lane and nothing else. Bounded in bytes and frames; a lane may hold up to four times of what is left of the
- * queue, so that a newcomer always finds room, and a queue up to a sixteenth of what is left of the memory of all queues.
+ * fills its own lane and nothing else. Bounded in bytes and frames; a lane may hold as much as is left of the queue
+ * (alone: half of it), so that a newcomer always finds room, and a queue up to a sixteenth of what is left of the memory of all queues.
  *
  * Bytes lie in chunks that never move, so that they can be lent to a write. An outbox exists only while something waits; a
  * pool, one for each server, keeps the account of memory and a few spare chunks: no allocation for each packet.

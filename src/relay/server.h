@@ -47,13 +47,14 @@ enum {
 /** Times and sizes that an operator may change. A zeroed member means the default, in brackets. */
 struct kith_relay_server_limits {
     uint64_t handshake_ns; /* from accept to the confirmation (frame 2) [30 s] */
-    uint64_t stall_ns;     /* without progress of what waits to be sent: the client is closed [2 s] */
+    uint64_t
+        stall_ns; /* without progress of what waits to be sent, for a write of more than 16 KiB up to 1.5 s more: it is closed [2 s] */
     uint64_t ping_idle_ns; /* without a frame received; 1..5 s more by chance, then it is pinged [15 s] */
     uint64_t pong_ns; /* for its answer, at least; three round trips if that is more, up to three times this [5 s] */
     uint64_t
         access_ns; /* for an answer to KITH_RELAY_EVENT_ACCESS; then it is denied; never past handshake_ns [10 s] */
-    uint32_t queue_size_max;   /* bytes that wait for one client [512 KiB]; at least 128 KiB */
-    uint32_t queue_frames_max; /* and frames [1024] */
+    uint32_t queue_size_max; /* bytes that wait for one client, half of it from one sender [1 MiB]; at least 128 KiB */
+    uint32_t queue_frames_max; /* and frames [2048] */
     uint64_t memory_max;       /* bytes of all queues and cut messages of this worker [256 MiB] */
     uint32_t turn_size;        /* see kith__relay_session_turn_left [KITH_RELAY_TURN_SIZE] */
     uint32_t rx_bytes_per_s;   /* of one client, received after TLS; datagrams beyond it are dropped [0: no limit] */

@@ -73,6 +73,7 @@ struct kith_relay_session {
 
     struct kith_relay_outbox *outbox; /* NULL: empty */
     uint32_t plan_max;                /* bytes of the next output */
+    uint32_t planned_size;            /* of the output that is under way */
     uint64_t planned_ns, progress_ns; /* of writing */
     uint64_t sent_bytes, dropped_frames;
 

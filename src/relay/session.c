@@ -7,6 +7,9 @@
 #define PING_SPREAD_MIN_NS (1 * KITH_NS_PER_S)
 #define PING_SPREAD_MAX_NS (5 * KITH_NS_PER_S)
 
+/* Bytes a second that a client must take of a large write, beyond the first part. */
+enum { STALL_RATE = 32 << 10 };
+
 /* In the order of enum kith_relay_end. */
 static const char *const end_texts[] = {
     "the other side closed the connection",
@@ -508,10 +511,16 @@ static uint64_t pong_limit(const struct kith_relay_session *session)
     return KITH_MIN(KITH_MAX(3 * session->rtt_ns, least), 3 * least);
 }
 
+/** Progress is seen when a whole write is through: a large one, begun when a full buffer was not noticed yet, gets more time. */
 static uint64_t stall_deadline(const struct kith_relay_session *session)
 {
-    return kith__relay_outbox_size(session->outbox) != 0 ? session->progress_ns + session->server->limits.stall_ns
-                                                         : KITH_NEVER;
+    uint64_t more_ns = 0;
+
+    if (kith__relay_outbox_size(session->outbox) == 0)
+        return KITH_NEVER;
+    if (session->planned_size > KITH_RELAY_PLAN_START)
+        more_ns = (session->planned_size - KITH_RELAY_PLAN_START) * (KITH_NS_PER_S / STALL_RATE);
+    return session->progress_ns + session->server->limits.stall_ns + more_ns;
 }
 
 static uint64_t ping_deadline(const struct kith_relay_session *session)

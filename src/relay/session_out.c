@@ -109,21 +109,26 @@ bool kith__relay_session_deliver(struct kith_relay_session *session, const struc
 
 size_t kith__relay_session_output(struct kith_relay_session *session, struct kith_slice *slices, size_t cap)
 {
+    size_t count;
+
     kith__list_remove(&session->in_writers);
     if (session->state == KITH_RELAY_SESSION_ENDED || cap == 0 || kith__relay_outbox_is_planned(session->outbox))
         return 0;
+    count = kith__relay_outbox_plan(session->outbox, session->plan_max, slices, cap);
     session->planned_ns = session->server->now_ns;
-    return kith__relay_outbox_plan(session->outbox, session->plan_max, slices, cap);
+    for (size_t i = 0; i < count; i++)
+        session->planned_size += (uint32_t)slices[i].size;
+    return count;
 }
 
-/** Smaller writes for slow clients: control frames wait less, and progress is seen sooner. */
-static void adapt_plan(struct kith_relay_session *session, uint64_t now_ns)
+/** Smaller writes for slow clients: control frames wait less, and progress is seen sooner. Only a large one tells of speed. */
+static void adapt_plan(struct kith_relay_session *session, size_t size, uint64_t now_ns)
 {
     uint64_t took_ns = now_ns - session->planned_ns;
 
     if (took_ns > WRITE_SLOW_NS && session->plan_max > KITH_RELAY_PLAN_MIN)
         session->plan_max /= 2;
-    else if (took_ns < WRITE_FAST_NS && session->plan_max < KITH_RELAY_OUTPUT_MAX)
+    else if (took_ns < WRITE_FAST_NS && size >= session->plan_max / 2 && session->plan_max < KITH_RELAY_OUTPUT_MAX)
         session->plan_max *= 2;
 }
 
@@ -137,10 +142,12 @@ void kith__relay_session_sent(struct kith_relay_session *session, size_t size, u
     kith__relay_count(&server->counters->send_packets_sent, sent.frames);
     kith__relay_count(&server->counters->bytes_sent, sent.payload_bytes);
     session->sent_bytes += size;
+    session->planned_size = 0;
     if (size != 0) {
         session->progress_ns = now_ns;
-        adapt_plan(session, now_ns);
+        adapt_plan(session, size, now_ns);
     }
+    kith__relay_session_arm(session); /* the next write has less time than a large one had */
     if (session->state == KITH_RELAY_SESSION_CLOSING && kith__relay_outbox_size(session->outbox) == 0)
         kith__relay_session_end(session, (enum kith_relay_end)session->end, session->why);
     else
