@@ -46,7 +46,7 @@ static uint64_t check_party(const struct kith_relay_party *party)
 
 void kith__relay_server_check(const struct kith_relay_server *server)
 {
-    uint64_t sessions = 0, clients = 0, charged = 0, heard = 0;
+    uint64_t sessions = 0, clients = 0, endpoints = 0, charged = 0, heard = 0;
 
     KITH_LIST_EACH(node, &server->sessions)
     {
@@ -56,10 +56,13 @@ void kith__relay_server_check(const struct kith_relay_server *server)
         sessions++;
         clients += session->is_joined;
         charged += session->held_charged + kith__relay_outbox_check(session->outbox, &server->outbox_limits);
-        if (session->is_joined && session->party->sessions.prev == &session->of_party)
+        if (session->is_joined && session->party->sessions.prev == &session->of_party) {
             heard += check_party(session->party);
+            endpoints++;
+        }
     }
-    KITH_ASSERT(sessions == server->session_count && clients == server->client_count);
+    KITH_ASSERT(sessions == server->session_count && clients == server->client_count &&
+                endpoints == server->endpoint_count);
     KITH_ASSERT(charged == server->pool.used && server->pool.used <= server->pool.max);
     KITH_ASSERT(heard == server->pair_count && heard == server->pairs.count && heard <= KITH_RELAY_GONE_PAIRS_MAX);
 }

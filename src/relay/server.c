@@ -339,20 +339,13 @@ void kith__relay_server_drain(struct kith_relay_server *server, uint64_t spread_
 
 struct kith_relay_server_stats kith__relay_server_stats(const struct kith_relay_server *server)
 {
-    struct kith_relay_server_stats stats = {
+    return (struct kith_relay_server_stats) {
         .sessions = server->session_count,
         .clients = server->client_count,
+        .endpoints = server->endpoint_count,
         .queued_bytes = server->pool.used,
         .gone_pairs = server->pair_count,
     };
-
-    KITH_LIST_EACH(node, &server->sessions)
-    {
-        const struct kith_relay_session *session = KITH_CONTAINER(node, struct kith_relay_session, in_all);
-
-        stats.endpoints += session->is_joined && session->party->sessions.prev == &session->of_party;
-    }
-    return stats;
 }
 
 size_t kith__relay_server_session_count(const struct kith_relay_server *server)

@@ -226,7 +226,7 @@ void kith__relay_server_on_deadline(struct kith_relay_server *server, uint64_t n
 void kith__relay_server_drain(struct kith_relay_server *server, uint64_t spread_ns, uint64_t try_for_ns,
                               uint64_t now_ns);
 
-/** Numbers of now. */
+/** Numbers of now; asking costs nothing. */
 struct kith_relay_server_stats {
     uint64_t sessions;     /* all */
     uint64_t clients;      /* those that are READY */

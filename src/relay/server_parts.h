@@ -102,10 +102,10 @@ struct kith_relay_server {
     struct kith_list sessions, events, writers;
     struct kith_heap timers;
     struct kith_relay_slot *slots;
-    uint32_t slot_count, free_slot; /* the first free one; slot_count: none */
-    uint64_t session_count, client_count;
-    struct kith_map parties; /* id -> kith_relay_party */
-    struct kith_map pairs;   /* two addresses of parties -> kith_relay_pair */
+    uint32_t slot_count, free_slot;                       /* the first free one; slot_count: none */
+    uint64_t session_count, client_count, endpoint_count; /* endpoints: parties that have sessions */
+    struct kith_map parties;                              /* id -> kith_relay_party */
+    struct kith_map pairs;                                /* two addresses of parties -> kith_relay_pair */
     uint64_t pair_count;
     uint64_t tag_factor;     /* odd, secret: turns an id into the tag of a lane */
     uint64_t now_ns;         /* the latest time that was given */

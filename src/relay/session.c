@@ -126,8 +126,10 @@ static void leave(struct kith_relay_session *session)
     if (!session->was_told_newest)
         kith__relay_count(&server->counters->clients_inactive_removed, 1);
     kith__list_remove(&session->of_party);
-    if (kith__list_is_empty(&party->sessions))
+    if (kith__list_is_empty(&party->sessions)) {
+        server->endpoint_count--;
         kith__relay_party_forget_heard(server, party);
+    }
     kith__relay_party_settle(server, party);
     routes->ops->leave(routes->ctx, &session->id,
                        (struct kith_relay_place) { session->handle, (uint16_t)routes->worker }, session->reached,
@@ -156,6 +158,7 @@ static void enter(struct kith_relay_session *session)
         return;
     }
     session->party = party;
+    server->endpoint_count += kith__list_is_empty(&party->sessions);
     kith__list_push_back(&party->sessions, &session->of_party);
     session->is_joined = session->was_told_newest = true;
     session->state = KITH_RELAY_SESSION_READY;
