@@ -16,6 +16,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* The sanitizers look at their own process in ways that no server needs (files in /proc, ptrace): they get no fences. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define IS_SANITIZED 1
+#endif
+#endif
+
 static void add(const char **list, size_t *count, const char *path)
 {
     if (path != NULL && *count < GUARD_PATHS_MAX)
@@ -35,9 +44,14 @@ void guard_add_writable(struct guard_paths *paths, const char *path)
 void guard_process(void)
 {
     struct rlimit files, none = { 0, 0 };
+    bool stays_dumpable = false;
+
+#ifdef IS_SANITIZED
+    stays_dumpable = true;
+#endif
 
     /* RLIMIT_CORE alone does not stop a core_pattern that is a pipe. */
-    if (prctl(PR_SET_DUMPABLE, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
+    if ((!stays_dumpable && prctl(PR_SET_DUMPABLE, 0) != 0) || setrlimit(RLIMIT_CORE, &none) != 0)
         log_line(LOG_LEVEL_WARN, "core dumps cannot be switched off: %s", strerror(errno));
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
@@ -110,6 +124,9 @@ void guard_files(const struct guard_paths *paths)
     int rules;
     bool done;
 
+#ifdef IS_SANITIZED
+    return;
+#endif
     if (version < 1 || (rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)) < 0) {
         log_line(LOG_LEVEL_INFO, "this kernel has no landlock: files are not fenced off");
         return;
@@ -126,20 +143,7 @@ void guard_files(const struct guard_paths *paths)
 
 /* ---- System calls ---- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define IS_SANITIZED 1
-#endif
-#endif
-
-#ifdef IS_SANITIZED
-/* The sanitizers look at the process with calls that no server needs (ptrace of itself). */
-void guard_calls(void)
-{
-}
-#else
+#ifndef IS_SANITIZED
 /* What a relay does; what is not here fails with ENOSYS, upon which libraries fall back to an older way. */
 static const char *const calls[] = {
     /* memory, threads, time, signals, the end */
@@ -339,7 +343,7 @@ static int add_rules(scmp_filter_ctx filter, const char *const *names, size_t co
     return err;
 }
 
-void guard_calls(void)
+static void load_filter(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     int err = filter == NULL ? -ENOMEM : 0;
@@ -357,3 +361,10 @@ void guard_calls(void)
     seccomp_release(filter);
 }
 #endif
+
+void guard_calls(void)
+{
+#ifndef IS_SANITIZED
+    load_filter();
+#endif
+}

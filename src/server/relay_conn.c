@@ -22,16 +22,26 @@ static void conn_dispose(struct kith_relay_conn *conn)
     kith__free(worker->mem, conn);
 }
 
+static void tell_end(struct kith_relay_conn *conn, enum kith_relay_end end, const char *why)
+{
+    if (conn->session == NULL || conn->is_told)
+        return;
+    conn->is_told = true;
+    kith__relay_worker_on_end(conn->worker, conn->session, end, why);
+}
+
 void kith__relay_conn_close(struct kith_relay_conn *conn)
 {
+    tell_end(conn, KITH_RELAY_END_BY_PEER, "the connection was cut");
     /* The link first: slices of the session's output are lent to it. */
     kith__link_close(conn->link);
     kith__relay_session_free(conn->session, kith__rt_now(conn->worker->rt));
     conn_dispose(conn);
 }
 
-void kith__relay_conn_end(struct kith_relay_conn *conn)
+void kith__relay_conn_end(struct kith_relay_conn *conn, enum kith_relay_end end, const char *why)
 {
+    tell_end(conn, end, why);
     if (kith__link_is_writing(conn->link) || !kith__link_is_open(conn->link)) {
         kith__relay_conn_close(conn);
         return;

@@ -95,23 +95,31 @@ static bool tell(struct kith_relay_worker *worker, const struct kith_relay_event
                                     .handle = event->handle,
                                     .worker = worker->options.routes->worker,
                                     .id = event->id,
-                                    .end = event->end };
+                                    .remote = kith__relay_session_info(event->session).remote };
 
     if (worker->options.tell == NULL)
         return false;
-    if (event->session != NULL)
-        told.remote = kith__relay_session_info(event->session).remote;
     return worker->options.tell(worker->options.ctx, &told);
 }
 
-static void log_end(struct kith_relay_worker *worker, const struct kith_relay_event *event)
+void kith__relay_worker_on_end(struct kith_relay_worker *worker, const struct kith_relay_session *session,
+                               enum kith_relay_end end, const char *why)
 {
+    static const struct kith_id none;
+    struct kith_relay_session_info info = kith__relay_session_info(session);
+    struct kith_relay_told told = { .kind = KITH_RELAY_EVENT_ENDED,
+                                    .handle = kith__relay_session_handle(session),
+                                    .worker = worker->options.routes->worker,
+                                    .id = info.id,
+                                    .remote = info.remote,
+                                    .end = end };
     char remote[KITH_SOCKADDR_TEXT_SIZE];
-    struct kith_relay_session_info info = kith__relay_session_info(event->session);
 
-    kith__log(&worker->rt->log, KITH_LOG_DEBUG, "relay", "connection %u-%llu from %s ended: %s: %s",
-              worker->options.routes->worker, (unsigned long long)event->handle,
-              kith_sockaddr_format(&info.remote, remote), kith__relay_end_text(event->end), event->why);
+    kith__log(&worker->rt->log, KITH_LOG_DEBUG, "relay", "connection %u-%llu from %s ended: %s: %s", told.worker,
+              (unsigned long long)told.handle, kith_sockaddr_format(&info.remote, remote), kith__relay_end_text(end),
+              why);
+    if (worker->options.tell != NULL && memcmp(&info.id, &none, sizeof none) != 0)
+        worker->options.tell(worker->options.ctx, &told);
 }
 
 static void on_access(struct kith_relay_worker *worker, const struct kith_relay_event *event)
@@ -128,7 +136,6 @@ static void on_access(struct kith_relay_worker *worker, const struct kith_relay_
 
 static void take_events(struct kith_relay_worker *worker)
 {
-    static const struct kith_id none;
     struct kith_relay_event event;
 
     while (kith__relay_server_next_event(worker->server, &event)) {
@@ -140,10 +147,7 @@ static void take_events(struct kith_relay_worker *worker)
             tell(worker, &event);
             break;
         case KITH_RELAY_EVENT_ENDED:
-            log_end(worker, &event);
-            if (memcmp(&event.id, &none, sizeof none) != 0)
-                tell(worker, &event);
-            kith__relay_conn_end(event.user);
+            kith__relay_conn_end(event.user, event.end, event.why);
             break;
         }
     }

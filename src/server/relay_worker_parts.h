@@ -34,7 +34,12 @@ struct kith_relay_conn {
     struct kith_relay_ticket ticket;
     struct kith_buf hello; /* the 101, until it is written */
     size_t writing_size;   /* of the session's output under way */
+    bool is_told;          /* kith__relay_worker_on_end was called */
 };
+
+/** A session ends, for whatever reason, and is still there: tells the owner, if it had proved an id, and the log. Once. */
+void kith__relay_worker_on_end(struct kith_relay_worker *worker, const struct kith_relay_session *session,
+                               enum kith_relay_end end, const char *why);
 
 /** Answers GET /relay: a 101 and a session, or 400. */
 void kith__relay_conn_upgrade(struct kith_relay_worker *worker, struct kith_httpd_conn *http,
@@ -42,7 +47,7 @@ void kith__relay_conn_upgrade(struct kith_relay_worker *worker, struct kith_http
 /** Writes what waits for it, together with its 101 if that is still due. The connection may be gone after it. */
 void kith__relay_conn_write(struct kith_relay_conn *conn);
 /** Its session has ended (KITH_RELAY_EVENT_ENDED): closes the link in order. */
-void kith__relay_conn_end(struct kith_relay_conn *conn);
+void kith__relay_conn_end(struct kith_relay_conn *conn, enum kith_relay_end end, const char *why);
 /** Closes at once and frees. */
 void kith__relay_conn_close(struct kith_relay_conn *conn);
 /** Reads on, if it may by now. */

@@ -262,9 +262,13 @@ KITH_TEST(worker_proves_clients_and_carries_their_frames)
         KITH_CHECK(frames[1] == sizeof frame && frames[2] == 6);
         KITH_CHECK_BYTES(frames + 3, a.id.bytes, 32);
         KITH_CHECK_BYTES(frames + 2 + 34, "hello", 5);
-        peer_dispose(&from);
+        KITH_CHECK_EQ(rig.told_count, 2);
+        peer_dispose(&from); /* without a word */
         world_pass(&rig.world, KITH_NS_PER_S);
         KITH_CHECK_EQ(KITH_RELAY_GAUGE(&rig.shared, clients), 1);
+        KITH_CHECK_EQ(rig.told_count, 3);
+        KITH_CHECK_EQ(rig.told.kind, KITH_RELAY_EVENT_ENDED);
+        KITH_CHECK_BYTES(rig.told.id.bytes, a.id.bytes, KITH_ID_SIZE);
         peer_dispose(&to);
         rig_close(&rig);
     }

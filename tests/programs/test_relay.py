@@ -497,7 +497,7 @@ def a_hangup_brings_new_rules_and_limits(home):
         relay.write_config('access.denylist = ["%s"]' % key.public.hex())
         relay.hang_up()
         assert not is_let_in(relay, key) and is_let_in(relay)
-        relay.write_config('access.allowlist = ["%s"]\nlimits.connections_per_ip = 2' % key.public.hex())
+        relay.write_config('access.allowlist = ["%s"]\nlimits.connections_per_ip = 50' % key.public.hex())
         relay.hang_up()
         assert is_let_in(relay, key)
         relay.write_config("nonsense = 1")
