@@ -316,7 +316,7 @@ static inline void crowd_pump(struct crowd *crowd)
             struct kith_relay_session *session;
             struct kith_relay_event event;
 
-            kith__relay_server_on_inbox(server, crowd->now_ns);
+            is_quiet &= !kith__relay_server_on_inbox(server, crowd->now_ns);
             for (int n = 0; n < 256 && (session = kith__relay_server_next_writer(server)) != NULL; n++) {
                 crowd_write(kith__relay_session_user(session));
                 is_quiet = false;

@@ -381,6 +381,21 @@ KITH_TEST(relay_rate_limit_drops_datagrams_and_serves_pings)
     crowd_dispose(&crowd);
 }
 
+KITH_TEST(relay_rate_limit_below_ten_datagrams_a_second_still_lets_them_through)
+{
+    struct crowd_client *a, *b;
+
+    start(&(struct kith_relay_server_limits) { .rx_bytes_per_s = 5000 }); /* so the burst is 500 */
+    a = crowd_connect(&crowd, 0, 1);
+    b = crowd_connect(&crowd, 0, 2);
+    for (int i = 0; i < 100; i++) {
+        crowd_send_datagram(a, &b->pair.id, 1, 1200);
+        crowd_advance(&crowd, 100 * KITH_NS_PER_MS);
+    }
+    KITH_CHECK(b->count[KITH_RELAY_SERVER_DATAGRAM] >= 30 && b->count[KITH_RELAY_SERVER_DATAGRAM] <= 42);
+    crowd_dispose(&crowd);
+}
+
 KITH_TEST(relay_turn_of_a_client_ends_after_its_share)
 {
     struct crowd_client *a;
@@ -566,6 +581,37 @@ KITH_TEST(relay_workers_bound_their_inboxes_and_keep_room_for_others)
     KITH_CHECK(target->from_count[0] > 50 && target->from_count[0] < 220);
     KITH_CHECK_EQ(sum_of(offsetof(struct kith_relay_counters, drops_inbox_full)), 1000 - target->from_count[0]);
     crowd_check_sums(&crowd);
+    crowd_dispose(&crowd);
+}
+
+/** Routes of which one inbox is never empty: other workers fill it as fast as it is read. */
+static bool take_for_ever(void *ctx, unsigned worker, struct kith_relay_note *out)
+{
+    static const uint8_t payload[1200];
+
+    (void)worker;
+    ++*(uint64_t *)ctx;
+    *out = (struct kith_relay_note) { .kind = KITH_RELAY_NOTE_DATAGRAM,
+                                      .handle = 999,
+                                      .datagram = { .payload = { payload, sizeof payload } } };
+    return *(uint64_t *)ctx < 1000000; /* so that the test ends */
+}
+
+KITH_TEST(relay_worker_whose_inbox_is_flooded_still_ends_its_turn)
+{
+    const struct kith_relay_routes_ops flooded = { .take = take_for_ever };
+    struct kith_relay_routes before;
+    uint64_t taken = 0;
+
+    start(NULL);
+    before = crowd.routes[0];
+    crowd.routes[0].ops = &flooded;
+    crowd.routes[0].ctx = &taken;
+    KITH_CHECK(kith__relay_server_on_inbox(crowd.servers[0], crowd.now_ns));
+    KITH_CHECK(taken > 100 && taken < 10000);
+    KITH_CHECK_EQ(COUNTER(drops_closing), taken);
+    crowd.routes[0] = before;
+    KITH_CHECK(!kith__relay_server_on_inbox(crowd.servers[0], crowd.now_ns));
     crowd_dispose(&crowd);
 }
 

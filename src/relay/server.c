@@ -265,13 +265,19 @@ static void on_note(struct kith_relay_server *server, const struct kith_relay_no
     }
 }
 
-void kith__relay_server_on_inbox(struct kith_relay_server *server, uint64_t now_ns)
+bool kith__relay_server_on_inbox(struct kith_relay_server *server, uint64_t now_ns)
 {
     struct kith_relay_note note;
+    size_t size = 0;
 
     (void)kith__relay_server_now(server, now_ns);
-    while (server->routes->ops->take(server->routes->ctx, server->routes->worker, &note))
+    while (size < KITH_RELAY_INBOX_TURN_SIZE) {
+        if (!server->routes->ops->take(server->routes->ctx, server->routes->worker, &note))
+            return false;
         on_note(server, &note);
+        size += sizeof note + note.datagram.payload.size;
+    }
+    return true;
 }
 
 /* ---- Timers ---- */

@@ -40,8 +40,9 @@ enum {
     KITH_RELAY_GONE_SOURCES_MAX =
         4096, /* senders of whose end one endpoint is told; beyond it the oldest is forgotten, counted */
     KITH_RELAY_CONTROL_SIZE_MAX =
-        32 << 10,                    /* control frames that wait for one client; beyond it they are dropped, counted */
-    KITH_RELAY_TURN_SIZE = 256 << 10 /* default of turn_size */
+        32 << 10,                     /* control frames that wait for one client; beyond it they are dropped, counted */
+    KITH_RELAY_TURN_SIZE = 256 << 10, /* default of turn_size */
+    KITH_RELAY_INBOX_TURN_SIZE = 1 << 20 /* bytes of other workers that one turn takes */
 };
 
 /** Times and sizes that an operator may change. A zeroed member means the default, in brackets. */
@@ -214,8 +215,11 @@ bool kith__relay_server_next_event(struct kith_relay_server *server, struct kith
 struct kith_relay_session *kith__relay_server_next_writer(struct kith_relay_server *server);
 /** Ends a turn: hands over what is for other workers, and every client has its share of the next turn. */
 void kith__relay_server_flush(struct kith_relay_server *server);
-/** Takes what other workers have left in the inbox. */
-void kith__relay_server_on_inbox(struct kith_relay_server *server, uint64_t now_ns);
+/**
+ * Takes what other workers have left in the inbox, up to KITH_RELAY_INBOX_TURN_SIZE: they may fill it as fast as it is read, and
+ * the worker has clients of its own. True: there may be more, to be taken in the next turn.
+ */
+bool kith__relay_server_on_inbox(struct kith_relay_server *server, uint64_t now_ns);
 /** When kith__relay_server_on_deadline wants to be called; KITH_NEVER: not. */
 uint64_t kith__relay_server_deadline(const struct kith_relay_server *server);
 void kith__relay_server_on_deadline(struct kith_relay_server *server, uint64_t now_ns);

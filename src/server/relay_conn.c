@@ -59,6 +59,8 @@ void kith__relay_conn_write(struct kith_relay_conn *conn)
     size_t first = 0, count;
 
     kith__list_remove(&conn->hello_node);
+    if (kith__link_is_writing(conn->link))
+        return; /* the 101 went out alone, as there was nothing else to say: on_writable comes back for the rest */
     if (conn->hello.size != 0)
         slices[first++] = kith__buf_slice(&conn->hello);
     count = kith__relay_session_output(conn->session, slices + first, SLICES_MAX - first);

@@ -313,7 +313,8 @@ static void on_wake(void *ctx)
     struct kith_relay_worker *worker = ctx;
 
     kith__relay_worker_settle(worker);
-    kith__relay_server_on_inbox(worker->server, now(worker));
+    if (kith__relay_server_on_inbox(worker->server, now(worker)))
+        kith__rt_wake(worker->rt);
 }
 
 /* ---- Life ---- */
