@@ -315,7 +315,7 @@ KITH_TEST(worker_ends_whoever_takes_too_long)
         ask_for(&rig, &idle, "/ping", "");
         ask_for(&rig, &half, "/relay", upgrade_lines);
         for (int s = 0; s < 28; s++) {
-            say(&rig, &slow, "GET /ping HTTP/1.1\r\n" + s % 20, 1);
+            say(&rig, &slow, &"GET /ping HTTP/1.1\r\n"[s % 20], 1);
             world_pass(&rig.world, KITH_NS_PER_S);
         }
         KITH_CHECK(!silent.is_ended && !slow.is_ended && !idle.is_ended && !half.is_ended);
