@@ -283,6 +283,29 @@ KITH_TEST(relay_gives_each_sender_its_share_of_a_slow_receiver)
     crowd_dispose(&crowd);
 }
 
+KITH_TEST(relay_turn_of_a_lane_goes_on_when_a_write_is_taken_in_part)
+{
+    struct crowd_client *target, *senders[3];
+
+    start(NULL);
+    target = crowd_connect(&crowd, 0, 100);
+    for (uint8_t i = 0; i < 3; i++)
+        senders[i] = crowd_connect(&crowd, 0, i);
+    for (uint8_t i = 0; i < 3; i++)
+        for (int n = 0; n < 100; n++)
+            crowd_send_datagram(senders[i], &target->pair.id, i, 1200);
+    target->rate = 3000; /* of writes of 16 KiB and more */
+    for (int i = 0; i < 17; i++) {
+        crowd_write(target);
+        kith__relay_server_check(crowd.servers[0]);
+        /* A turn is 14 frames of 1,238 bytes: what is over 16 KiB by one. */
+        KITH_CHECK(target->from_count[2] == 0 || target->from_count[1] == 14);
+        KITH_CHECK(target->from_count[3] == 0 || target->from_count[2] == 14);
+    }
+    KITH_CHECK_EQ(target->from_count[3], 13); /* 51,000 bytes in all */
+    crowd_dispose(&crowd);
+}
+
 KITH_TEST(relay_flood_does_not_delay_another_senders_packet)
 {
     struct crowd_client *target, *flood, *rare;
