@@ -377,14 +377,15 @@ int kith__relay_worker_new(const struct kith_relay_worker_options *options, stru
 void kith__relay_worker_free(struct kith_relay_worker *worker)
 {
     static const struct kith_rt_hooks none;
-    struct kith_relay_order *order;
     struct kith_list *first;
 
     if (worker == NULL)
         return;
     kith__rt_set_hooks(worker->rt, &none);
-    while ((order = take_order(worker)) != NULL)
-        kith__relay_order_free(worker->mem, order);
+    while ((first = kith__list_first(&worker->orders)) != NULL) { /* nobody gives orders any more */
+        kith__list_remove(first);
+        kith__relay_order_free(worker->mem, KITH_CONTAINER(first, struct kith_relay_order, node));
+    }
     kith__httpd_free(worker->httpd);
     while ((first = kith__list_first(&worker->conns)) != NULL)
         kith__relay_conn_close(KITH_CONTAINER(first, struct kith_relay_conn, node));
