@@ -198,7 +198,8 @@ KITH_API void kith_op_free(struct kith_op *op);
 struct kith_endpoint_relay {
     const char *url;   /* "https://relay.example", normalised or not; http without TLS */
     const char *token; /* that the relay asks for; NULL: none */
-    uint16_t qad_port; /* UDP port of its address discovery; 0: it has none */
+    uint16_t
+        qad_port; /* UDP port of its address discovery; 0: it has none. Not asked yet: addresses are the interfaces' own */
 };
 
 /** Whose certificates relays may show, for https. */

@@ -182,9 +182,6 @@ static int relays_init(struct kith_relays *relays, const struct kith_relays_opti
             return err;
     }
     *bad = options->config_count;
-    /* Without it a change of the network is found out by silence: slower, but no reason to fail. */
-    if (kith__rt_watch_open(relays->rt, kith__relays_on_network, relays, &relays->watch) != 0)
-        relays->watch = NULL;
     kith__relays_step_soon(relays);
     return 0;
 }

@@ -274,6 +274,13 @@ static void on_end(void *ctx, int err, const char *why)
 
 /* ---- Dialling ---- */
 
+/** From the first connection on. Without it a change of the network is found out by silence: slower, but no reason to fail. */
+static void watch_network(struct kith_relays *relays)
+{
+    if (relays->watch == NULL && kith__rt_watch_open(relays->rt, kith__relays_on_network, relays, &relays->watch) != 0)
+        relays->watch = NULL;
+}
+
 static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     struct kith_relays *relays = relay->relays;
@@ -285,6 +292,7 @@ static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
                                                .proxy = relays->proxy.host[0] != '\0' ? &relays->proxy : NULL };
     int err = prepare_tls(relay);
 
+    watch_network(relays);
     relay->dialled_ns = now_ns;
     options.tls = relays->tls;
     if (err == 0)
