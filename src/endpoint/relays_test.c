@@ -28,15 +28,15 @@ static void dial_and_beat(unsigned relay_bits, bool direct)
     world_w.endpoints[0].gap_ns = 0;
 }
 
-/** No UDP gets through between the two. */
-static void cut_direct(void)
+/** Whether UDP gets through between the two. */
+static void set_direct(bool is_cut)
 {
     struct kith_sockaddr addrs[2];
 
     for (size_t i = 0; i < 2; i++)
         addrs[i] = kith__sim_interface_addr(world_w.endpoints[i].host, 0, 0);
-    KITH_CHECK_EQ(kith__sim_set_blackhole(world_w.sim, &addrs[0], &addrs[1], true), 0);
-    KITH_CHECK_EQ(kith__sim_set_blackhole(world_w.sim, &addrs[1], &addrs[0], true), 0);
+    KITH_CHECK_EQ(kith__sim_set_blackhole(world_w.sim, &addrs[0], &addrs[1], is_cut), 0);
+    KITH_CHECK_EQ(kith__sim_set_blackhole(world_w.sim, &addrs[1], &addrs[0], is_cut), 0);
 }
 
 static int home_of(size_t endpoint)
@@ -92,7 +92,7 @@ KITH_TEST(relays_direct_path_is_preferred_and_the_relay_is_its_backup)
         KITH_CHECK_EQ(fake_endpoint_open(&world_w, i, 1, true, kith_mem_default()), 0);
     fake_until_online(&world_w, 0);
     fake_until_online(&world_w, 1);
-    cut_direct(); /* the relay is first, and stays */
+    set_direct(true); /* the relay is first, and stays */
     dial_and_beat(1, true);
     KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), 0);
     fake_world_close(&world_w);
@@ -105,9 +105,29 @@ KITH_TEST(relays_direct_path_is_preferred_and_the_relay_is_its_backup)
     dial_and_beat(1, true);
     KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), -1);
     KITH_CHECK_EQ(fake_path_in_use(&world_w, 1), -1);
-    cut_direct();
+    set_direct(true);
     check_goes_on(3 * KITH_NS_PER_S, 2 * KITH_NS_PER_S); /* over the relay, which was open already */
     KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), 0);
+    fake_world_close(&world_w);
+}
+
+KITH_TEST(relays_path_that_came_first_makes_room_for_a_direct_one)
+{
+    fake_world_open(&world_w, 1, 2, NULL);
+    for (size_t i = 0; i < 2; i++)
+        KITH_CHECK_EQ(fake_endpoint_open(&world_w, i, 1, true, kith_mem_default()), 0);
+    fake_until_online(&world_w, 0);
+    fake_until_online(&world_w, 1);
+    set_direct(true);
+    world_w.endpoints[0].is_beating = true;
+    fake_dial(&world_w, 0, 1, 1, true);
+    fake_until(&world_w, &world_w.endpoints[0].is_connected);
+    KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), 0);
+    set_direct(false);
+    fake_run(&world_w, 2 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(fake_path_in_use(&world_w, 0), -1);
+    KITH_CHECK_EQ(fake_path_in_use(&world_w, 1), -1);
+    check_goes_on(KITH_NS_PER_S, 500 * KITH_NS_PER_MS);
     fake_world_close(&world_w);
 }
 
