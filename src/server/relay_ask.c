@@ -15,7 +15,7 @@ struct question {
     struct kith_list node;
     struct kith_relay_ask *ask;
     struct kith_fetch *fetch; /* NULL: waits in line */
-    uint64_t handle;
+    uint64_t handle, since_ns;
     struct kith_id id;
 };
 
@@ -24,6 +24,7 @@ struct kith_relay_ask {
     char *authorization; /* "Bearer ...", or NULL */
     struct kith_list waiting, under_way;
     size_t waiting_count, under_way_count;
+    uint64_t too_slow_count, told_ns; /* denied unasked; when that was logged */
 };
 
 static int copy_text(const struct kith_mem *mem, const char *before, const char *text, char **out)
@@ -183,14 +184,35 @@ static int start(struct kith_relay_ask *ask, struct question *question)
     return kith__fetch(&options, on_done, question, &question->fetch);
 }
 
-/* Those in line that can be asked now. One that cannot be asked stays in line until the core gives up on it. */
+/* Denies the first in line, who has waited for too long; there may be thousands, and the log has one line a second of them. */
+static void give_up(struct kith_relay_ask *ask, struct question *question, uint64_t now_ns)
+{
+    uint64_t handle = question->handle;
+
+    ask->too_slow_count++;
+    if (ask->told_ns == 0 || now_ns - ask->told_ns >= KITH_NS_PER_S) {
+        ask->told_ns = now_ns;
+        kith__log(&ask->options.rt->log, KITH_LOG_WARN, "relay",
+                  "the access callback is too slow: clients are denied without being asked about (%llu so far)",
+                  (unsigned long long)ask->too_slow_count);
+    }
+    question_free(question);
+    ask->options.on_answer(ask->options.ctx, handle, false);
+}
+
+/* Those in line that can be asked now. One that cannot be asked is left to the core, which gives up on it. */
 static void start_next(struct kith_relay_ask *ask)
 {
+    uint64_t now_ns = kith__rt_now(ask->options.rt);
     struct kith_list *first;
 
     while (ask->under_way_count < KITH_RELAY_ASK_UNDER_WAY_MAX && (first = kith__list_first(&ask->waiting)) != NULL) {
         struct question *question = KITH_CONTAINER(first, struct question, node);
 
+        if (now_ns - question->since_ns > KITH_RELAY_ASK_WAIT_NS) {
+            give_up(ask, question, now_ns);
+            continue;
+        }
         if (start(ask, question) != 0) {
             kith__log(&ask->options.rt->log, KITH_LOG_ERROR, "relay", "the access callback cannot be asked");
             question_free(question);
@@ -213,6 +235,7 @@ int kith__relay_ask_about(struct kith_relay_ask *ask, uint64_t handle, const str
         return KITH_ERR_NOMEM;
     question->ask = ask;
     question->handle = handle;
+    question->since_ns = kith__rt_now(ask->options.rt);
     question->id = *id;
     kith__list_push_back(&ask->waiting, &question->node);
     ask->waiting_count++;

@@ -17,6 +17,8 @@ enum {
     KITH_RELAY_ASK_ANSWER_MAX = 64     /* bytes of a body; a longer one denies */
 };
 #define KITH_RELAY_ASK_LIMIT_NS (10 * KITH_NS_PER_S) /* of one request; the core stops waiting by then too */
+/* In line; then the answer would come too late anyway, and those behind would wait for it: it is denied unasked. */
+#define KITH_RELAY_ASK_WAIT_NS (4 * KITH_NS_PER_S)
 
 /** Whom to ask. Owned by who holds it. */
 struct kith_relay_ask_rules {
@@ -43,7 +45,7 @@ struct kith_relay_ask_options {
 KITH_MUST_USE int kith__relay_ask_new(const struct kith_relay_ask_options *options, struct kith_relay_ask **out);
 /** Gives up all questions without an answer. NULL is fine. */
 void kith__relay_ask_free(struct kith_relay_ask *ask);
-/** Asks about an id; on_answer follows in a later turn. Errors: NOMEM, LIMIT. */
+/** Asks about an id; on_answer follows in a later turn (for others that have waited too long, at once). Errors: NOMEM, LIMIT. */
 KITH_MUST_USE int kith__relay_ask_about(struct kith_relay_ask *ask, uint64_t handle, const struct kith_id *id);
 
 #endif

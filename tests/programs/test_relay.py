@@ -453,6 +453,40 @@ def a_callback_that_fails_or_is_slow_denies(home):
         assert not is_let_in(relay, Key()), "nobody answers, and yet it is let in"
 
 
+@test
+def a_callback_that_is_asked_too_much_still_lets_some_in(home):
+    """More clients than it can be asked about in time: those are denied, and who comes later does not wait behind them."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            time.sleep(2)
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\ntrue")
+            self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Relay(home, config='access.http = { url = "http://127.0.0.1:%d" }' % server.server_port) as relay:
+        clients, key = [RawRelay(relay.port()) for _ in range(800)], Key()
+        for client in clients:
+            client.upgrade()
+        answers = [key.sign(raw_relay.blake3_derive(raw_relay.CONTEXT, client.receive()[1:])) for client in clients]
+        for client, answer in zip(clients, answers):
+            client.send(b"\x01" + key.public + b"\x40" + answer)
+        relay.wait_metric("handshakes_challenge_total", len(clients))
+        relay.wait_metric("handshakes_denied_total", len(clients) // 2)
+        assert is_let_in(relay), "who comes later waits behind those that have long been denied"
+        assert any("the access callback is too slow" in line for line in relay.lines), relay.lines[-5:]
+        for client in clients:
+            client.close()
+    server.shutdown()
+    server.server_close()
+
+
 # ---- signals and reloads ----
 
 @test
