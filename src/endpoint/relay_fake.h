@@ -33,6 +33,7 @@ struct fake_relay {
     size_t client_count;
     bool is_mute;    /* reads everything, answers nothing: as good as dead */
     bool denies;     /* says no after the signature */
+    bool drops;      /* lets in, and ends the connection at once */
     bool loses_data; /* forwards no datagrams, but answers pings */
     uint16_t status; /* of the answer to an upgrade; 0: 101 */
     uint64_t accepted, pings, datagrams, batches, probes, goodbyes;

@@ -69,6 +69,7 @@ static void on_frame(struct fake_client *client, uint8_t *bytes, size_t size)
         KITH_CHECK_EQ(size, KITH_RELAY_CLIENT_AUTH_SIZE);
         memcpy(client->id.bytes, bytes + 1, KITH_ID_SIZE);
         client->is_ready = !relay->denies;
+        client->is_ending = relay->drops;
         fake_send(client, relay->denies ? denial : (const uint8_t *)"\2", relay->denies ? sizeof denial : 1);
         break;
     case KITH_RELAY_PING:
@@ -166,7 +167,9 @@ static void on_written(void *ctx, int err)
 
     client->is_writing = false;
     client->writing.size = 0;
-    if (err == 0)
+    if (client->is_ending && client->waiting.size == 0)
+        client_free(client);
+    else if (err == 0)
         client_flush(client);
 }
 

@@ -19,14 +19,15 @@ struct kith_relay_peer {
     size_t references;
     uint8_t state; /* enum kith_relay_state */
     bool is_configured, is_denied, was_on, is_displaced;
-    bool is_restarting;  /* this connection: the relay said so */
-    bool is_told_lost;   /* LOST was told since the last CONNECTED */
-    bool is_limited;     /* this connection: the relay told of its rate limit */
-    unsigned failures;   /* attempts in a row */
-    uint64_t dial_at_ns; /* WAITING */
-    uint64_t dialled_ns; /* when the last attempt began */
-    uint64_t on_ns;      /* ON: since when */
-    uint64_t latency_ns; /* KITH_NEVER: not known */
+    bool is_restarting;   /* this connection: the relay said so */
+    bool is_told_lost;    /* LOST was told since the last CONNECTED */
+    bool is_limited;      /* this connection: the relay told of its rate limit */
+    unsigned failures;    /* attempts in a row */
+    unsigned short_lives; /* connections in a row that were on and did not live for KITH_RELAY_SOUND_NS */
+    uint64_t dial_at_ns;  /* WAITING */
+    uint64_t dialled_ns;  /* when the last attempt began */
+    uint64_t on_ns;       /* ON: since when */
+    uint64_t latency_ns;  /* KITH_NEVER: not known */
     struct kith_fetch *probe;
     int err;
     char why[KITH_RELAY_WHY_SIZE];

@@ -242,13 +242,17 @@ static void on_doubt(void *ctx)
     tell_fit(ctx);
 }
 
-/** When to dial again: at once after a sound connection; else later and later. */
-static void plan(struct kith_relay_peer *relay, bool was_sound, uint64_t now_ns)
+/**
+ * When to dial again: at once after a sound connection; else later and later. Being let in and lost at once, again and again, is a
+ * row of failures too.
+ */
+static void plan(struct kith_relay_peer *relay, bool was_on, bool was_sound, uint64_t now_ns)
 {
     bool is_needed = !relay->is_denied && was_used(relay, KITH_RELAY_NEEDED_NS, now_ns);
 
     relay->state = KITH_RELAY_WAITING;
-    relay->failures = was_sound ? 0 : relay->failures + 1;
+    relay->short_lives = was_sound ? 0 : relay->short_lives + was_on;
+    relay->failures = was_on ? relay->short_lives : relay->failures + 1;
     relay->dial_at_ns = now_ns;
     if (!was_sound)
         relay->dial_at_ns += kith__relay_backoff_ns(relay->failures, is_needed,
@@ -268,7 +272,7 @@ static void on_end(void *ctx, int err, const char *why)
     relay->relays->stats.conns_failed += !was_on;
     kith__relay_line_close(relay->line);
     relay->line = NULL;
-    plan(relay, was_on && now_ns - relay->on_ns >= KITH_RELAY_SOUND_NS, now_ns);
+    plan(relay, was_on, was_on && now_ns - relay->on_ns >= KITH_RELAY_SOUND_NS, now_ns);
     tell_fit(relay);
 }
 
@@ -306,7 +310,7 @@ static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
                                         "ca-certificates, or name a file of them"
                                       : kith_strerror(err));
     relays->stats.conns_failed++;
-    plan(relay, false, now_ns);
+    plan(relay, false, false, now_ns);
 }
 
 void kith__relay_want(struct kith_relay_peer *relay, uint64_t now_ns)

@@ -255,6 +255,22 @@ KITH_TEST(relays_denial_is_no_reason_to_knock_without_end)
     fake_world_close(&world_w);
 }
 
+KITH_TEST(relays_that_let_in_and_end_at_once_are_dialled_later_and_later)
+{
+    fake_world_open(&world_w, 1, 1, NULL);
+    world_w.relays[0].drops = true;
+    KITH_CHECK_EQ(fake_endpoint_open(&world_w, 0, 1, false, kith_mem_default()), 0);
+    fake_run(&world_w, 300 * KITH_NS_PER_S);
+    KITH_CHECK(world_w.relays[0].accepted > 10 && world_w.relays[0].accepted < 40);
+    world_w.relays[0].drops = false;
+    KITH_CHECK(fake_until_online(&world_w, 0) < 33 * KITH_NS_PER_S);
+    fake_run(&world_w, 2 * KITH_NS_PER_S);
+    fake_relay_stop(&world_w.relays[0]); /* a sound one: it is missed at once, and what was before is forgotten */
+    fake_relay_start(&world_w.relays[0]);
+    KITH_CHECK(fake_until_online(&world_w, 0) < KITH_NS_PER_S);
+    fake_world_close(&world_w);
+}
+
 KITH_TEST(relays_third_one_takes_over_when_both_kept_ones_die)
 {
     struct kith_relay_info info;
