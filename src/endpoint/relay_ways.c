@@ -11,17 +11,21 @@ void kith__relay_ways_init(struct kith_relay_ways *ways, const struct kith_mem *
     *ways = (struct kith_relay_ways) { .mem = mem, .seed = seed };
     kith__map_init(&ways->by_number, mem, seed);
     kith__list_init(&ways->used);
+    kith__list_init(&ways->throughs);
 }
 
 void kith__relay_ways_dispose(struct kith_relay_ways *ways)
 {
-    KITH_ASSERT(ways->count == 0);
+    KITH_ASSERT(ways->count == 0 && kith__list_is_empty(&ways->throughs));
     kith__map_dispose(&ways->by_number);
 }
 
-void kith__relay_ways_of_init(const struct kith_relay_ways *ways, struct kith_relay_ways_of *through)
+void kith__relay_ways_of_init(struct kith_relay_ways *ways, struct kith_relay_ways_of *through)
 {
     through->count = 0;
+    kith__list_init(&through->used);
+    kith__list_init(&through->in_throughs);
+    kith__list_push_back(&ways->throughs, &through->in_throughs);
     kith__map_init(&through->by_id, ways->mem, ways->seed);
 }
 
@@ -30,6 +34,7 @@ static void forget(struct kith_relay_ways *ways, struct kith_relay_way *way)
     (void)kith__map_remove(&ways->by_number, way->address.ip, NUMBER_SIZE);
     (void)kith__map_remove(&way->through->by_id, way->id.bytes, sizeof way->id.bytes);
     kith__list_remove(&way->node);
+    kith__list_remove(&way->of_through);
     way->through->count--;
     ways->count--;
     kith__free(ways->mem, way);
@@ -40,16 +45,27 @@ static struct kith_relay_way *oldest(const struct kith_relay_ways *ways)
     return ways->count != 0 ? KITH_CONTAINER(ways->used.prev, struct kith_relay_way, node) : NULL;
 }
 
+/** The list is full: who has most makes room, for it is there that ids may be made up. */
+static struct kith_relay_way *oldest_of_most(const struct kith_relay_ways *ways)
+{
+    const struct kith_relay_ways_of *most = NULL;
+
+    KITH_LIST_EACH(node, &ways->throughs)
+    {
+        const struct kith_relay_ways_of *through = KITH_CONTAINER(node, struct kith_relay_ways_of, in_throughs);
+
+        if (most == NULL || through->count > most->count)
+            most = through;
+    }
+    KITH_ASSERT(most != NULL && most->count != 0);
+    return KITH_CONTAINER(most->used.prev, struct kith_relay_way, of_through);
+}
+
 void kith__relay_ways_of_dispose(struct kith_relay_ways *ways, struct kith_relay_ways_of *through)
 {
-    if (through->count != 0)
-        KITH_LIST_EACH_SAFE(node, after, &ways->used)
-        {
-            struct kith_relay_way *way = KITH_CONTAINER(node, struct kith_relay_way, node);
-
-            if (way->through == through)
-                forget(ways, way);
-        }
+    KITH_LIST_EACH_SAFE(node, after, &through->used)
+    forget(ways, KITH_CONTAINER(node, struct kith_relay_way, of_through));
+    kith__list_remove(&through->in_throughs);
     kith__map_dispose(&through->by_id);
 }
 
@@ -58,6 +74,8 @@ void kith__relay_ways_touch(struct kith_relay_ways *ways, struct kith_relay_way 
     way->used_ns = now_ns;
     kith__list_remove(&way->node);
     kith__list_push_front(&ways->used, &way->node);
+    kith__list_remove(&way->of_through);
+    kith__list_push_front(&way->through->used, &way->of_through);
 }
 
 static struct kith_sockaddr address_of(uint64_t number)
@@ -77,6 +95,7 @@ static struct kith_relay_way *make(struct kith_relay_ways *ways, struct kith_rel
     if (way == NULL)
         return NULL;
     kith__list_init(&way->node);
+    kith__list_init(&way->of_through);
     way->through = through;
     way->id = *id;
     way->address = address_of(++ways->next_number);
@@ -101,7 +120,7 @@ struct kith_relay_way *kith__relay_ways_get(struct kith_relay_ways *ways, struct
 
     if (way == NULL) {
         if (ways->count == KITH_RELAY_WAYS_MAX) {
-            forget(ways, oldest(ways));
+            forget(ways, oldest_of_most(ways));
             ways->evicted++;
         }
         if ((way = make(ways, through, id)) == NULL)

@@ -3,8 +3,9 @@
  * a number, and this is the list of numbers. A number is never used twice. Sans-IO.
  *
  * Who relays can send us something under any number of ids, so the list is bounded: a way that nothing came from or went to for
- * KITH_RELAY_WAY_IDLE_NS is forgotten, and when the list is full, the one that was used longest ago. A connection keeps the ways
- * of its paths fresh by itself: each path sends something every few seconds.
+ * KITH_RELAY_WAY_IDLE_NS is forgotten, and when the list is full, of the relay that has most of them the one that was used longest
+ * ago: a relay that makes up ids cannot push out the ways through others. A connection keeps the ways of its paths fresh by itself:
+ * each path sends something every few seconds.
  */
 #ifndef KITH_ENDPOINT_RELAY_WAYS_H
 #define KITH_ENDPOINT_RELAY_WAYS_H
@@ -18,12 +19,15 @@ enum { KITH_RELAY_WAYS_MAX = 32768 };
 /** The ways through one relay: a part of whoever describes the relay. */
 struct kith_relay_ways_of {
     struct kith_map by_id; /* id -> kith_relay_way */
+    struct kith_list used; /* kith_relay_way.of_through, used last first */
+    struct kith_list in_throughs;
     size_t count;
 };
 
 /** One way. Read-only for users. */
 struct kith_relay_way {
     struct kith_list node; /* in the list, used last first */
+    struct kith_list of_through;
     struct kith_relay_ways_of *through;
     struct kith_id id;
     struct kith_sockaddr address;
@@ -34,6 +38,7 @@ struct kith_relay_ways {
     const struct kith_mem *mem;
     struct kith_map by_number; /* the address's ip, 8 bytes -> kith_relay_way */
     struct kith_list used;
+    struct kith_list throughs; /* kith_relay_ways_of: a few dozen at most */
     size_t count;
     uint64_t next_number;
     uint64_t evicted; /* ways that had to make room for others */
@@ -44,7 +49,7 @@ struct kith_relay_ways {
 void kith__relay_ways_init(struct kith_relay_ways *ways, const struct kith_mem *mem, uint64_t seed);
 /** The ways of all relays were disposed of before. */
 void kith__relay_ways_dispose(struct kith_relay_ways *ways);
-void kith__relay_ways_of_init(const struct kith_relay_ways *ways, struct kith_relay_ways_of *through);
+void kith__relay_ways_of_init(struct kith_relay_ways *ways, struct kith_relay_ways_of *through);
 /** Forgets all ways through this relay. */
 void kith__relay_ways_of_dispose(struct kith_relay_ways *ways, struct kith_relay_ways_of *through);
 

@@ -85,6 +85,34 @@ KITH_TEST(relay_ways_are_bounded_and_the_oldest_makes_room)
     kith__relay_ways_dispose(&ways);
 }
 
+KITH_TEST(relay_ways_of_one_relay_are_not_pushed_out_by_a_flood_through_another)
+{
+    struct kith_relay_ways ways;
+    struct kith_relay_ways_of sound, evil;
+    struct kith_id first = id_of(0), second = id_of(1);
+    struct kith_sockaddr idle, new;
+
+    kith__relay_ways_init(&ways, kith_mem_default(), 7);
+    kith__relay_ways_of_init(&ways, &sound);
+    kith__relay_ways_of_init(&ways, &evil);
+    idle = kith__relay_ways_get(&ways, &sound, &first, 1)->address;
+    for (uint32_t i = 0; i < KITH_RELAY_WAYS_MAX + 1000; i++) {
+        struct kith_id id = id_of(i);
+
+        KITH_CHECK(kith__relay_ways_get(&ways, &evil, &id, 2) != NULL);
+    }
+    KITH_CHECK_EQ(ways.count, KITH_RELAY_WAYS_MAX);
+    KITH_CHECK_EQ(ways.evicted, 1001);
+    KITH_CHECK(kith__relay_ways_find(&ways, &idle) != NULL);
+    new = kith__relay_ways_get(&ways, &sound, &second, 3)->address; /* also one that comes when the list is full */
+    KITH_CHECK(kith__relay_ways_find(&ways, &idle) != NULL && kith__relay_ways_find(&ways, &new) != NULL);
+    KITH_CHECK_EQ(sound.count, 2);
+    kith__relay_ways_of_dispose(&ways, &evil);
+    KITH_CHECK_EQ(ways.count, 2);
+    kith__relay_ways_of_dispose(&ways, &sound);
+    kith__relay_ways_dispose(&ways);
+}
+
 KITH_TEST(relay_ways_survive_every_failed_allocation)
 {
     for (uint64_t n = 1; n < 8; n++) {
