@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -297,6 +298,7 @@ static bool take_value(void *ctx, const struct toml_value *value, char *error)
     struct config *config = ctx;
     const char *expected;
 
+    config->has_tls |= strncmp(value->path, "tls.", 4) == 0 && strcmp(value->path, "tls.dangerous_http_only") != 0;
     if (strcmp(value->path, "access") == 0 || strcmp(value->path, "access.allowlist") == 0 ||
         strcmp(value->path, "access.denylist") == 0 || strcmp(value->path, "access.shared_token") == 0)
         return take_access(config, value, error);
@@ -326,9 +328,14 @@ static bool take_value(void *ctx, const struct toml_value *value, char *error)
 bool config_read(struct config *config, const char *file, char *error)
 {
     char text[TOML_ERROR_SIZE];
+    struct stat info;
 
-    if (access(file, R_OK) != 0) {
+    if (access(file, R_OK) != 0 || stat(file, &info) != 0) {
         snprintf(error, CONFIG_ERROR_SIZE, "%s: %s", file, strerror(errno));
+        return false;
+    }
+    if (S_ISDIR(info.st_mode)) { /* would be read as a file without a word in it */
+        snprintf(error, CONFIG_ERROR_SIZE, "%s: %s", file, strerror(EISDIR));
         return false;
     }
     if (toml_read(file, take_value, config, text))
@@ -518,6 +525,11 @@ static bool fill_tls(struct config *config, struct kith_relay_options *options, 
 bool config_options(struct config *config, struct kith_relay_options *options, char *error)
 {
     *options = (struct kith_relay_options) { KITH_RELAY_OPTIONS_INIT };
+    if (config->has_tls && config->cert_mode == CONFIG_CERT_NONE && !config->is_dev) {
+        snprintf(error, CONFIG_ERROR_SIZE,
+                 "[tls] needs cert_mode: \"Manual\", \"Reloading\", \"LetsEncrypt\" or \"SelfSigned\"");
+        return false;
+    }
     if (config->has_discovery && config->cert_mode == CONFIG_CERT_NONE) {
         snprintf(error, CONFIG_ERROR_SIZE,
                  "enable_quic_addr_discovery needs a certificate: a [tls] section, or "

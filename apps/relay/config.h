@@ -28,6 +28,7 @@ struct config {
     uint8_t acme_challenge; /* enum kith_relay_challenge */
     struct config_texts hostnames;
     uint8_t admit; /* enum kith_relay_admit */
+    bool has_tls;  /* the file has a key of [tls] */
     bool has_access;
     struct config_texts tokens;
     struct kith_id *ids;

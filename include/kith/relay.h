@@ -34,6 +34,7 @@ enum {
     KITH_RELAY_THREADS_MAX = 64,     /* workers */
     KITH_RELAY_NEWS_MAX = 4096,      /* that wait to be fetched; more are dropped, and counted */
     KITH_RELAY_IDS_MAX = 1 << 20,    /* of a list */
+    KITH_RELAY_QUEUES_MIN = 4 << 20, /* with less, not even a few clients could be told anything */
     KITH_RELAY_PORT_DISCOVERY = 7842 /* UDP, where clients expect address discovery */
 };
 
@@ -100,7 +101,7 @@ struct kith_relay_quota {
     uint32_t rx_bytes_per_s;             /* of one client; datagrams beyond it are dropped [no limit] */
     uint32_t rx_burst;                   /* [a tenth of rx_bytes_per_s] */
     uint32_t client_queue_max;           /* bytes that wait for one client [512 KiB] */
-    uint64_t queues_max;                 /* bytes of all queues of a worker [256 MiB] */
+    uint64_t queues_max;                 /* bytes of all queues of a worker, KITH_RELAY_QUEUES_MIN or more [256 MiB] */
     uint64_t handshake_ns;               /* from the accepted connection to a client [30 s] */
     double discovery_rate;               /* handshakes of address discovery a second [500] */
     double discovery_per_ip_rate;        /* of one address [20] */

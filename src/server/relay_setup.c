@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 enum { UNAUTHENTICATED_MAX = 65536, UNAUTHENTICATED_PER_IP_MAX = 1024 };
 
@@ -99,6 +100,9 @@ int kith__relay_quota_limits(const struct kith_relay_quota *quota, struct kith_r
         return kith__relay_why(why, KITH_ERR_INVALID, "a rate is negative or no number");
     if (quota->rx_burst != 0 && quota->rx_bytes_per_s == 0)
         return kith__relay_why(why, KITH_ERR_INVALID, "a burst of received bytes makes no sense without their rate");
+    if (quota->queues_max != 0 && quota->queues_max < KITH_RELAY_QUEUES_MIN)
+        return kith__relay_why(why, KITH_ERR_INVALID, "the limit of all queues must be %d bytes or more",
+                               KITH_RELAY_QUEUES_MIN);
     if (quota->accept_burst != 0 && quota->accept_rate == 0)
         return kith__relay_why(why, KITH_ERR_INVALID, "a burst of connections makes no sense without their rate");
     *admission = (struct kith_relay_admission_limits) {
@@ -214,7 +218,7 @@ static int make_callback(struct kith_rt *rt, const struct kith_mem *mem, const s
 
     if (rules->url == NULL)
         return kith__relay_why(why, KITH_ERR_INVALID, "access by HTTP needs a URL");
-    is_https = strncmp(rules->url, "https:", 6) == 0 || rules->ca_file != NULL;
+    is_https = strncasecmp(rules->url, "https:", 6) == 0 || rules->ca_file != NULL;
     if (is_https && (err = kith__relay_client_trust(rt, mem, rules->ca_file, &tls, why)) != 0)
         return err;
     err = kith__relay_ask_rules_new(mem, rules->url, rules->bearer, tls, &order->ask);

@@ -361,12 +361,14 @@ def what_is_wrong_in_a_file_is_told_with_its_line(home):
                            ('[access.http]\nurl = "ftp://x/"', "cannot be used"), ('access.http.bearer_token = "x"', "needs a url"),
                            ("[tls]\ncert_mode = \"Magic\"", "line 2", "Manual"), ("[tls]\ncert_mode = \"LetsEncrypt\"", "needs"),
                            ("enable_quic_addr_discovery = true", "needs a certificate"), ("workers = 65", "at most 64"),
-                           ("limits.client.rx.max_burst_bytes = 5", "without their rate"), ("a = ", ":1"), ('a = "b\n', ":1"), ("x = 2026-01-01", "no key"),
+                           ("limits.client.rx.max_burst_bytes = 5", "without their rate"), ("limits.queues_bytes = 1", "4194304 bytes or more"),
+                           ('[tls]\nmanual_cert_path = "a.crt"\nmanual_key_path = "a.key"', "needs cert_mode"), ("[access.http]", "access.http"), ("a = ", ":1"), ('a = "b\n', ":1"), ("x = 2026-01-01", "no key"),
                            ('[tls]\ncert_mode = "Manual"\ncert_dir = "/nowhere"', "/nowhere/default.crt", "not found")):
         text = check(home, config=config, code=2)
         for word in words:
             assert word in text, (config, word, text)
     assert "No such file" in check(home, "-c", home + "/missing.toml", code=2)
+    assert "Is a directory" in check(home, "-c", home, code=2)
 
 
 @test
