@@ -533,7 +533,7 @@ static int closed_op_start(struct kith_conn *conn, struct kith_op **out)
 
 int kith_conn_closed(struct kith_conn *conn, uint64_t limit_ns)
 {
-    struct kith_op *op;
+    struct kith_op *op = NULL;
     int err;
 
     kith__context_enter(conn->endpoint->context);
