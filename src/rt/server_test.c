@@ -414,6 +414,7 @@ KITH_TEST(server_and_client_sockets_send_at_once_and_notice_a_dead_other_side)
         const struct kith_rt_stream *stream = i == 0 ? scene.clients[0] : scene.accepted[0];
 
         KITH_CHECK_EQ(option_of(stream, IPPROTO_TCP, TCP_NODELAY), 1);
+        KITH_CHECK_EQ(option_of(stream, IPPROTO_TCP, TCP_NOTSENT_LOWAT), KITH_RT_TCP_UNSENT_MAX);
         KITH_CHECK_EQ(option_of(stream, SOL_SOCKET, SO_KEEPALIVE), 1);
         KITH_CHECK_EQ(option_of(stream, IPPROTO_TCP, TCP_KEEPIDLE), 60);
         KITH_CHECK_EQ(option_of(stream, IPPROTO_TCP, TCP_KEEPINTVL), 10);

@@ -24,11 +24,14 @@ enum {
  * to it: kith__rt_stream_set_timeout and kith_rt_listen_options.timeout_ns limit the time for what was sent too, without
  * which Linux tries for some 15 minutes. Not for everyone: Linux ends a connection after that time also if the other side
  * lives but reads nothing. TCP_TIMEOUT is meant for those who ask.
+ *
+ * Linux would also take megabytes for a slow other side at once, and then nothing for seconds: what is urgent would wait behind all
+ * that, and a write would seem to make no progress. So beyond what is on its way it takes TCP_UNSENT_MAX.
  */
 #define KITH_RT_TCP_TIMEOUT_NS (30 * KITH_NS_PER_S)
 #define KITH_RT_TCP_IDLE_NS    (60 * KITH_NS_PER_S)
 #define KITH_RT_TCP_PROBE_NS   (10 * KITH_NS_PER_S)
-enum { KITH_RT_TCP_PROBES = 3 };
+enum { KITH_RT_TCP_PROBES = 3, KITH_RT_TCP_UNSENT_MAX = 32 << 10 };
 
 /** Where a stream leads: an IP address with port, or a unix socket path (then `ip` is ignored). */
 struct kith_rt_stream_addr {

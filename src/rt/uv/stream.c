@@ -239,6 +239,7 @@ void kith__uv_tcp_prepare(int fd)
         int level, name, value;
     } options[] = {
         { IPPROTO_TCP, TCP_NODELAY, 1 }, /* what is sent was batched by its sender already */
+        { IPPROTO_TCP, TCP_NOTSENT_LOWAT, KITH_RT_TCP_UNSENT_MAX },
         { SOL_SOCKET, SO_KEEPALIVE, 1 },
         { IPPROTO_TCP, TCP_KEEPIDLE, (int)(KITH_RT_TCP_IDLE_NS / KITH_NS_PER_S) },
         { IPPROTO_TCP, TCP_KEEPINTVL, (int)(KITH_RT_TCP_PROBE_NS / KITH_NS_PER_S) },
