@@ -329,7 +329,7 @@ static bool admit(struct kith_httpd *httpd, struct kith_httpd_conn *conn)
 {
     if (httpd->options.connections_max != 0 && httpd->conn_count >= httpd->options.connections_max) {
         COUNT(httpd, refused_total);
-        return false;
+        conn_close(KITH_CONTAINER(kith__list_first(&httpd->conns), struct kith_httpd_conn, node));
     }
     if (httpd->options.admission == NULL)
         return true;

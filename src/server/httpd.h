@@ -34,8 +34,10 @@ struct kith_httpd_options {
     const struct kith_mem *mem;
     struct kith_relay_admission *admission; /* who may connect; NULL: everyone. Borrowed */
     struct kith_relay_counters *counters;   /* http_connections, refused_...; NULL: none. Borrowed */
-    size_t connections_max;                 /* at once, without those that were taken; 0: no limit */
-    uint64_t limit_ns;                      /* 0: KITH_HTTPD_LIMIT_NS */
+    /* At once, without those that were taken; 0: no limit. One more takes the place of the oldest: those who say nothing do not
+     * keep out those who do. */
+    size_t connections_max;
+    uint64_t limit_ns; /* 0: KITH_HTTPD_LIMIT_NS */
     /**
      * A request: answer it with kith__httpd_reply, or take its connection with kith__httpd_take, before returning; a connection
      * without either is closed. The head is valid until then. tag: of the listener.

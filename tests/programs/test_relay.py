@@ -233,6 +233,15 @@ def metrics_have_the_names_of_the_reference(home):
 # ---- harm ----
 
 @test
+def those_who_say_nothing_do_not_keep_the_metrics_from_others(home):
+    with Relay(home) as relay:
+        silent = [socket.create_connection(("127.0.0.1", relay.port("metrics"))) for _ in range(200)]
+        assert relay.metric("clients") == 0
+        for sock in silent:
+            sock.close()
+
+
+@test
 def slow_and_silent_clients_lose_their_place(home):
     with Relay(home, config="limits.handshake_seconds = 1") as relay:
         slow = socket.create_connection(("127.0.0.1", relay.port()), timeout=20)
