@@ -13,6 +13,7 @@ enum { BUFFER_SIZE = 65507, CLOSE_FINISHED = 1 };
 struct client {
     struct kith_list node;
     struct kith_quic_conn *conn;
+    struct kith_relay_ticket ticket;
 };
 
 struct kith_relay_qad {
@@ -26,6 +27,7 @@ struct kith_relay_qad {
     struct kith_rt_timer timer;
     struct kith_relay_qad_gate *gate;
     uint8_t *buffer;
+    struct kith_relay_admission *admission; /* who may have how many connections */
     struct kith_list clients;
     size_t conn_count;
     bool has_certificate;
@@ -40,14 +42,18 @@ static void count(_Atomic uint64_t *counter)
 
 static void begin(struct kith_relay_qad *qad, struct kith_quic_incoming *incoming, uint64_t now_ns)
 {
+    struct kith_sockaddr remote = kith_quic_incoming_remote(incoming);
     struct client *client = kith__alloc_zero(qad->mem, sizeof *client);
 
-    if (client == NULL) {
+    if (client == NULL ||
+        kith__relay_admission_take(qad->admission, &remote, now_ns, &client->ticket) != KITH_RELAY_ADMITTED) {
+        kith__free(qad->mem, client);
         kith_quic_incoming_ignore(incoming);
         count(&qad->options.counters->qad_incoming_error);
         return;
     }
     if (kith_quic_incoming_accept(incoming, NULL, now_ns, &client->conn) != 0) {
+        kith__relay_ticket_release(&client->ticket);
         kith__free(qad->mem, client);
         count(&qad->options.counters->qad_incoming_error);
         return;
@@ -60,6 +66,7 @@ static void begin(struct kith_relay_qad *qad, struct kith_quic_incoming *incomin
 static void forget(struct kith_relay_qad *qad, struct client *client)
 {
     kith__list_remove(&client->node);
+    kith__relay_ticket_release(&client->ticket);
     qad->conn_count--;
     kith__free(qad->mem, client);
 }
@@ -72,7 +79,7 @@ static void decide(struct kith_relay_qad *qad, struct kith_quic_incoming *incomi
     enum kith_relay_qad_verdict verdict = KITH_RELAY_QAD_IGNORE;
 
     count(&counters->qad_incoming);
-    if (qad->has_certificate && qad->conn_count < KITH_RELAY_QAD_CONNECTIONS_MAX)
+    if (qad->has_certificate)
         verdict = kith__relay_qad_gate_ask(qad->gate, &remote, is_validated, now_ns);
     if (verdict == KITH_RELAY_QAD_RETRY && kith_quic_incoming_retry(incoming, now_ns) == 0)
         return;
@@ -229,6 +236,10 @@ static int make_gate(const struct kith_relay_qad *qad, double rate, double per_i
 
 int kith__relay_qad_new(const struct kith_relay_qad_options *options, struct kith_relay_qad **out)
 {
+    struct kith_relay_admission_limits limits = { .connections_max = KITH_RELAY_QAD_CONNECTIONS_MAX,
+                                                  .connections_per_ip_max = options->per_ip_max != 0
+                                                                                ? options->per_ip_max
+                                                                                : KITH_RELAY_QAD_PER_IP_MAX };
     struct kith_relay_qad *qad = kith__alloc_zero(options->mem, sizeof *qad);
     int err = KITH_ERR_NOMEM;
 
@@ -240,7 +251,9 @@ int kith__relay_qad_new(const struct kith_relay_qad_options *options, struct kit
     kith__list_init(&qad->clients);
     if ((qad->buffer = kith__alloc(qad->mem, BUFFER_SIZE)) == NULL ||
         (err = kith__rt_timer_init(qad->rt, &qad->timer, on_timer, qad)) != 0 || (err = make_host(qad)) != 0 ||
-        (err = make_gate(qad, options->rate, options->per_ip_rate, &qad->gate)) != 0) {
+        (err = make_gate(qad, options->rate, options->per_ip_rate, &qad->gate)) != 0 ||
+        (err = kith__relay_admission_new(qad->mem, NULL, &limits, kith__random_u64(kith__rt_random(qad->rt)),
+                                         &qad->admission)) != 0) {
         kith__relay_qad_free(qad);
         return err;
     }
@@ -271,6 +284,7 @@ void kith__relay_qad_free(struct kith_relay_qad *qad)
         kith__rt_udp_close(qad->sockets[i]);
     kith__rt_timer_dispose(&qad->timer);
     kith__relay_qad_gate_free(qad->gate);
+    kith__relay_admission_free(qad->admission);
     kith__free(qad->mem, qad->buffer);
     kith__free(qad->mem, qad);
 }

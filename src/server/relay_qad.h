@@ -8,6 +8,7 @@
 #ifndef KITH_SERVER_RELAY_QAD_H
 #define KITH_SERVER_RELAY_QAD_H
 
+#include "relay/admission.h"
 #include "relay/counters.h"
 #include "relay/limits.h"
 #include "rt/rt.h"
@@ -17,6 +18,7 @@ struct kith_relay_qad;
 
 enum {
     KITH_RELAY_QAD_CONNECTIONS_MAX = 65536, /* at once; more are not answered */
+    KITH_RELAY_QAD_PER_IP_MAX = 512,        /* of one IPv4 address or IPv6 /64; a client has one or two */
     KITH_RELAY_QAD_SOURCES_MAX = 4096,      /* whose rate is known; the one seen longest ago is forgotten */
     KITH_RELAY_QAD_RATE = 500,              /* handshakes a second, default */
     KITH_RELAY_QAD_PER_IP_RATE = 20         /* of one IPv4 address or IPv6 /64, default */
@@ -29,6 +31,7 @@ struct kith_relay_qad_options {
     const struct kith_mem *mem;
     struct kith_relay_counters *counters; /* the house's: qad_... */
     double rate, per_ip_rate;             /* 0: the defaults */
+    size_t per_ip_max;                    /* connections of one address at once; 0: KITH_RELAY_QAD_PER_IP_MAX */
 };
 
 /** Errors: NOMEM, TLS. It answers nobody before it has a certificate. */

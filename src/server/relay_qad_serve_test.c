@@ -104,7 +104,9 @@ static void give_certificate(struct rig *rig)
 static void rig_open(struct rig *rig, double rate)
 {
     struct kith_sim_host_options host = { .name = "client" };
-    struct kith_relay_qad_options options = { .mem = kith_mem_default(), .counters = &rig->counters, .rate = rate };
+    struct kith_relay_qad_options options = {
+        .mem = kith_mem_default(), .counters = &rig->counters, .rate = rate, .per_ip_max = 4
+    };
     struct kith_sockaddr at;
 
     memset(rig, 0, sizeof *rig);
@@ -191,6 +193,31 @@ KITH_TEST(discovery_tells_a_client_its_address_and_takes_new_certificates)
     rig.qad = NULL;
     pass(&rig, KITH_NS_PER_S);
     KITH_CHECK(rig.client.is_closed && rig.client.end.by_peer && rig.client.end.code == 1);
+    rig_close(&rig);
+}
+
+KITH_TEST(discovery_lets_one_address_have_only_so_many_connections)
+{
+    static struct rig rig;
+    struct kith_quic_conn *first = NULL;
+
+    rig_open(&rig, 0);
+    give_certificate(&rig);
+    for (int i = 0; i < 6; i++) {
+        dial(&rig);
+        pass(&rig, KITH_NS_PER_S);
+        KITH_CHECK_EQ(rig.client.is_connected, i < 4);
+        first = i == 0 ? rig.client.conn : first;
+    }
+    KITH_CHECK_EQ(kith__relay_qad_conn_count(rig.qad), 4);
+    KITH_CHECK(kith__relay_counter(&rig.counters.qad_incoming_error) >= 2);
+    kith_quic_conn_close(first, 1, (struct kith_slice) { NULL, 0 }, kith__rt_now(rig.client.rt));
+    pump(&rig.client);
+    pass(&rig, 5 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(kith__relay_qad_conn_count(rig.qad), 3);
+    dial(&rig);
+    pass(&rig, KITH_NS_PER_S);
+    KITH_CHECK(rig.client.is_connected);
     rig_close(&rig);
 }
 
