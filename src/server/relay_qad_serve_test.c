@@ -214,10 +214,8 @@ KITH_TEST(discovery_lets_one_address_have_only_so_many_connections)
     kith_quic_conn_close(first, 1, (struct kith_slice) { NULL, 0 }, kith__rt_now(rig.client.rt));
     pump(&rig.client);
     pass(&rig, 5 * KITH_NS_PER_S);
-    KITH_CHECK_EQ(kith__relay_qad_conn_count(rig.qad), 3);
-    dial(&rig);
-    pass(&rig, KITH_NS_PER_S);
-    KITH_CHECK(rig.client.is_connected);
+    KITH_CHECK(rig.client.is_connected); /* one of those that still tried has found the room */
+    KITH_CHECK_EQ(kith__relay_qad_conn_count(rig.qad), 4);
     rig_close(&rig);
 }
 
