@@ -11,6 +11,7 @@ static void check_session(const struct kith_relay_server *server, const struct k
     KITH_ASSERT(session->is_joined == (session->party != NULL));
     KITH_ASSERT((session->events != 0) == kith__list_is_linked(&session->in_events));
     KITH_ASSERT(session->held_charged == session->reader.held.cap);
+    KITH_ASSERT((session->held_charged != 0) == kith__list_is_linked(&session->in_holders));
     /* A deadline is never missed, and who has something to say and nothing under way is among the writers. */
     KITH_ASSERT(deadline_ns == KITH_NEVER ||
                 (session->timer.index != KITH_HEAP_OUT && session->timer.key <= deadline_ns));
@@ -46,7 +47,7 @@ static uint64_t check_party(const struct kith_relay_party *party)
 
 void kith__relay_server_check(const struct kith_relay_server *server)
 {
-    uint64_t sessions = 0, clients = 0, endpoints = 0, charged = 0, heard = 0;
+    uint64_t sessions = 0, clients = 0, endpoints = 0, charged = 0, heard = 0, held = 0;
 
     KITH_LIST_EACH(node, &server->sessions)
     {
@@ -55,6 +56,7 @@ void kith__relay_server_check(const struct kith_relay_server *server)
         check_session(server, session);
         sessions++;
         clients += session->is_joined;
+        held += session->held_charged;
         charged += session->held_charged + kith__relay_outbox_check(session->outbox, &server->outbox_limits);
         if (session->is_joined && session->party->sessions.prev == &session->of_party) {
             heard += check_party(session->party);
@@ -63,6 +65,7 @@ void kith__relay_server_check(const struct kith_relay_server *server)
     }
     KITH_ASSERT(sessions == server->session_count && clients == server->client_count &&
                 endpoints == server->endpoint_count);
+    KITH_ASSERT(held == server->held_used);
     KITH_ASSERT(charged == server->pool.used && server->pool.used <= server->pool.max);
     KITH_ASSERT(heard == server->pair_count && heard == server->pairs.count && heard <= KITH_RELAY_GONE_PAIRS_MAX);
 }

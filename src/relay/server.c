@@ -54,6 +54,7 @@ int kith__relay_server_new(const struct kith_relay_server_options *options, stru
     kith__list_init(&server->sessions);
     kith__list_init(&server->events);
     kith__list_init(&server->writers);
+    kith__list_init(&server->holders);
     kith__heap_init(&server->timers, options->mem);
     kith__map_init(&server->parties, options->mem, kith__random_u64(options->random));
     kith__map_init(&server->pairs, options->mem, kith__random_u64(options->random));

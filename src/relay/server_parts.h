@@ -64,7 +64,8 @@ struct kith_relay_session {
     uint8_t challenge[KITH_RELAY_CHALLENGE_SIZE];
 
     struct kith_ws_reader reader;
-    uint32_t held_charged; /* to the pool, for the reader's buffer */
+    uint32_t held_charged;       /* to the pool, for the reader's buffer */
+    struct kith_list in_holders; /* held_charged is not 0 */
     uint32_t turn, turn_used, turn_posted;
     uint64_t received_bytes, last_received_ns;
     struct kith_relay_bucket bucket;
@@ -100,6 +101,8 @@ struct kith_relay_server {
     struct kith_relay_outbox_limits outbox_limits;
     struct kith_relay_pool pool;
     struct kith_list sessions, events, writers;
+    struct kith_list holders; /* sessions with a message that is not complete; whose began first comes first */
+    uint64_t held_used;       /* of the pool, by these; half of it at most */
     struct kith_heap timers;
     struct kith_relay_slot *slots;
     uint32_t slot_count, free_slot;                       /* the first free one; slot_count: none */

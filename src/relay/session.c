@@ -273,6 +273,15 @@ static void on_auth(struct kith_relay_session *session, const struct kith_relay_
     on_proved(session, &id);
 }
 
+static void release_held(struct kith_relay_session *session)
+{
+    kith__ws_reader_dispose(&session->reader);
+    session->server->pool.used -= session->held_charged;
+    session->server->held_used -= session->held_charged;
+    session->held_charged = 0;
+    kith__list_remove(&session->in_holders);
+}
+
 static void session_init(struct kith_relay_session *session, struct kith_relay_server *server,
                          const struct kith_relay_open *open)
 {
@@ -293,6 +302,7 @@ static void session_init(struct kith_relay_session *session, struct kith_relay_s
     kith__list_init(&session->in_all);
     kith__list_init(&session->in_events);
     kith__list_init(&session->in_writers);
+    kith__list_init(&session->in_holders);
     kith__list_init(&session->of_party);
     kith__heap_node_init(&session->timer);
     kith__relay_bucket_init(&session->bucket, server->limits.rx_bytes_per_s, server->limits.rx_burst, server->now_ns);
@@ -345,8 +355,7 @@ void kith__relay_session_free(struct kith_relay_session *session, uint64_t now_n
         count_end(server->counters, KITH_RELAY_END_BY_PEER);
     leave(session);
     kith__relay_count(&server->counters->drops_disconnect, kith__relay_outbox_free(&session->outbox, &server->pool));
-    kith__ws_reader_dispose(&session->reader);
-    server->pool.used -= session->held_charged;
+    release_held(session);
     kith__list_remove(&session->in_events);
     kith__list_remove(&session->in_writers);
     kith__relay_server_remove(server, session);
@@ -455,18 +464,44 @@ static void on_ws_event(struct kith_relay_session *session, const struct kith_ws
     }
 }
 
-/** The memory of a message that is not complete counts with that of the queues. */
-static void charge_held(struct kith_relay_session *session)
+static bool has_room(const struct kith_relay_server *server, size_t growth)
 {
-    struct kith_relay_pool *pool = &session->server->pool;
-    size_t held = session->reader.held.cap;
+    const struct kith_relay_pool *pool = &server->pool;
 
-    if (held > session->held_charged && held - session->held_charged > (pool->max - pool->used) / 2) {
-        kith__ws_reader_dispose(&session->reader);
-        held = 0;
-        kith__relay_session_finish(session, KITH_RELAY_END_MEMORY, "no memory for a message", KITH_WS_CLOSE_INTERNAL);
+    return server->held_used + growth <= pool->max / 2 && growth <= (pool->max - pool->used) / 2;
+}
+
+static void end_holder(struct kith_relay_session *session)
+{
+    release_held(session);
+    kith__relay_session_finish(session, KITH_RELAY_END_MEMORY, "no memory for a message", KITH_WS_CLOSE_INTERNAL);
+}
+
+/**
+ * The memory of a message that is not complete counts with that of the queues. When it is scarce, whose message began first has
+ * to go: messages are complete soon, and those that never are shall not leave nothing to the others.
+ */
+static void charge_held(struct kith_relay_session *session, bool is_another)
+{
+    struct kith_relay_server *server = session->server;
+    size_t held = session->reader.held.cap, growth = held > session->held_charged ? held - session->held_charged : 0;
+
+    while (growth != 0 && !has_room(server, growth)) {
+        struct kith_list *first = kith__list_first(&server->holders);
+        struct kith_relay_session *oldest = first == NULL || (first == &session->in_holders && is_another)
+                                                ? session
+                                                : KITH_CONTAINER(first, struct kith_relay_session, in_holders);
+
+        end_holder(oldest);
+        if (oldest == session)
+            return;
     }
-    pool->used = pool->used - session->held_charged + held;
+    server->held_used = server->held_used - session->held_charged + held;
+    server->pool.used = server->pool.used - session->held_charged + held;
+    if (held == 0 || is_another)
+        kith__list_remove(&session->in_holders);
+    if (held != 0 && !kith__list_is_linked(&session->in_holders))
+        kith__list_push_back(&server->holders, &session->in_holders);
     session->held_charged = (uint32_t)held;
 }
 
@@ -475,6 +510,7 @@ void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *by
     struct kith_relay_server *server = session->server;
     uint8_t *end = bytes + size;
     struct kith_ws_event event;
+    bool is_another = false; /* the message that is not complete now is not the one of before */
     int err = 0;
 
     (void)kith__relay_server_now(server, now_ns);
@@ -486,11 +522,13 @@ void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *by
     session->received_bytes += size;
     session->last_received_ns = server->now_ns; /* also a part of a long message is a sign of life */
     while (session->state < KITH_RELAY_SESSION_CLOSING &&
-           (err = kith__ws_reader_next(&session->reader, &bytes, end, &event)) == 0)
+           (err = kith__ws_reader_next(&session->reader, &bytes, end, &event)) == 0) {
+        is_another |= event.kind == KITH_WS_BINARY || event.kind == KITH_WS_TEXT;
         on_ws_event(session, &event);
+    }
     if (session->state < KITH_RELAY_SESSION_CLOSING && err != KITH_ERR_AGAIN)
         on_ws_error(session, err);
-    charge_held(session);
+    charge_held(session, is_another);
 }
 
 size_t kith__relay_session_turn_left(const struct kith_relay_session *session)
