@@ -194,12 +194,18 @@ KITH_API void kith_op_free(struct kith_op *op);
 
 /* ---- Endpoints ---- */
 
+enum { KITH_ENDPOINT_QAD_PORT = 7842 /* where relays have their address discovery if nobody says otherwise */ };
+
 /** A relay to use. Copied. */
 struct kith_endpoint_relay {
     const char *url;   /* "https://relay.example", normalised or not; http without TLS */
     const char *token; /* that the relay asks for; NULL: none */
-    uint16_t
-        qad_port; /* UDP port of its address discovery; 0: it has none. Not asked yet: addresses are the interfaces' own */
+    /**
+     * UDP port of its address discovery (usually KITH_ENDPOINT_QAD_PORT): the endpoint asks there, from its own sockets, which
+     * address others see it at (kith_endpoint_public), checking the certificate as for https, and measures the round trip. The first
+     * five relays that have one are asked. 0: it is not asked.
+     */
+    uint16_t qad_port;
 };
 
 /** Whose certificates relays may show, for https. */
@@ -242,8 +248,8 @@ KITH_API KITH_MUST_USE int kith_endpoint_bind(const struct kith_endpoint_options
 /** The public key that this endpoint is known by. Any time until it is closed. */
 KITH_API struct kith_id kith_endpoint_id(const struct kith_endpoint *endpoint);
 /**
- * Id and the addresses others may try: every interface address with the bound port (spec/03), and the home relay and the
- * spare one, once they have let this endpoint in (kith_endpoint_online waits for that).
+ * Id and the addresses others may try: the public ones that relays told, every interface address with the bound port (spec/03),
+ * and the home relay and the spare one, once they have let this endpoint in (kith_endpoint_online waits for that).
  */
 KITH_API void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out);
 /* The relays of an endpoint. */
@@ -269,7 +275,27 @@ struct kith_endpoint_relay_info {
     uint64_t rtt_ns;                       /* 0: not measured yet */
     int err;                               /* enum kith_err of the last connection or attempt that ended; 0: none */
     char why[KITH_RELAY_REASON_TEXT_SIZE]; /* a sentence about it; "" */
+    uint64_t http_latency_ns;              /* of its /ping, with several relays only; 0: not measured, or it failed */
+    uint64_t quic_latency_ns;              /* of its address discovery; 0: likewise */
+    bool has_qad;                          /* its address discovery is asked (the port of the options) */
+    int qad_err;                           /* what came of that the last time; 0: it answered, or was not asked yet */
+    char qad_why[KITH_RELAY_REASON_TEXT_SIZE]; /* a sentence about it; "" */
 };
+
+/** Whether all relays see this endpoint at the same address. */
+enum kith_endpoint_mapping {
+    KITH_ENDPOINT_MAPPING_UNKNOWN, /* fewer than two relays told an address */
+    KITH_ENDPOINT_MAPPING_SAME,
+    KITH_ENDPOINT_MAPPING_VARIES /* a NAT gives a new one for each destination: the address helps few others */
+};
+
+/** Where others see this endpoint, as far as relays told. */
+struct kith_endpoint_public_info {
+    struct kith_sockaddr v4, v6;    /* family NONE: not known */
+    uint8_t mapping_v4, mapping_v6; /* enum kith_endpoint_mapping */
+};
+/** As it is now; kith_endpoint_relays_changed_start waits for a change. */
+KITH_API void kith_endpoint_public(struct kith_endpoint *endpoint, struct kith_endpoint_public_info *out);
 
 /** Waits until others can reach this endpoint through its home relay. STATE: it has no relays; TIMEOUT, which tells why. */
 KITH_API KITH_MUST_USE int kith_endpoint_online(struct kith_endpoint *endpoint, uint64_t limit_ns);
@@ -279,8 +305,8 @@ KITH_API KITH_MUST_USE int kith_endpoint_online_start(struct kith_endpoint *endp
 KITH_API size_t kith_endpoint_relays(struct kith_endpoint *endpoint, struct kith_endpoint_relay_info *out,
                                      size_t capacity);
 /**
- * An operation that ends with 0 at the next change: another home relay, one that was connected, lost, or refused. Look with
- * kith_endpoint_relays then, and start the next one first.
+ * An operation that ends with 0 at the next change: another home relay, one that was connected, lost, or refused; another public
+ * address. Look with kith_endpoint_relays and kith_endpoint_public then, and start the next one first.
  */
 KITH_API KITH_MUST_USE int kith_endpoint_relays_changed_start(struct kith_endpoint *endpoint, struct kith_op **out);
 /**
@@ -318,7 +344,7 @@ KITH_API size_t kith_endpoint_bound(struct kith_endpoint *endpoint, struct kith_
  */
 KITH_API KITH_MUST_USE int kith_endpoint_set_alpns(struct kith_endpoint *endpoint, const struct kith_slice *alpns,
                                                    size_t count);
-/** Counters of the engine: drops by reason, bytes, connections. */
+/** Counters of the engine: drops by reason, bytes, connections (without those that only ask relays for our address). */
 KITH_API void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_stats *out);
 /**
  * Graceful end: waits until every finished stream has been acknowledged (what was written on streams that were not finished

@@ -23,6 +23,8 @@ void kith__api_endpoint_on_event(void *ctx, const struct kith_quic_event *event)
         kith__api_endpoint_on_incoming(endpoint, event->incoming);
         return;
     }
+    if (kith__api_relays_on_any_event(endpoint, event))
+        return;
     if ((conn = kith_quic_conn_user(event->conn)) != NULL)
         kith__api_conn_on_event(conn, event);
     else if (event->kind == KITH_QUIC_DRAINED)
@@ -274,6 +276,7 @@ void kith_endpoint_addr(struct kith_endpoint *endpoint, struct kith_addr *out)
 
     kith_addr_init(out, &id);
     kith__context_enter(endpoint->context);
+    kith__api_relays_public_addr(endpoint, out); /* first: of interfaces there may be more than fit */
     count = kith__driver_reachable(endpoint->driver, ips, KITH_ADDR_IPS_MAX);
     for (size_t i = 0; i < count; i++)
         out->ignored_count += kith_addr_add_ip(out, &ips[i]) != 0;
@@ -298,6 +301,7 @@ void kith_endpoint_stats(struct kith_endpoint *endpoint, struct kith_quic_host_s
 {
     kith__context_enter(endpoint->context);
     kith_quic_host_stats(kith__driver_host(endpoint->driver), out);
+    kith__api_relays_adjust_stats(endpoint, out);
     kith__context_leave(endpoint->context);
 }
 
@@ -368,6 +372,8 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
     kith__driver_pump(endpoint->driver); /* datagrams that wait: as many as may go */
     in_time = wait_for(endpoint, is_flushed, until);
     close_all(endpoint);
+    if (endpoint->relays != NULL)
+        kith__relays_end_discovery(endpoint->relays);
     /* The close itself goes out in any case; what is given up without time is the wait for its echo. */
     kith__driver_pump(endpoint->driver);
     in_time = wait_for(endpoint, is_drained, until) && in_time;

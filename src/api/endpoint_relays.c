@@ -158,6 +158,61 @@ static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_pee
     kith__context_changed(endpoint->context);
 }
 
+/* ---- Address discovery ---- */
+
+_Static_assert((int)KITH_ENDPOINT_MAPPING_UNKNOWN == (int)KITH_DISCOVERY_MAPPING_UNKNOWN &&
+                   (int)KITH_ENDPOINT_MAPPING_SAME == (int)KITH_DISCOVERY_MAPPING_SAME &&
+                   (int)KITH_ENDPOINT_MAPPING_VARIES == (int)KITH_DISCOVERY_MAPPING_VARIES,
+               "the public words are the layer's");
+
+static void public_locked(const struct kith_endpoint *endpoint, struct kith_endpoint_public_info *out)
+{
+    struct kith_discovery_side side;
+
+    memset(out, 0, sizeof *out);
+    if (endpoint->relays == NULL)
+        return;
+    side = kith__relays_public(endpoint->relays, KITH_FAMILY_V4);
+    out->v4 = side.address;
+    out->mapping_v4 = side.mapping;
+    side = kith__relays_public(endpoint->relays, KITH_FAMILY_V6);
+    out->v6 = side.address;
+    out->mapping_v6 = side.mapping;
+}
+
+void kith_endpoint_public(struct kith_endpoint *endpoint, struct kith_endpoint_public_info *out)
+{
+    kith__context_enter(endpoint->context);
+    public_locked(endpoint, out);
+    kith__context_leave(endpoint->context);
+}
+
+void kith__api_relays_public_addr(const struct kith_endpoint *endpoint, struct kith_addr *out)
+{
+    struct kith_endpoint_public_info info;
+
+    public_locked(endpoint, &info);
+    if (info.v4.family != KITH_FAMILY_NONE)
+        out->ignored_count += kith_addr_add_ip(out, &info.v4) != 0;
+    if (info.v6.family != KITH_FAMILY_NONE)
+        out->ignored_count += kith_addr_add_ip(out, &info.v6) != 0;
+}
+
+bool kith__api_relays_on_any_event(struct kith_endpoint *endpoint, const struct kith_quic_event *event)
+{
+    return endpoint->relays != NULL && kith__relays_on_event(endpoint->relays, event);
+}
+
+void kith__api_relays_adjust_stats(const struct kith_endpoint *endpoint, struct kith_quic_host_stats *stats)
+{
+    uint64_t opened = 0, live = 0;
+
+    if (endpoint->relays != NULL)
+        kith__relays_discovery_conns(endpoint->relays, &opened, &live);
+    stats->conns_opened -= opened;
+    stats->conns_live -= live;
+}
+
 /* ---- Opening and closing ---- */
 
 static int open_error(int err, const struct kith_endpoint_options *options, size_t bad)
@@ -204,7 +259,8 @@ int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endp
                                           .configs = configs,
                                           .config_count = options->relay_count,
                                           .trust = (enum kith_tls_trust)options->relay_trust,
-                                          .anchors = options->relay_ca_pem };
+                                          .anchors = options->relay_ca_pem,
+                                          .driver = endpoint->driver };
     struct kith_proxy proxy;
     size_t bad = options->relay_count;
     int err = check_options(options);
@@ -215,7 +271,8 @@ int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endp
     if (options->relay_count > KITH_ENDPOINT_RELAYS_MAX)
         return open_error(KITH_ERR_LIMIT, options, bad);
     for (size_t i = 0; i < options->relay_count; i++)
-        configs[i] = (struct kith_relay_config) { options->relays[i].url, options->relays[i].token };
+        configs[i] = (struct kith_relay_config) { options->relays[i].url, options->relays[i].token,
+                                                  options->relays[i].qad_port };
     if (options->proxy != NULL) {
         if ((err = kith__proxy_parse(endpoint->context->mem, options->proxy, &proxy)) != 0)
             return kith__fail(err, 0, "'%.200s' is no proxy: give http://user:password@host:port", options->proxy);
@@ -348,6 +405,11 @@ static void status_of(const struct kith_relay_peer *relay, struct kith_endpoint_
     out->rtt_ns = info.rtt_ns;
     out->err = info.err;
     snprintf(out->why, sizeof out->why, "%s", info.why);
+    out->http_latency_ns = info.latency_ns != KITH_NEVER ? info.latency_ns : 0;
+    out->quic_latency_ns = info.quic_latency_ns != KITH_NEVER ? info.quic_latency_ns : 0;
+    out->has_qad = info.has_qad;
+    out->qad_err = info.qad_err;
+    snprintf(out->qad_why, sizeof out->qad_why, "%s", info.qad_why);
 }
 
 size_t kith_endpoint_relays(struct kith_endpoint *endpoint, struct kith_endpoint_relay_info *out, size_t capacity)

@@ -166,6 +166,12 @@ int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endp
                           const struct kith_secret *secret);
 /** Sends nothing through relays any more; everything that waits for them fails with `error`. */
 void kith__api_relays_close(struct kith_endpoint *endpoint, const struct kith_error *error);
+/** Adds the addresses that relays told. */
+void kith__api_relays_public_addr(const struct kith_endpoint *endpoint, struct kith_addr *out);
+/** True if the event is the address discovery's, and done with. */
+bool kith__api_relays_on_any_event(struct kith_endpoint *endpoint, const struct kith_quic_event *event);
+/** Takes the connections of the address discovery out: they are no one's. */
+void kith__api_relays_adjust_stats(const struct kith_endpoint *endpoint, struct kith_quic_host_stats *stats);
 /** Adds home and spare relay. */
 void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_addr *out);
 /** Ways to `addr` through relays, at most capacity; returns how many. They are noted in `found` too, with references. */

@@ -299,6 +299,14 @@ size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr
     return driver->socket_count;
 }
 
+bool kith__driver_has_family(const struct kith_driver *driver, enum kith_family family)
+{
+    for (size_t i = 0; i < driver->socket_count; i++)
+        if (driver->locals[i].family == family)
+            return true;
+    return false;
+}
+
 /* Adds what interfaces of the socket's family offer; loopback only if asked. */
 static size_t add_interfaces(const struct kith_driver *driver, size_t socket, bool loopback, struct kith_sockaddr *out,
                              size_t capacity)

@@ -56,6 +56,8 @@ void kith__driver_received(struct kith_driver *driver);
 uint64_t kith__driver_deadline(const struct kith_driver *driver);
 /** The bound addresses; fills up to capacity, returns how many there are. */
 size_t kith__driver_bound(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/** True if it has a socket of that family. */
+bool kith__driver_has_family(const struct kith_driver *driver, enum kith_family family);
 /**
  * Addresses that others may try: bound ones, with an unspecified one replaced by those of all interfaces. Loopback ones are
  * left out where there are others. Fills up to capacity; returns how many it filled.

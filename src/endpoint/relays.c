@@ -33,7 +33,7 @@ static int relay_new(struct kith_relays *relays, struct kith_slice url, const ch
     if (relay == NULL)
         return KITH_ERR_NOMEM;
     relay->relays = relays;
-    relay->latency_ns = KITH_NEVER;
+    relay->latency_ns = relay->quic_latency_ns = KITH_NEVER;
     relay->dial_at_ns = KITH_NEVER;
     kith__list_init(&relay->node);
     kith__list_init(&relay->dirty_node);
@@ -151,6 +151,7 @@ static int add_configured(struct kith_relays *relays, const struct kith_relay_co
     if ((err = normalise(config->url, &text)) == 0 && find_url(relays, kith__buf_slice(&text)) == NULL &&
         (err = relay_new(relays, kith__buf_slice(&text), config->token, &relay)) == 0) {
         relay->is_configured = true;
+        relay->qad_port = config->qad_port;
         relays->configured_count++;
     }
     kith__buf_dispose(&text);
@@ -183,7 +184,7 @@ static int relays_init(struct kith_relays *relays, const struct kith_relays_opti
     }
     *bad = options->config_count;
     kith__relays_step_soon(relays);
-    return 0;
+    return kith__relays_begin_discovery(relays, options->driver);
 }
 
 int kith__relays_new(const struct kith_relays_options *options, const struct kith_relays_events *events,
@@ -229,6 +230,7 @@ void kith__relays_free(struct kith_relays *relays)
     if (relays == NULL)
         return;
     kith__rt_watch_close(relays->watch);
+    kith__discovery_free(relays->discovery);
     while ((node = kith__list_first(&relays->all)) != NULL)
         kith__relay_free(relay_of(node));
     kith__relay_line_close_leaving(&relays->leaving);
@@ -371,6 +373,10 @@ void kith__relay_info(const struct kith_relay_peer *relay, struct kith_relay_inf
                                       .is_displaced = relay->is_displaced,
                                       .rtt_ns = relay->client.rtt_ns,
                                       .latency_ns = relay->latency_ns,
+                                      .quic_latency_ns = relay->quic_latency_ns,
+                                      .has_qad = relay->qad_port != 0 && relay->relays->discovery != NULL,
+                                      .qad_err = relay->qad_err,
+                                      .qad_why = relay->qad_why,
                                       .err = relay->err,
                                       .why = relay->why };
 }

@@ -9,6 +9,7 @@
 #ifndef KITH_ENDPOINT_RELAYS_H
 #define KITH_ENDPOINT_RELAYS_H
 
+#include "endpoint/discovery.h"
 #include "endpoint/relay_line.h"
 #include "tls/stream.h"
 #include <kith/quic.h>
@@ -33,6 +34,7 @@ enum {
 struct kith_relay_config {
     const char *url;   /* normalised or not */
     const char *token; /* NULL: none */
+    uint16_t qad_port; /* UDP port of its address discovery; 0: it is not asked */
 };
 
 enum kith_relays_news {
@@ -40,7 +42,8 @@ enum kith_relays_news {
     KITH_RELAYS_CONNECTED, /* `relay` takes and gives datagrams (again) */
     KITH_RELAYS_LOST,      /* `relay` was lost, does not answer, or says that it will end */
     KITH_RELAYS_STATUS,    /* `relay` told of a change of how we stand with it: see kith_relay_info */
-    KITH_RELAYS_GONE       /* the endpoint at the way `gone` left that relay */
+    KITH_RELAYS_GONE,      /* the endpoint at the way `gone` left that relay */
+    KITH_RELAYS_PUBLIC     /* the public addresses are other ones: see kith__relays_public; relay is NULL */
 };
 
 struct kith_relays_events {
@@ -62,6 +65,7 @@ struct kith_relays_options {
     enum kith_tls_trust trust;      /* for relays with https */
     struct kith_slice anchors;      /* PEM, copied; empty: none */
     const struct kith_proxy *proxy; /* copied; NULL: none */
+    struct kith_driver *driver;     /* outlives the relays; for address discovery. NULL: there is none */
 };
 
 /**
@@ -125,14 +129,29 @@ struct kith_relay_info {
     const char *url; /* normalised */
     uint8_t state;   /* enum kith_relay_state */
     bool is_configured, is_home, is_warm, is_denied;
-    bool was_on;         /* it has let us in at least once */
-    bool is_displaced;   /* another connection with our id receives what is for us (Status 1) */
-    uint64_t rtt_ns;     /* of its last ping; 0: none */
-    uint64_t latency_ns; /* measured by HTTP; KITH_NEVER: not known */
-    int err;             /* of the last connection or attempt that ended; 0: none */
-    const char *why;     /* a sentence about it; "" */
+    bool was_on;              /* it has let us in at least once */
+    bool is_displaced;        /* another connection with our id receives what is for us (Status 1) */
+    uint64_t rtt_ns;          /* of its last ping; 0: none */
+    uint64_t latency_ns;      /* measured by HTTP; KITH_NEVER: not known */
+    uint64_t quic_latency_ns; /* measured by address discovery; KITH_NEVER: not known */
+    bool has_qad;             /* its address discovery is asked */
+    int qad_err;              /* of the last time; 0: it answered, or was not asked yet */
+    const char *qad_why;      /* a sentence about it; "" */
+    int err;                  /* of the last connection or attempt that ended; 0: none */
+    const char *why;          /* a sentence about it; "" */
 };
 void kith__relay_info(const struct kith_relay_peer *relay, struct kith_relay_info *out);
+
+/* ---- Address discovery (discovery.h) ---- */
+
+/** True if the event of the driver is the address discovery's: nobody else must hear of it. */
+bool kith__relays_on_event(struct kith_relays *relays, const struct kith_quic_event *event);
+/** What relays told of one family (V4, V6). */
+struct kith_discovery_side kith__relays_public(const struct kith_relays *relays, enum kith_family family);
+/** Engine connections for it: made so far, and now. */
+void kith__relays_discovery_conns(const struct kith_relays *relays, uint64_t *opened, uint64_t *live);
+/** Ends it: before the driver is pumped for the last time. */
+void kith__relays_end_discovery(struct kith_relays *relays);
 
 /** Counters over all relays (spec/02, 5.8). */
 struct kith_relays_stats {

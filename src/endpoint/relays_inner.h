@@ -19,15 +19,19 @@ struct kith_relay_peer {
     size_t references;
     uint8_t state; /* enum kith_relay_state */
     bool is_configured, is_denied, was_on, is_displaced;
-    bool is_restarting;   /* this connection: the relay said so */
-    bool is_told_lost;    /* LOST was told since the last CONNECTED */
-    bool is_limited;      /* this connection: the relay told of its rate limit */
-    unsigned failures;    /* attempts in a row */
-    unsigned short_lives; /* connections in a row that were on and did not live for KITH_RELAY_SOUND_NS */
-    uint64_t dial_at_ns;  /* WAITING */
-    uint64_t dialled_ns;  /* when the last attempt began */
-    uint64_t on_ns;       /* ON: since when */
-    uint64_t latency_ns;  /* KITH_NEVER: not known */
+    bool is_restarting;       /* this connection: the relay said so */
+    bool is_told_lost;        /* LOST was told since the last CONNECTED */
+    bool is_limited;          /* this connection: the relay told of its rate limit */
+    unsigned failures;        /* attempts in a row */
+    unsigned short_lives;     /* connections in a row that were on and did not live for KITH_RELAY_SOUND_NS */
+    uint64_t dial_at_ns;      /* WAITING */
+    uint64_t dialled_ns;      /* when the last attempt began */
+    uint64_t on_ns;           /* ON: since when */
+    uint64_t latency_ns;      /* KITH_NEVER: not known */
+    uint64_t quic_latency_ns; /* the same by address discovery */
+    uint16_t qad_port;
+    int qad_err;
+    char qad_why[KITH_RELAY_WHY_SIZE];
     struct kith_fetch *probe;
     int err;
     char why[KITH_RELAY_WHY_SIZE];
@@ -54,6 +58,8 @@ struct kith_relays {
     struct kith_buf anchors;
     struct kith_tls_stream_context *tls; /* made when it is first needed; NULL */
     struct kith_proxy proxy;
+    struct kith_discovery *discovery;                         /* NULL: none is asked */
+    struct kith_relay_peer *asked[KITH_DISCOVERY_RELAYS_MAX]; /* by its indices; all are configured */
     struct kith_relays_stats stats; /* what is not counted by the clients; with those of relays that are gone */
 };
 
@@ -65,6 +71,8 @@ void kith__relays_step_soon(struct kith_relays *relays);
 void kith__relay_want(struct kith_relay_peer *relay, uint64_t now_ns);
 /** Makes the context for https. Errors of kith__tls_stream_context_new. */
 int kith__relays_make_tls(struct kith_relays *relays);
+/** Starts to ask the configured relays for our address; without a driver, its sockets, or relays that are to be asked: nothing. NOMEM. */
+int kith__relays_begin_discovery(struct kith_relays *relays, struct kith_driver *driver);
 /** Interfaces or addresses of this machine may have changed. */
 void kith__relays_on_network(void *ctx);
 /** Ends connection and probe; frees the relay, which nothing refers to. */

@@ -69,7 +69,7 @@ static bool is_wanted(const struct kith_relay_peer *relay, uint64_t now_ns)
 
 static struct kith_relay_rank rank_of(const struct kith_relay_peer *relay)
 {
-    struct kith_relay_rank rank = { KITH_RELAY_UNKNOWN, relay->latency_ns };
+    struct kith_relay_rank rank = { KITH_RELAY_UNKNOWN, KITH_MIN(relay->latency_ns, relay->quic_latency_ns) };
 
     if (kith__relay_is_fit(relay))
         rank.fitness = KITH_RELAY_FIT;
@@ -477,6 +477,8 @@ void kith__relays_on_network(void *ctx)
     KITH_LIST_EACH(node, &relays->all)
     recheck(relay_at(node), now_ns);
     relays->probe_at_ns = now_ns;
+    if (relays->discovery != NULL)
+        kith__discovery_refresh(relays->discovery);
     kith__relays_step_soon(relays);
 }
 
@@ -485,6 +487,7 @@ void kith__relays_on_network(void *ctx)
 void kith__relays_leave(struct kith_relays *relays)
 {
     relays->is_ended = true;
+    kith__relays_end_discovery(relays);
     KITH_LIST_EACH(node, &relays->all)
     {
         kith__fetch_cancel(relay_at(node)->probe);

@@ -100,6 +100,7 @@ struct kith_tls_x509 {
     struct kith_slice chain;   /* server: its certificate, then those that lead to a trusted one; empty: only clients */
     struct kith_slice key;     /* server: the private key of the first certificate, unencrypted */
     struct kith_slice anchors; /* client: trusted certificates; empty: those of the system, or none beside a chain */
+    bool adds_system;          /* client: those of the system are trusted beside `anchors` */
     bool accept_any;           /* client: neither chain nor name is checked: for tests only */
 };
 

@@ -37,6 +37,14 @@ static int set_chain(struct kith_tls_context *ctx, const struct kith_tls_x509 *x
     return rv < 0 ? error_of(rv) : 0;
 }
 
+/* The system's; `found`: how many there are beside them. */
+static int add_system_trust(struct kith_tls_context *ctx, int found)
+{
+    int count = gnutls_certificate_set_x509_system_trust(ctx->credentials);
+
+    return count == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : count > 0 || found > 0 ? 0 : KITH_ERR_NOT_FOUND;
+}
+
 static int set_trust(struct kith_tls_context *ctx, const struct kith_tls_x509 *x509)
 {
     gnutls_datum_t anchors = datum(x509->anchors);
@@ -44,12 +52,12 @@ static int set_trust(struct kith_tls_context *ctx, const struct kith_tls_x509 *x
 
     if (x509->accept_any)
         return 0;
-    if (anchors.size == 0) {
-        count = gnutls_certificate_set_x509_system_trust(ctx->credentials);
-        return count > 0 ? 0 : count == GNUTLS_E_MEMORY_ERROR ? KITH_ERR_NOMEM : KITH_ERR_NOT_FOUND;
-    }
+    if (anchors.size == 0)
+        return add_system_trust(ctx, 0);
     count = gnutls_certificate_set_x509_trust_mem(ctx->credentials, &anchors, GNUTLS_X509_FMT_PEM);
-    return count > 0 ? 0 : error_of(count);
+    if (count <= 0)
+        return error_of(count);
+    return x509->adds_system ? add_system_trust(ctx, count) : 0;
 }
 
 int kith__x509_set_up(struct kith_tls_context *ctx, const struct kith_tls_x509 *x509)
