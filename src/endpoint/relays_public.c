@@ -19,14 +19,17 @@ static void on_result(void *ctx, size_t index, int err, const char *why)
 {
     struct kith_relays *relays = ctx;
     struct kith_relay_peer *relay = relays->asked[index];
+    bool is_news = err != relay->qad_err;
 
     /* Not dialled less for it: UDP may be blocked where https is not. */
-    if (err != 0 && err != relay->qad_err)
+    if (err != 0 && is_news)
         kith__log(&relays->rt->log, KITH_LOG_INFO, "discovery", "%s: no address discovery: %s", relay->url, why);
     if (err != 0)
         relay->quic_latency_ns = KITH_NEVER;
     relay->qad_err = err;
     snprintf(relay->qad_why, sizeof relay->qad_why, "%s", why);
+    if (is_news)
+        kith__relays_tell(relays, KITH_RELAYS_STATUS, relay, NULL);
 }
 
 static void on_change(void *ctx)

@@ -8,7 +8,8 @@ static struct {
     const char *proxy;
     char *ca;
     size_t ca_size;
-    char told[KITH_ENDPOINT_RELAYS_MAX][512]; /* the line of each relay that was printed last */
+    char told[KITH_ENDPOINT_RELAYS_MAX][512];      /* the line of each relay that was printed last */
+    char reported[KITH_ENDPOINT_RELAYS_MAX * 256]; /* the last report */
 } settings;
 
 static void read_ca(const char *path)
@@ -100,6 +101,39 @@ static void print_homes(struct kith_endpoint *endpoint)
     }
 }
 
+/* What relays told of our address: a line when that changes. */
+static void print_report(struct kith_endpoint *endpoint)
+{
+    struct kith_endpoint_relay_info infos[KITH_ENDPOINT_RELAYS_MAX];
+    size_t count = kith_endpoint_relays(endpoint, infos, KITH_ENDPOINT_RELAYS_MAX), size;
+    struct kith_endpoint_public_info seen;
+    char line[sizeof settings.reported], text[KITH_SOCKADDR_TEXT_SIZE] = "";
+    const char *home = "", *comma = "";
+
+    kith_endpoint_public(endpoint, &seen);
+    if (seen.v4.family == KITH_FAMILY_NONE)
+        seen.v4 = seen.v6;
+    if (seen.v4.family != KITH_FAMILY_NONE)
+        kith_sockaddr_format(&seen.v4, text);
+    for (size_t i = 0; i < count && i < KITH_ENDPOINT_RELAYS_MAX; i++)
+        if (infos[i].is_home)
+            home = infos[i].url;
+    size = (size_t)snprintf(line, sizeof line, "{\"preferred\":\"%.128s\",\"observed\":\"%s\",\"latencies\":[", home,
+                            text);
+    for (size_t i = 0; i < count && i < KITH_ENDPOINT_RELAYS_MAX && size < sizeof line - 300; i++) {
+        if (infos[i].quic_latency_ns == 0)
+            continue;
+        size += (size_t)snprintf(line + size, sizeof line - size,
+                                 "%s{\"probe\":\"Qad\",\"url\":\"%.128s\",\"ms\":%.3f}", comma, infos[i].url,
+                                 (double)infos[i].quic_latency_ns / 1e6);
+        comma = ",";
+    }
+    snprintf(line + size, sizeof line - size, "]}");
+    if (text[0] != 0 && strcmp(line, settings.reported) != 0)
+        printf("REPORT %s\n", line);
+    strcpy(settings.reported, line);
+}
+
 static void on_relays_changed(struct kith_op *op, void *user);
 
 static void watch_relays(struct kith_endpoint *endpoint)
@@ -119,6 +153,7 @@ static void on_relays_changed(struct kith_op *op, void *user)
         return;
     watch_relays(user);
     print_homes(user);
+    print_report(user);
 }
 
 void agent_relay_online(struct kith_endpoint *endpoint, bool watch)
@@ -130,6 +165,7 @@ void agent_relay_online(struct kith_endpoint *endpoint, bool watch)
     if (kith_endpoint_online(endpoint, 8 * KITH_NS_PER_S) != 0)
         printf("OFFLINE %s\n", kith_error_last()->text);
     print_homes(endpoint);
+    print_report(endpoint);
 }
 
 void agent_relay_addr(struct kith_addr *addr)

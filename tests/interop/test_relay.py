@@ -284,7 +284,7 @@ def TLS_without_the_root_is_refused(rig, program, dialling, serving):
         server.end(signal.SIGTERM)
 
 
-@scenario(dialling=("rust",), serving=("rust",))
+@scenario(serving=("kith",))
 def address_discovery_tells_the_public_address(rig, program, dialling, serving):
     with Relay(program, quic=True) as relay:
         client = Process(rig.agent(dialling, [relay], relay_only=False) + ["serve"])
