@@ -46,17 +46,17 @@ static uint64_t percentile(double part)
     return 0;
 }
 
-static void on_stamp(uint64_t sent_ns)
+static void on_stamp(const struct load_client *receiver, uint64_t sent_ns)
 {
     size_t bucket = bucket_of(load_now() - sent_ns);
 
+    (void)receiver;
     if (bucket < KITH_COUNT(histogram.counts))
         histogram.counts[bucket]++;
     histogram.total++;
 }
 
-/* CPU seconds of a process, all threads. */
-static double cpu_seconds(long pid)
+double load_cpu_seconds(long pid)
 {
     char path[64], text[1024];
     unsigned long user = 0, kernel = 0;
@@ -85,11 +85,10 @@ static uint64_t resident(long pid)
     return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void on_arrival_refill(struct load *load, struct load_client *receiver)
+void load_refill(struct load *load, struct load_client *receiver)
 {
     struct load_client *sender = receiver->peer;
 
-    /* Whole bursts: a client writes what its congestion window sets free, not one datagram after another. */
     if (sender->wanted == 0 && sender->in_flight + BURST <= load->window) {
         sender->wanted = BURST;
         load_send(load, sender);
@@ -102,11 +101,11 @@ static void on_arrival_nothing(struct load *load, struct load_client *receiver)
     (void)receiver;
 }
 
-static void restart_stalled(struct load *load)
+void load_restart_stalled(struct load *load, size_t first, size_t end)
 {
     uint64_t now = load_now();
 
-    for (size_t i = 0; i < load->count; i++) {
+    for (size_t i = first; i < end; i++) {
         struct load_client *client = &load->clients[i];
 
         if (client->in_flight == 0 || now - client->peer->progress_ns < STALL_NS)
@@ -125,7 +124,7 @@ static void run_for(struct load *load, double seconds)
 
     for (uint64_t now; (now = load_now()) < end;) {
         if (now - check > STALL_NS) {
-            restart_stalled(load);
+            load_restart_stalled(load, 0, load->count);
             check = now;
         }
         load_turn(load, 50000000);
@@ -149,7 +148,7 @@ static void throughput(struct load *load, long pid, size_t pairs, double seconds
     uint64_t arrived, begun;
     double relay_cpu, own_cpu, took;
 
-    load->on_arrival = on_arrival_refill;
+    load->on_arrival = load_refill;
     load_open(load, 2 * pairs, 64, true);
     for (size_t i = 0; i < load->count; i++) {
         load->clients[i].wanted = load->window;
@@ -159,11 +158,12 @@ static void throughput(struct load *load, long pid, size_t pairs, double seconds
     arrived = load->arrived;
     load->lost = 0;
     begun = load_now();
-    relay_cpu = cpu_seconds(pid);
-    own_cpu = cpu_seconds(getpid());
+    relay_cpu = load_cpu_seconds(pid);
+    own_cpu = load_cpu_seconds(getpid());
     run_for(load, seconds);
     took = (double)(load_now() - begun) / 1e9;
-    print_rates(load, load->arrived - arrived, took, cpu_seconds(pid) - relay_cpu, cpu_seconds(getpid()) - own_cpu);
+    print_rates(load, load->arrived - arrived, took, load_cpu_seconds(pid) - relay_cpu,
+                load_cpu_seconds(getpid()) - own_cpu);
     printf("}\n");
 }
 
@@ -179,8 +179,8 @@ static void latency(struct load *load, long pid, size_t pairs, double seconds, d
     load->is_timed = true;
     load_open(load, 2 * pairs, 64, true);
     begun = load_now();
-    relay_cpu = cpu_seconds(pid);
-    own_cpu = cpu_seconds(getpid());
+    relay_cpu = load_cpu_seconds(pid);
+    own_cpu = load_cpu_seconds(getpid());
     for (;;) {
         double elapsed = (double)(load_now() - begun) / 1e9;
         uint64_t due = (uint64_t)((elapsed < seconds ? elapsed : seconds) * rate);
@@ -196,7 +196,7 @@ static void latency(struct load *load, long pid, size_t pairs, double seconds, d
     }
     took = (double)(load_now() - begun) / 1e9;
     load->lost = sent - histogram.total;
-    print_rates(load, load->arrived, took, cpu_seconds(pid) - relay_cpu, cpu_seconds(getpid()) - own_cpu);
+    print_rates(load, load->arrived, took, load_cpu_seconds(pid) - relay_cpu, load_cpu_seconds(getpid()) - own_cpu);
     printf(",\"p50_ns\":%llu,\"p99_ns\":%llu,\"p999_ns\":%llu,\"rate\":%.0f}\n", (unsigned long long)percentile(0.5),
            (unsigned long long)percentile(0.99), (unsigned long long)percentile(0.999), rate);
 }
@@ -205,12 +205,12 @@ static void latency(struct load *load, long pid, size_t pairs, double seconds, d
 static void idle(struct load *load, long pid, size_t count)
 {
     uint64_t before = resident(pid), begun = load_now();
-    double relay_cpu = cpu_seconds(pid), took, opening_cpu;
+    double relay_cpu = load_cpu_seconds(pid), took, opening_cpu;
 
     load->on_arrival = on_arrival_nothing;
     load_open(load, count, 64, false);
     took = (double)(load_now() - begun) / 1e9;
-    opening_cpu = cpu_seconds(pid) - relay_cpu;
+    opening_cpu = load_cpu_seconds(pid) - relay_cpu;
     for (uint64_t end = load_now() + 3000000000u; load_now() < end;)
         load_turn(load, 50000000);
     printf("{\"clients\":%zu,\"bytes_per_client\":%.0f,\"resident_before\":%llu,\"resident\":%llu,\"seconds\":%.2f,"
@@ -243,6 +243,13 @@ static void raise_limit(void)
     }
 }
 
+static enum load_abuse abuse_of(const char *text)
+{
+    return strcmp(text, "tiny") == 0     ? LOAD_ABUSE_TINY
+           : strcmp(text, "nobody") == 0 ? LOAD_ABUSE_NOBODY
+                                         : LOAD_ABUSE_SELF;
+}
+
 int main(int argc, char **argv)
 {
     struct load load = { .host = "127.0.0.1", .window = WINDOW_DEFAULT };
@@ -260,6 +267,10 @@ int main(int argc, char **argv)
             load.window = (uint32_t)atoi(argv[at + 1]);
         else if (strcmp(argv[at], "--sources") == 0)
             load.sources = (unsigned)atoi(argv[at + 1]);
+        else if (strcmp(argv[at], "--abusers") == 0)
+            load.abusers = (size_t)atol(argv[at + 1]);
+        else if (strcmp(argv[at], "--abuse") == 0)
+            load.abuse = abuse_of(argv[at + 1]);
         else
             break;
     }
@@ -270,10 +281,13 @@ int main(int argc, char **argv)
         latency(&load, pid, (size_t)atol(argv[at + 1]), atof(argv[at + 2]), atof(argv[at + 3]));
     } else if (at + 1 < argc && strcmp(argv[at], "idle") == 0) {
         idle(&load, pid, (size_t)atol(argv[at + 1]));
+    } else if (at + 2 < argc && strcmp(argv[at], "share") == 0) {
+        load_share(&load, pid, (size_t)atol(argv[at + 1]), atof(argv[at + 2]));
     } else {
         fprintf(stderr,
                 "usage: relay-load --port PORT [--pid RELAY] [--tls ROOTS.pem] [--sources N] [--window DATAGRAMS]\n"
-                "  throughput PAIRS SECONDS | latency PAIRS SECONDS RATE | idle COUNT\n");
+                "  throughput PAIRS SECONDS | latency PAIRS SECONDS RATE | idle COUNT\n"
+                "  [--abusers EVEN] [--abuse self|nobody|tiny] share PAIRS SECONDS\n");
         return 2;
     }
     return 0;

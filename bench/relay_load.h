@@ -19,6 +19,7 @@ enum {
     FRAME = FRAME_HEAD + KITH_RELAY_DATAGRAM_OVERHEAD + PAYLOAD, /* what a client sends for one datagram */
     BURST = 16,                                           /* datagrams in one write, as a client's batches have */
     STAMP_AT = FRAME_HEAD + KITH_RELAY_DATAGRAM_OVERHEAD, /* where in a frame the time of sending is */
+    TINY_COUNT = 27, /* datagrams of 6 bytes that have the size of a FRAME together */
     READ_MAX = 1 << 18
 };
 
@@ -31,6 +32,12 @@ enum {
     } while (0)
 
 enum load_state { LOAD_CONNECTING, LOAD_UPGRADING, LOAD_AUTHENTICATING, LOAD_OPEN };
+
+enum load_abuse {
+    LOAD_ABUSE_SELF,   /* to themselves */
+    LOAD_ABUSE_NOBODY, /* to an id that nobody has */
+    LOAD_ABUSE_TINY    /* the same, TINY_COUNT small ones in place of each datagram */
+};
 
 /* One client. The peer sends to it and gets what it sends. */
 struct load_client {
@@ -45,8 +52,10 @@ struct load_client {
     uint32_t partial;   /* bytes of the frame at the beginning that were sent already */
     uint32_t wanted;    /* frames that shall be sent still */
     uint32_t in_flight; /* frames sent whole that did not arrive yet */
+    uint64_t sent, got; /* datagrams, all in all */
     uint64_t progress_ns;
     bool waits_for_room; /* the last write was not taken whole */
+    bool is_pinging;     /* relay_load_share.c: of the pair whose delays count */
 };
 
 /* What all clients share. */
@@ -59,11 +68,13 @@ struct load {
     int epoll;
     struct load_client *clients;
     size_t count, open, started;
+    size_t abusers; /* so many of them, the last ones, do this: */
+    enum load_abuse abuse;
     uint64_t arrived; /* datagrams */
     uint64_t lost;    /* datagrams that were given up */
     uint8_t *read_buffer;
-    bool is_timed;              /* stamps are read */
-    void (*on_stamp)(uint64_t); /* a datagram that was sent then has arrived */
+    bool is_timed;                                                          /* stamps are read */
+    void (*on_stamp)(const struct load_client *receiver, uint64_t sent_ns); /* a datagram has arrived */
     void (*on_arrival)(struct load *load, struct load_client *receiver);
 };
 
@@ -74,5 +85,14 @@ void load_open(struct load *load, size_t count, size_t at_once, bool with_frames
 void load_turn(struct load *load, uint64_t timeout_ns);
 /* Sends of client->wanted what the socket takes. */
 void load_send(struct load *load, struct load_client *client);
+/* For on_arrival: its peer may send more. Whole bursts: a client writes what its congestion window sets free. */
+void load_refill(struct load *load, struct load_client *receiver);
+/* What clients [first, end) have under way is lost if nothing has arrived for long: they go on. */
+void load_restart_stalled(struct load *load, size_t first, size_t end);
+
+/* relay_load_share.c: `pairs` honest pairs beside load->abusers clients that flood. Prints what each kind gets. */
+void load_share(struct load *load, long pid, size_t pairs, double seconds);
+/* CPU seconds of a process, all threads; 0 if pid is 0. */
+double load_cpu_seconds(long pid);
 
 #endif

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "relay_load.h"
 
+#include "http/websocket.h"
 #include "relay/handshake.h"
 #include "tls/stream.h"
 
@@ -98,42 +99,49 @@ static void send_frame(struct load *load, struct load_client *client, const uint
 
 void load_send(struct load *load, struct load_client *client)
 {
+    bool is_stamped = load->is_timed && client->peer != client;
+
     while (client->wanted > 0) {
         uint32_t count = client->wanted < BURST ? client->wanted : BURST;
         size_t size = (size_t)count * FRAME - client->partial, taken;
 
-        if (load->is_timed) {
+        if (is_stamped) {
             uint64_t now = load_now();
 
             for (uint32_t i = client->partial > 0; i < count; i++)
                 memcpy(client->frames + (size_t)i * FRAME + STAMP_AT, &now, sizeof now);
         }
         taken = client->partial + write_some(load, client, client->frames + client->partial, size);
-        if (taken < client->partial + size && load->is_timed && taken % FRAME > STAMP_AT)
+        if (taken < client->partial + size && is_stamped && taken % FRAME > STAMP_AT)
             memcpy(client->frames + STAMP_AT, client->frames + taken / FRAME * FRAME + STAMP_AT, sizeof(uint64_t));
         client->partial = (uint32_t)(taken % FRAME);
         client->wanted -= (uint32_t)(taken / FRAME);
         client->in_flight += (uint32_t)(taken / FRAME);
+        client->sent += taken / FRAME;
         if (taken < (size_t)count * FRAME)
             return;
     }
 }
 
-static void make_frames(struct load_client *client)
+static void make_frame(uint8_t *at, size_t frame_size, const uint8_t *key)
 {
-    CHECK((client->frames = calloc(BURST, FRAME)) != NULL);
-    for (int i = 0; i < BURST; i++) {
-        uint8_t *at = client->frames + (size_t)i * FRAME;
-        uint16_t size = FRAME - FRAME_HEAD;
+    static const uint8_t mask[4];
+    size_t head = frame_size == FRAME ? (size_t)FRAME_HEAD : kith__ws_frame_head_size(0, true);
 
-        at[0] = 0x82;
-        at[1] = 0x80 | 126;
-        at[2] = (uint8_t)(size >> 8);
-        at[3] = (uint8_t)size;
-        kith__relay_datagram_head(KITH_RELAY_FROM_CLIENT,
-                                  &(struct kith_relay_datagram) { .key = client->peer->pair.id.bytes },
-                                  at + FRAME_HEAD);
-    }
+    CHECK(kith__ws_frame_write(at, KITH_WS_BINARY, mask, frame_size - head) == head);
+    kith__relay_datagram_head(KITH_RELAY_FROM_CLIENT, &(struct kith_relay_datagram) { .key = key }, at + head);
+}
+
+/* BURST places of FRAME bytes each: one frame in each, or of an abuser's tiny ones as many as fill it. */
+static void make_frames(const struct load *load, struct load_client *client, bool is_abuser)
+{
+    static const uint8_t nobody[KITH_ID_SIZE] = { 9 };
+    const uint8_t *key = is_abuser && load->abuse != LOAD_ABUSE_SELF ? nobody : client->peer->pair.id.bytes;
+    size_t size = is_abuser && load->abuse == LOAD_ABUSE_TINY ? FRAME / TINY_COUNT : FRAME;
+
+    CHECK((client->frames = calloc(BURST, FRAME)) != NULL);
+    for (size_t at = 0; at < (size_t)BURST * FRAME; at += size)
+        make_frame(client->frames + at, size, key);
 }
 
 static void on_confirmed(struct load *load, struct load_client *client)
@@ -158,11 +166,12 @@ static void on_frame(struct load *load, struct load_client *client, const uint8_
     } else if (frame[0] == KITH_RELAY_SERVER_DATAGRAM) {
         CHECK(size == FRAME - FRAME_HEAD);
         load->arrived++;
-        if (load->is_timed) {
+        client->got++;
+        if (load->is_timed && client->peer != client) {
             uint64_t stamp;
 
             memcpy(&stamp, frame + KITH_RELAY_DATAGRAM_OVERHEAD, sizeof stamp);
-            load->on_stamp(stamp);
+            load->on_stamp(client, stamp);
         }
         if (client->peer->in_flight > 0)
             client->peer->in_flight--;
@@ -348,7 +357,7 @@ static void make_keys(struct load *load, size_t count)
 
         memcpy(secret.bytes + 4, &i, sizeof i);
         kith__keypair_init(&load->clients[i].pair, &secret);
-        load->clients[i].peer = &load->clients[i ^ 1];
+        load->clients[i].peer = &load->clients[i < count - load->abusers ? i ^ 1 : i];
     }
 }
 
@@ -361,7 +370,7 @@ void load_open(struct load *load, size_t count, size_t at_once, bool with_frames
     load->count = count;
     make_keys(load, count);
     for (size_t i = 0; with_frames && i < count; i++)
-        make_frames(&load->clients[i]);
+        make_frames(load, &load->clients[i], i >= count - load->abusers);
     while (load->open < count) {
         while (load->started < count && load->started - load->open < at_once)
             start(load, load->started);

@@ -456,16 +456,59 @@ KITH_TEST(relay_turn_of_a_client_ends_after_its_share)
 
     start(&(struct kith_relay_server_limits) { .turn_size = 5000 });
     a = crowd_connect(&crowd, 0, 1);
-    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 5000);
-    for (int i = 0; i < 4; i++)
-        crowd_send_datagram(a, &a->pair.id, 1, 1200);
-    KITH_CHECK(kith__relay_session_turn_left(a->session) < 100);
-    crowd_send_datagram(a, &a->pair.id, 1, 1200);
-    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 0);
     kith__relay_server_flush(crowd.servers[0]);
     KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 5000);
+    for (int i = 0; i < 3; i++)
+        crowd_send_datagram(a, &a->pair.id, 1, 1200);
+    KITH_CHECK(kith__relay_session_turn_left(a->session) < 5000 - 3 * (1200 + KITH_RELAY_MESSAGE_WORK));
+    KITH_CHECK(kith__relay_session_turn_left(a->session) > 500 && !kith__relay_session_is_in_debt(a->session));
+    crowd_send_datagram(a, &a->pair.id, 1, 1200);
+    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 0);
+    KITH_CHECK(kith__relay_session_is_in_debt(a->session));
     crowd_pump(&crowd);
-    KITH_CHECK_EQ(a->payload_bytes, 5 * 1200); /* to itself: as to anybody */
+    KITH_CHECK_EQ(a->payload_bytes, 4 * 1200); /* to itself: as to anybody */
+    crowd_dispose(&crowd);
+}
+
+/* A driver reads in large pieces: what one of them was too much is taken off the next turns, while others are there. */
+KITH_TEST(relay_client_that_did_more_than_its_share_waits_until_others_have_had_theirs)
+{
+    struct crowd_client *a, *b;
+    int turns = 0;
+
+    start(&(struct kith_relay_server_limits) { .turn_size = 5000 });
+    a = crowd_connect(&crowd, 0, 1);
+    b = crowd_connect(&crowd, 0, 2);
+    kith__relay_server_flush(crowd.servers[0]);
+    for (int i = 0; i < 16; i++)
+        crowd_send_datagram(a, &b->pair.id, 1, 1200); /* some 23,000 */
+    for (; kith__relay_session_turn_left(a->session) == 0; turns++) {
+        KITH_CHECK(turns < 100 && kith__relay_session_is_in_debt(a->session));
+        crowd_send_datagram(b, &b->pair.id, 1, 100);
+        KITH_CHECK(kith__relay_session_turn_left(b->session) > 4000);
+        kith__relay_server_flush(crowd.servers[0]);
+    }
+    KITH_CHECK_EQ(turns, 4);
+    for (int i = 0; i < 16; i++)
+        crowd_send_datagram(a, &b->pair.id, 1, 1200);
+    kith__relay_server_flush(crowd.servers[0]);
+    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 0);
+    kith__relay_server_flush(crowd.servers[0]); /* nobody else was there */
+    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 5000);
+    crowd_dispose(&crowd);
+}
+
+KITH_TEST(relay_tiny_datagrams_count_as_the_work_that_they_are)
+{
+    static const struct kith_id nobody = { { 9 } };
+    struct crowd_client *a;
+
+    start(&(struct kith_relay_server_limits) { .turn_size = 5000 });
+    a = crowd_connect(&crowd, 0, 1);
+    kith__relay_server_flush(crowd.servers[0]);
+    for (int i = 0; i < 5000 / KITH_RELAY_MESSAGE_WORK; i++)
+        crowd_send_datagram(a, &nobody, 1, 2);
+    KITH_CHECK_EQ(kith__relay_session_turn_left(a->session), 0);
     crowd_dispose(&crowd);
 }
 

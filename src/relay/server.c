@@ -232,7 +232,9 @@ struct kith_relay_session *kith__relay_server_next_writer(struct kith_relay_serv
 void kith__relay_server_flush(struct kith_relay_server *server)
 {
     server->routes->ops->flush(server->routes->ctx, server->routes->worker);
-    server->turn++;
+    /* Nobody waited: debts are forgiven. */
+    server->turn += server->turn_is_busy ? 1 : KITH_RELAY_DEBT_TURNS;
+    server->turn_is_busy = false;
 }
 
 static void on_note(struct kith_relay_server *server, const struct kith_relay_note *note)

@@ -40,8 +40,12 @@ enum {
     KITH_RELAY_GONE_SOURCES_MAX =
         4096, /* senders of whose end one endpoint is told; beyond it the oldest is forgotten, counted */
     KITH_RELAY_CONTROL_SIZE_MAX =
-        32 << 10,                     /* control frames that wait for one client; beyond it they are dropped, counted */
-    KITH_RELAY_TURN_SIZE = 256 << 10, /* default of turn_size */
+        32 << 10, /* control frames that wait for one client; beyond it they are dropped, counted */
+    /* Default of turn_size: a full read of the driver, 64 KiB, in datagrams of 1200 bytes. Not more: that is also what one
+     * receiver is sent in a turn (KITH_RELAY_OUTPUT_MAX); of what is read beyond it, who sends to somebody else has nothing. */
+    KITH_RELAY_TURN_SIZE = 80 << 10,
+    KITH_RELAY_MESSAGE_WORK =
+        192, /* what a message costs beside its bytes, in bytes: tiny ones take more time for each */
     KITH_RELAY_INBOX_TURN_SIZE = 1 << 20 /* bytes of other workers that one turn takes */
 };
 
@@ -57,7 +61,7 @@ struct kith_relay_server_limits {
     uint32_t queue_size_max; /* bytes that wait for one client, half of it from one sender [1 MiB]; at least 128 KiB */
     uint32_t queue_frames_max; /* and frames [2048] */
     uint64_t memory_max;       /* bytes of all queues and cut messages of this worker [256 MiB] */
-    uint32_t turn_size;        /* see kith__relay_session_turn_left [KITH_RELAY_TURN_SIZE] */
+    uint32_t turn_size;        /* work: see kith__relay_session_turn_left [KITH_RELAY_TURN_SIZE] */
     uint32_t rx_bytes_per_s;   /* of one client, received after TLS; datagrams beyond it are dropped [0: no limit] */
     uint32_t rx_burst;         /* [a tenth of rx_bytes_per_s] */
 };
@@ -116,10 +120,14 @@ void kith__relay_session_free(struct kith_relay_session *session, uint64_t now_n
  */
 void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *bytes, size_t size, uint64_t now_ns);
 /**
- * Bytes that the driver should still read from this client before it has looked at all others: 0 when its share of this turn is
- * used up (or its access is being decided). A turn ends with kith__relay_server_flush; pause such a link until then.
+ * Work that the driver should still take from this client before it has looked at all others, in bytes and
+ * KITH_RELAY_MESSAGE_WORK for each message: 0 when its share of this turn is used up (or its access is being decided). A turn
+ * ends with kith__relay_server_flush; pause such a link until then. What a client used beyond its share is taken off the next
+ * turns, as the driver reads in large pieces; a turn in which nothing is received from anybody forgives that.
  */
 size_t kith__relay_session_turn_left(const struct kith_relay_session *session);
+/** True: nothing is left because of its work, and the next turn should come at once, as it may be the only one who waits. */
+bool kith__relay_session_is_in_debt(const struct kith_relay_session *session);
 
 /**
  * What is to be written next, in this order: up to `cap` slices, none empty; returns their number, 0 if there is nothing. The

@@ -18,7 +18,8 @@ enum {
     KITH_RELAY_HANDSHAKE_MESSAGE_MAX = 1024, /* a client has nothing longer to say before it is one */
     KITH_RELAY_MESSAGE_MAX = KITH_RELAY_BODY_MAX + KITH_VARINT_SIZE_MAX,
     KITH_RELAY_PLAN_MIN = 4 << 10, /* bytes lent to one write, for the slowest clients */
-    KITH_RELAY_PLAN_START = 16 << 10
+    KITH_RELAY_PLAN_START = 16 << 10,
+    KITH_RELAY_DEBT_TURNS = 64 /* a client waits for so many turns at most after much work at once */
 };
 
 /** An endpoint that has sessions here, or has sent to one that has. Lives while it has sessions or pairs. */
@@ -66,7 +67,8 @@ struct kith_relay_session {
     struct kith_ws_reader reader;
     uint32_t held_charged;       /* to the pool, for the reader's buffer */
     struct kith_list in_holders; /* held_charged is not 0 */
-    uint32_t turn, turn_used, turn_posted;
+    uint64_t turn_used;          /* work of `turn`, and what it had not paid for before */
+    uint32_t turn, turn_posted;
     uint64_t received_bytes, last_received_ns;
     struct kith_relay_bucket bucket;
     struct kith_relay_last_target last;
@@ -114,6 +116,7 @@ struct kith_relay_server {
     uint64_t now_ns;         /* the latest time that was given */
     uint64_t grace_until_ns; /* we were late: nobody is ended for silence before this */
     uint32_t turn;
+    bool turn_is_busy; /* something was received in it */
     uint64_t restart_spread_ns, restart_try_ns;
     bool is_draining;
 };

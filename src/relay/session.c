@@ -446,6 +446,7 @@ static void on_ws_error(struct kith_relay_session *session, int err)
 
 static void on_ws_event(struct kith_relay_session *session, const struct kith_ws_event *event)
 {
+    session->turn_used += KITH_RELAY_MESSAGE_WORK;
     switch (event->kind) {
     case KITH_WS_BINARY:
         on_message(session, (struct kith_slice) { event->bytes, event->size });
@@ -505,6 +506,14 @@ static void charge_held(struct kith_relay_session *session, bool is_another)
     session->held_charged = (uint32_t)held;
 }
 
+/** Its work that counts against this turn: each turn since then has paid for one share. */
+static uint64_t turn_used(const struct kith_relay_session *session)
+{
+    uint64_t paid = (uint64_t)(session->server->turn - session->turn) * session->server->limits.turn_size;
+
+    return session->turn_used - KITH_MIN(session->turn_used, paid);
+}
+
 void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *bytes, size_t size, uint64_t now_ns)
 {
     struct kith_relay_server *server = session->server;
@@ -515,10 +524,12 @@ void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *by
 
     (void)kith__relay_server_now(server, now_ns);
     if (session->turn != server->turn) {
+        session->turn_used = turn_used(session);
+        session->turn_posted = 0;
         session->turn = server->turn;
-        session->turn_used = session->turn_posted = 0;
     }
-    session->turn_used += (uint32_t)KITH_MIN(size, (size_t)(UINT32_MAX - session->turn_used));
+    server->turn_is_busy = true;
+    session->turn_used += size;
     session->received_bytes += size;
     session->last_received_ns = server->now_ns; /* also a part of a long message is a sign of life */
     while (session->state < KITH_RELAY_SESSION_CLOSING &&
@@ -529,6 +540,12 @@ void kith__relay_session_receive(struct kith_relay_session *session, uint8_t *by
     if (session->state < KITH_RELAY_SESSION_CLOSING && err != KITH_ERR_AGAIN)
         on_ws_error(session, err);
     charge_held(session, is_another);
+    session->turn_used = KITH_MIN(session->turn_used, (uint64_t)KITH_RELAY_DEBT_TURNS * server->limits.turn_size);
+}
+
+bool kith__relay_session_is_in_debt(const struct kith_relay_session *session)
+{
+    return session->state < KITH_RELAY_SESSION_CLOSING && turn_used(session) >= session->server->limits.turn_size;
 }
 
 size_t kith__relay_session_turn_left(const struct kith_relay_session *session)
@@ -537,9 +554,7 @@ size_t kith__relay_session_turn_left(const struct kith_relay_session *session)
 
     if (session->state == KITH_RELAY_SESSION_AUTHORIZING)
         return 0;
-    if (session->turn != server->turn)
-        return server->limits.turn_size;
-    return server->limits.turn_size - KITH_MIN(session->turn_used, server->limits.turn_size);
+    return server->limits.turn_size - (size_t)KITH_MIN(turn_used(session), (uint64_t)server->limits.turn_size);
 }
 
 /* ---- Timers ---- */

@@ -435,7 +435,7 @@ static void count_data(void *ctx, uint8_t *bytes, size_t size)
 
 KITH_TEST(server_reads_from_one_client_only_so_much_in_a_turn)
 {
-    enum { FLOOD = 1 << 20, SHARE = 2 * KITH_RT_STREAM_READ_MAX };
+    enum { FLOOD = 1 << 20, SHARE = KITH_RT_STREAM_READ_MAX };
     static uint8_t flood[FLOOD];
     struct kith_rt_stream_events events = { .on_data = count_data };
     const struct uv_stream *real;

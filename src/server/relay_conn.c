@@ -2,9 +2,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "http/websocket.h"
+#include "relay/outbox.h"
 #include "server/relay_worker_parts.h"
 
 enum { SLICES_MAX = KITH_RT_STREAM_SLICES_MAX };
+
+/* A client's stream is read once in a turn, and written once: were the first one larger, who sends to somebody else would get
+ * less through than who sends to nobody. */
+_Static_assert((int)KITH_RT_STREAM_READ_MAX <= (int)KITH_RELAY_OUTPUT_MAX, "a turn reads more than it can write");
 
 static const char *const protocols[] = { "iroh-relay-v2", "iroh-relay-v1" };
 static const uint8_t versions[] = { KITH_RELAY_V2, KITH_RELAY_V1 };
@@ -86,12 +91,13 @@ static void on_data(void *ctx, uint8_t *bytes, size_t size)
     kith__list_push_back(&conn->worker->paused, &conn->paused_node);
 }
 
-void kith__relay_conn_resume(struct kith_relay_conn *conn)
+bool kith__relay_conn_resume(struct kith_relay_conn *conn)
 {
-    if (kith__relay_session_turn_left(conn->session) == 0)
-        return; /* its access is being decided */
+    if (kith__relay_session_turn_left(conn->session) == 0) /* in debt, or its access is being decided */
+        return !kith__relay_session_is_in_debt(conn->session);
     kith__list_remove(&conn->paused_node);
     kith__link_read_resume(conn->link);
+    return true;
 }
 
 static void on_end(void *ctx, int err)

@@ -181,15 +181,16 @@ static void publish(struct kith_relay_worker *worker)
 static void on_turn_end(void *ctx)
 {
     struct kith_relay_worker *worker = ctx;
+    bool has_debtor = false;
 
     take_events(worker);
     write_all(worker);
     take_events(worker); /* what the writing ended */
     kith__relay_server_flush(worker->server);
     KITH_LIST_EACH_SAFE(node, after, &worker->paused)
-    kith__relay_conn_resume(KITH_CONTAINER(node, struct kith_relay_conn, paused_node));
+    has_debtor |= !kith__relay_conn_resume(KITH_CONTAINER(node, struct kith_relay_conn, paused_node));
     publish(worker);
-    kith__rt_timer_set(&worker->timer, kith__relay_server_deadline(worker->server));
+    kith__rt_timer_set(&worker->timer, has_debtor ? now(worker) : kith__relay_server_deadline(worker->server));
 }
 
 static void on_deadline(void *ctx, uint64_t now_ns)

@@ -50,7 +50,7 @@ void kith__relay_conn_write(struct kith_relay_conn *conn);
 void kith__relay_conn_end(struct kith_relay_conn *conn, enum kith_relay_end end, const char *why);
 /** Closes at once and frees. */
 void kith__relay_conn_close(struct kith_relay_conn *conn);
-/** Reads on, if it may by now. */
-void kith__relay_conn_resume(struct kith_relay_conn *conn);
+/** Reads on, if it may by now. False: it may not before more turns have passed, which should come at once. */
+bool kith__relay_conn_resume(struct kith_relay_conn *conn);
 
 #endif

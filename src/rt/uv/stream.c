@@ -9,7 +9,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-enum { READS_PER_TURN = 2 }; /* of one stream, KITH_RT_STREAM_READ_MAX each */
+enum { READS_PER_TURN = 1 }; /* of one stream, KITH_RT_STREAM_READ_MAX each */
 
 /* ---- Reading ---- */
 
