@@ -167,7 +167,7 @@ static inline void crowd_send(struct crowd_client *client, const struct kith_rel
 /** Sends a datagram of `size` bytes, all of them `fill`. */
 static inline void crowd_send_datagram(struct crowd_client *client, const struct kith_id *to, uint8_t fill, size_t size)
 {
-    static uint8_t payload[KITH_RELAY_DATAGRAM_PAYLOAD_MAX];
+    static _Thread_local uint8_t payload[KITH_RELAY_DATAGRAM_PAYLOAD_MAX]; /* clients of several threads send */
 
     KITH_ASSERT(size <= sizeof payload);
     memset(payload, fill, size);

@@ -134,7 +134,9 @@ static void run(void *ctx)
             kith__rt_condition_broadcast(relay->changed);
             kith__rt_lock_release(relay->lock);
         }
-        kith__rt_wait(member->rt, kith__rt_deadline(member->rt));
+        /* A turn may have used up the wake of stop_threads: asked again after it, the wait cannot miss the stop. */
+        if (!atomic_load(&member->must_stop))
+            kith__rt_wait(member->rt, kith__rt_deadline(member->rt));
     }
 }
 
