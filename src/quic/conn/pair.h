@@ -16,7 +16,10 @@ enum {
     KITH_PAIR_SERVER = 1,
     KITH_PAIR_CONNS_MAX = 8,
     KITH_PAIR_QUEUE_MAX = 8192,
-    KITH_PAIR_LINKS_MAX = 8
+    KITH_PAIR_LINKS_MAX = 8,
+    /* An idle connection's budget is 16 KiB; what a change may cost unnoticed is the rest. Version 2 of ipsec-mb keeps 256
+       bytes more in each of the three keys than version 1 does. */
+    KITH_PAIR_IDLE_SIZE_MAX = 15360 + 3 * 256
 };
 
 enum kith_pair_answer { KITH_PAIR_ACCEPT, KITH_PAIR_REFUSE, KITH_PAIR_RETRY, KITH_PAIR_IGNORE };

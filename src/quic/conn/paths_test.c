@@ -113,14 +113,12 @@ KITH_TEST(paths_need_both_sides)
     }
 }
 
-enum { IDLE_SIZE_MAX = 15360 /* the budget is 16 KiB; what a change may cost unnoticed is the rest */ };
-
 static void check_is_small(const char *when)
 {
     for (int side = 0; side < 2; side++) {
         size_t size = rules_stats(&pair_p, side).memory_size;
 
-        if (size > IDLE_SIZE_MAX)
+        if (size > KITH_PAIR_IDLE_SIZE_MAX)
             fail_msg("%s, side %d: %zu bytes", when, side, size);
     }
 }

@@ -524,7 +524,7 @@ KITH_TEST(verbs_ten_thousand_streams_come_and_go)
     kith__pair_run(&pair_v, 3 * KITH_NS_PER_S);
     for (int i = 0; i < 2; i++) {
         KITH_CHECK_EQ(pair_v.sides[i].conn->streams.count, 0);
-        KITH_CHECK(stats_of(i).memory_size <= 15360);
+        KITH_CHECK(stats_of(i).memory_size <= KITH_PAIR_IDLE_SIZE_MAX);
     }
     kith__pair_dispose(&pair_v);
 }
@@ -612,7 +612,7 @@ KITH_TEST(verbs_idle_connection_is_small)
     kith__pair_run(&pair_v, 20 * KITH_NS_PER_S);
     for (int i = 0; i < 2; i++) {
         printf("idle connection, side %d: %zu bytes\n", i, stats_of(i).memory_size);
-        KITH_CHECK(stats_of(i).memory_size <= 15360);
+        KITH_CHECK(stats_of(i).memory_size <= KITH_PAIR_IDLE_SIZE_MAX);
     }
     kith__pair_dispose(&pair_v);
 }
