@@ -113,6 +113,19 @@ static const char *take_relay(void *target, const char *text)
     return problem;
 }
 
+static const char *take_relay_quic(void *target, const char *text)
+{
+    struct cli *cli = target;
+    char *end;
+    unsigned long port = strtoul(text, &end, 10);
+
+    cli->no_relay_quic = strcmp(text, "none") == 0 || strcmp(text, "0") == 0;
+    if (!cli->no_relay_quic && (text[0] < '0' || text[0] > '9' || *end != 0 || port == 0 || port > UINT16_MAX))
+        return "a port from 1 to 65535 is expected, or none";
+    cli->relay_quic_port = cli->no_relay_quic ? 0 : (uint16_t)port;
+    return NULL;
+}
+
 static void print_help(const struct cli *cli, const struct option_spec *own, const struct option_spec *common)
 {
     printf("Usage: kith %s %s\n\n%s\n", cli->command->name, cli->command->arguments, cli->command->summary);
@@ -142,6 +155,8 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
           NULL },
         { "relay-token", 0, OPTION_TEXT, &cli->relay_token, "TOKEN",
           "what the relays ask for (default: KITH_RELAY_TOKEN)", NULL },
+        { "relay-quic", 0, OPTION_CALL, cli, "PORT",
+          "UDP port where relays tell our address (7842 with https); or none", take_relay_quic },
         { "relay-ca", 0, OPTION_TEXT, &cli->relay_ca, "FILE", "trust these certificate authorities for relays, too",
           NULL },
         { "proxy", 0, OPTION_TEXT, &cli->proxy, "URL", "HTTP proxy to reach relays through; env: that of HTTP_PROXY",

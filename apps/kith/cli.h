@@ -44,7 +44,8 @@ struct cli {
     size_t bind_count;
     struct kith_endpoint_relay relays[KITH_ENDPOINT_RELAYS_MAX]; /* --relay */
     size_t relay_count;
-    bool no_relays, relay_only;
+    bool no_relays, relay_only, no_relay_quic;
+    uint16_t relay_quic_port; /* 0: the usual one, of relays with https */
     const char *relay_token, *relay_ca, *proxy;
     uint64_t timeout_ns; /* for reaching the other side */
     struct option_args args;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define ONLINE_NS (10 * KITH_NS_PER_S) /* for a relay to let us in */
@@ -98,6 +99,14 @@ static int read_ca(struct cli *cli, char **bytes, size_t *size)
     return problem != 0 ? cli_fail_file(cli, problem, NULL, "--relay-ca %s", cli->relay_ca) : 0;
 }
 
+/* Where a relay tells which address it sees us at: with plain http only if the user says so. */
+static uint16_t quic_port_of(const struct cli *cli, const char *url)
+{
+    if (cli->no_relay_quic || cli->relay_quic_port != 0)
+        return cli->relay_quic_port;
+    return strncasecmp(url, "https:", 6) == 0 ? KITH_ENDPOINT_QAD_PORT : 0;
+}
+
 /* What the options say about relays. 0 or the exit code; *ca is to be freed. */
 static int relay_options(struct cli *cli, struct kith_endpoint_options *options, char **ca)
 {
@@ -106,8 +115,10 @@ static int relay_options(struct cli *cli, struct kith_endpoint_options *options,
 
     if (err != 0)
         return err;
-    for (size_t i = 0; i < cli->relay_count; i++)
+    for (size_t i = 0; i < cli->relay_count; i++) {
         cli->relays[i].token = token;
+        cli->relays[i].qad_port = quic_port_of(cli, cli->relays[i].url);
+    }
     options->relay_ca_pem.ptr = (const uint8_t *)*ca;
     options->relays = cli->relays;
     options->relay_count = cli->relay_count;

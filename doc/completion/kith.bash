@@ -11,14 +11,14 @@ _kith()
     --relay) COMPREPLY=($(compgen -W none -- "$current")); return ;;
     esac
     case ${COMP_WORDS[1]} in
-    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --proxy --qlog --qr --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
-    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
-    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
-    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
-    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --secret --timeout --verbose -h -q -v" -- "$current")) ;;
-    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
+    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --proxy --qlog --qr --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
+    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
+    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
+    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
+    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
+    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --secret --timeout --verbose -h -q -v" -- "$current")) ;;
+    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
     relay) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --cert --cert-dir --check-config --config-path --contact --dev --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --print-config --quic --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
     help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket relay" -- "$current")) ;;
     esac
