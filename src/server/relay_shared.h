@@ -21,6 +21,8 @@ enum {
 /** Numbers of now of one worker: written by its thread at the end of a turn, read by any. */
 struct kith_relay_gauges {
     _Atomic uint64_t sessions, clients, endpoints, queued_bytes, http_connections;
+    _Atomic uint64_t no_handles,
+        no_memory; /* connections that were closed at once for want of these, since the start */
 };
 
 struct kith_relay_shared {

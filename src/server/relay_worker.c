@@ -169,7 +169,10 @@ static void write_all(struct kith_relay_worker *worker)
 static void publish(struct kith_relay_worker *worker)
 {
     struct kith_relay_server_stats stats = kith__relay_server_stats(worker->server);
+    struct kith_rt_listener_stats listeners = kith__httpd_listener_stats(worker->httpd);
 
+    atomic_store_explicit(&worker->gauges->no_handles, listeners.closed_no_handles, memory_order_relaxed);
+    atomic_store_explicit(&worker->gauges->no_memory, listeners.closed_no_memory, memory_order_relaxed);
     atomic_store_explicit(&worker->gauges->sessions, stats.sessions, memory_order_relaxed);
     atomic_store_explicit(&worker->gauges->clients, stats.clients, memory_order_relaxed);
     atomic_store_explicit(&worker->gauges->endpoints, stats.endpoints, memory_order_relaxed);

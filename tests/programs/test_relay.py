@@ -4,7 +4,7 @@ access, limits. The protocol itself is in tests/interop/test_relay_server.py. TA
 
 Arguments: words of test names; none: all.
 """
-import contextlib, http.server, itertools, shutil, ssl, struct, urllib.request
+import contextlib, http.server, itertools, resource, shutil, socket, ssl, struct, urllib.request
 
 from programs import *
 
@@ -302,6 +302,24 @@ def thousands_of_strangers_do_not_keep_clients_out(home):
                 assert time.monotonic() < until
                 time.sleep(0.05)
         assert honest.ping()
+
+
+@test
+def a_relay_without_descriptors_counts_whom_it_sends_away_and_goes_on(home):
+    with Relay(home) as relay:
+        pid = relay.process.pid
+        most = len(os.listdir("/proc/%d/fd" % pid)) + 8
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+        crowd = [socket.create_connection(("127.0.0.1", relay.port())) for _ in range(40)]
+        served = 0
+        for one in crowd:
+            with contextlib.suppress(ConnectionError), one:
+                one.settimeout(LIMIT)
+                one.sendall(b"GET /ping HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")
+                served += one.recv(4096).startswith(b"HTTP/1.1 200")
+        gone = len(crowd) - served
+        assert served > 0 and gone > 0 and relay.metric("refused_no_handles") == gone, (served, gone, most)
+        assert connected(relay.port()).ping()
 
 
 @test
