@@ -149,12 +149,12 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
           cli_take_bind },
         { "key", 0, OPTION_TEXT, &cli->key_file, "FILE", "secret key file (default: IROH_SECRET, else a new key)",
           NULL },
-        { "relay", 0, OPTION_CALL, cli, "URL[,URL...]", "relays to be reached through; none: not even others'",
+        { "relay", 0, OPTION_CALL, cli, "URL[,URL...]", "relays to be reached through; none: no relay at all",
           take_relay },
         { "relay-only", 0, OPTION_FLAG, &cli->relay_only, NULL, "everything goes through relays, nothing directly",
           NULL },
         { "relay-token", 0, OPTION_TEXT, &cli->relay_token, "TOKEN",
-          "what the relays ask for (default: KITH_RELAY_TOKEN)", NULL },
+          "for the relays of --relay (default: KITH_RELAY_TOKEN)", NULL },
         { "relay-quic", 0, OPTION_CALL, cli, "PORT",
           "UDP port where relays tell our address (7842 with https); or none", take_relay_quic },
         { "relay-ca", 0, OPTION_TEXT, &cli->relay_ca, "FILE", "trust these certificate authorities for relays, too",
@@ -180,6 +180,8 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
     }
     if (cli->no_relays && (cli->relay_count > 0 || cli->relay_only))
         return cli_usage(cli, "--relay none goes with no other relay option");
+    if (cli->relay_token != NULL && cli->relay_count == 0) /* those of tickets may be anybody's */
+        return cli_usage(cli, "--relay-token is for the relays of --relay: name the relay, too");
     if (cli->args.count < args_min)
         return cli_usage(cli, "an argument is missing: kith %s %s", cli->command->name, cli->command->arguments);
     if (cli->args.count > args_max)

@@ -95,8 +95,11 @@ int cli_secret(struct cli *cli, struct kith_secret *secret);
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count);
 /** Closes the endpoint gracefully, at most so long, and ends the loop. Fine when nothing is open. */
 void cli_close(struct cli *cli, uint64_t limit_ns);
-/** The addresses of the endpoint; with --relay it waits until a relay lets us in, or tells that none does. */
-void cli_addr(struct cli *cli, struct kith_addr *addr);
+/**
+ * The addresses of the endpoint; with --relay it waits until a relay lets us in, or tells that none does. 0, or the exit code
+ * after telling that others cannot reach us at all (--relay-only without a relay).
+ */
+int cli_addr(struct cli *cli, struct kith_addr *addr);
 
 /** The other side of a command that dials. */
 struct cli_remote {
@@ -108,6 +111,12 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
                      struct cli_remote *out);
 /** Dials and waits for the handshake. 0, or the exit code after telling why. */
 int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_slice alpn, struct kith_conn **out);
+enum { CLI_NO_ANSWER_SIZE = 640 };
+/**
+ * Why nobody answered in time: the relay of the other side that could not be reached, or the usual. text holds
+ * CLI_NO_ANSWER_SIZE bytes. Returns text.
+ */
+const char *cli_no_answer(struct cli *cli, const struct cli_remote *remote, char *text);
 /** Where a path leads: an address, or "relay URL". text holds CLI_VIA_SIZE bytes. Returns text. */
 const char *cli_via(struct kith_conn *conn, const struct kith_sockaddr *remote, char *text);
 /** Prints address, round trip and packet size of a connection's paths on stderr. */

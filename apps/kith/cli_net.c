@@ -8,6 +8,8 @@
 #include <strings.h>
 #include <unistd.h>
 
+enum { RELAYS_SHOWN_MAX = 32 }; /* ours, and those of tickets */
+
 #define ONLINE_NS (10 * KITH_NS_PER_S) /* for a relay to let us in */
 
 enum { CA_SIZE_MAX = 1 << 20 };
@@ -173,27 +175,36 @@ void cli_close(struct cli *cli, uint64_t limit_ns)
 }
 
 /* Others shall be able to reach us with what they are told; if the relay does not let us in, they hear of the rest. */
-static void wait_online(struct cli *cli)
+static int wait_online(struct cli *cli)
 {
     struct kith_op *op;
     char clean[512];
+    int err = 0;
 
     if (cli->relay_count == 0)
-        return;
+        return cli->relay_only ? cli_usage(cli, "--relay-only needs --relay here: how else could others reach us?") : 0;
     if (kith_endpoint_online(cli->endpoint, 0) == 0 || kith_endpoint_online_start(cli->endpoint, &op) != 0)
-        return;
+        return 0;
     kith_op_set_limit(op, cli->timeout_ns < ONLINE_NS ? cli->timeout_ns : ONLINE_NS);
     if (loop_wait(&cli->loop, op) == KITH_ERR_TIMEOUT) {
         (void)!kith_endpoint_online(cli->endpoint, 1); /* for its words */
-        output_note("kith %s: %s", cli->command->name, output_clean(kith_error_last()->text, clean, sizeof clean));
+        output_clean(kith_error_last()->text, clean, sizeof clean);
+        if (cli->relay_only)
+            err = cli_fail_text(cli, KITH_ERR_TIMEOUT, clean, "nobody could reach us");
+        else
+            output_note("kith %s: %s", cli->command->name, clean);
     }
     kith_op_free(op);
+    return err;
 }
 
-void cli_addr(struct cli *cli, struct kith_addr *addr)
+int cli_addr(struct cli *cli, struct kith_addr *addr)
 {
-    wait_online(cli);
-    kith_endpoint_addr(cli->endpoint, addr);
+    int err = wait_online(cli);
+
+    if (err == 0)
+        kith_endpoint_addr(cli->endpoint, addr);
+    return err;
 }
 
 int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockaddr *extra, size_t extra_count,
@@ -222,9 +233,40 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
     return 0;
 }
 
+static bool is_way_to(const struct kith_addr *addr, const char *url)
+{
+    for (size_t i = 0; i < addr->relay_count; i++)
+        if (strcmp(addr->relays[i], url) == 0)
+            return true;
+    return false;
+}
+
+const char *cli_no_answer(struct cli *cli, const struct cli_remote *remote, char *text)
+{
+    struct kith_endpoint_relay_info infos[RELAYS_SHOWN_MAX];
+    size_t count = kith_endpoint_relays(cli->endpoint, infos, RELAYS_SHOWN_MAX);
+
+    snprintf(text, CLI_NO_ANSWER_SIZE,
+             "no answer in time; is the other side still running, and can its addresses be reached from here?");
+    for (size_t i = 0; i < count && i < RELAYS_SHOWN_MAX; i++) {
+        if (infos[i].state == KITH_ENDPOINT_RELAY_CONNECTED || infos[i].why[0] == 0 ||
+            !is_way_to(&remote->addr, infos[i].url))
+            continue;
+        /* A token is given only to relays that the user named: a ticket may name anybody's. */
+        snprintf(text, CLI_NO_ANSWER_SIZE, "no answer in time, and its relay %.200s was not reached: %s%s",
+                 infos[i].url, infos[i].why,
+                 infos[i].state == KITH_ENDPOINT_RELAY_REFUSED && !infos[i].is_configured
+                     ? "; if it asks for a token, name it with --relay and --relay-token"
+                     : "");
+        break;
+    }
+    return text;
+}
+
 int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_slice alpn, struct kith_conn **out)
 {
     struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpn, .alpn_count = 1 };
+    char why[CLI_NO_ANSWER_SIZE];
     struct kith_op *op;
     int err;
 
@@ -234,9 +276,7 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
     if ((err = loop_wait(&cli->loop, op)) == 0)
         *out = kith_op_take_conn(op);
     else if (err == KITH_ERR_TIMEOUT)
-        err = cli_fail_text(
-            cli, err, "no answer in time; is the other side still running, and can its addresses be reached from here?",
-            "cannot reach %s", remote->name);
+        err = cli_fail_text(cli, err, cli_no_answer(cli, remote, why), "cannot reach %s", remote->name);
     else
         err = cli_fail_op(cli, op, NULL, "cannot reach %s", remote->name);
     kith_op_free(op);

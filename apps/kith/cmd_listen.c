@@ -64,7 +64,8 @@ static int print_ticket(struct listener *listener)
     struct kith_addr addr;
     int err;
 
-    cli_addr(cli, &addr);
+    if ((err = cli_addr(cli, &addr)) != 0)
+        return err;
     if ((err = kith_ticket_format(&addr, ticket, sizeof ticket)) != 0)
         return cli_fail(cli, err, "cannot write a ticket");
     if (listener->sessions.custom_alpn != NULL)

@@ -178,7 +178,8 @@ static int print_ticket(struct sender *sender)
     json_t *event;
     int err;
 
-    cli_addr(cli, &ticket.addr);
+    if ((err = cli_addr(cli, &ticket.addr)) != 0)
+        return err;
     if ((err = kith_blob_ticket_format(&ticket, text, sizeof text)) != 0)
         return cli_fail(cli, err, "cannot write a ticket");
     kith_hash_format(&ticket.hash, hash);

@@ -152,7 +152,8 @@ static int print_ticket(struct server *server)
     json_t *event;
     int err;
 
-    cli_addr(cli, &addr);
+    if ((err = cli_addr(cli, &addr)) != 0)
+        return err;
     if ((err = kith_ticket_format(&addr, ticket, sizeof ticket)) != 0)
         return cli_fail(cli, err, "cannot write a ticket");
     if (cli->json) {

@@ -552,10 +552,10 @@ static void on_opened(struct kith_op *op, void *user)
 static void on_connected(struct kith_op *op, void *user)
 {
     struct session *session = user;
+    char why[CLI_NO_ANSWER_SIZE];
 
     if (kith_op_result(op) == KITH_ERR_TIMEOUT) {
-        session_end(session, KITH_ERR_TIMEOUT,
-                    "no answer in time; is the other side still running, and can its addresses be reached from here?");
+        session_end(session, KITH_ERR_TIMEOUT, cli_no_answer(session->owner->cli, session->owner->remote, why));
         return;
     }
     if (kith_op_result(op) != 0) {

@@ -21,6 +21,9 @@ def relays_that_cannot_be_are_refused_with_words(home):
                          (b"too many relays", (",".join("https://r%d.example" % n for n in range(17)),))):
         done = run(home, "listen", "--relay", *relay, code=2)
         assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    for words, *options in ((b"needs --relay", "--relay-only"), (b"name the relay, too", "--relay-token", "x")):
+        done = run(home, "listen", *options, code=2)
+        assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
     done = run(home, "ping", "--listen", "--relay-ca", home + "/none", code=5)
     assert b"--relay-ca" in done.stderr
     open(home + "/empty", "w").close()
@@ -35,6 +38,9 @@ def relay_that_is_not_there_is_told_of(home):
         told = json.loads(run(home, "ticket", "--json", ticket).stdout)
         assert told["relays"] == [] and told["addresses"], told  # what nobody can be reached through is not told
         listener.stop()
+    for command in (("listen",), ("ping", "--listen"), ("send", "/etc/hostname")):  # a ticket without any address is of no use
+        done = run(home, *command, "--relay", "http://127.0.0.1:9", "--relay-only", "--timeout", "0.5", code=3)
+        assert re.search(rb"nobody could reach us: .*127.0.0.1:9 refuses connections", done.stderr) and b"endpoint" not in done.stderr, done.stderr
 
 
 @test

@@ -447,6 +447,21 @@ def tokens_come_from_flags_files_and_the_environment(home):
 
 
 @test
+def who_has_no_answer_is_told_that_the_relay_of_the_ticket_keeps_it_out(home):
+    with Relay(home, config='access.shared_token = ["right"]') as relay:
+        url = "http://127.0.0.1:%d" % relay.port()
+        with Running(home, "ping", "--listen", "--relay", url, "--relay-token", "right", "--relay-only") as listener:
+            ticket = listener.ticket()
+            for command in (("ping", "-c", "1"), ("connect",)):
+                for options, words in (((), b"not authorized; if it asks for a token, name it with --relay"),
+                                       (("--relay", url, "--relay-token", "wrong"), b"not authorized\n")):
+                    done = run(home, *command, *options, "--timeout", "1", ticket, code=3)
+                    assert b"its relay %s/ was not reached: " % url.encode() in done.stderr and words in done.stderr, done.stderr
+            assert b"via relay " + url.encode() in run(home, "ping", "-c", "1", "--relay", url, "--relay-token", "right", "--relay-only", ticket).stdout
+            listener.stop()
+
+
+@test
 def a_callback_that_fails_or_is_slow_denies(home):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
