@@ -368,7 +368,11 @@ struct kith_connect_options {
 };
 #define KITH_CONNECT_OPTIONS_INIT .size = sizeof(struct kith_connect_options)
 
-/** Connects and waits for the handshake. alpn: text. WRONG_PEER, ALPN, REFUSED, TIMEOUT, NO_ADDRESS, UNREACHABLE, ... */
+/**
+ * Connects and waits for the handshake, which the other side completes only while it accepts: a program that is both
+ * sides starts kith_accept_start first. alpn: text. WRONG_PEER, ALPN, REFUSED, TIMEOUT, NO_ADDRESS, UNREACHABLE, ... After
+ * TIMEOUT, kith_endpoint_relays tells whether a relay of that address kept this endpoint out, and why.
+ */
 KITH_API KITH_MUST_USE int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn,
                                         uint64_t limit_ns, struct kith_conn **out);
 /** The same as an operation (take the connection with kith_op_take_conn). NULL options are not allowed. */
