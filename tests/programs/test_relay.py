@@ -637,6 +637,17 @@ def a_self_made_authority_is_kept_and_vouches_for_new_names(home):
         assert client.ping()
 
 
+@test
+def an_endpoint_learns_its_address_from_the_relay_and_needs_no_answer(home):
+    flags = ("--self-signed", "--cert-dir", home + "/seen", "--https-bind", "127.0.0.1:0", "--hostname", "localhost", "--quic", "--quic-bind", "127.0.0.1:0")
+    with Relay(home, *flags, dev=False) as relay:
+        client = ("listen", "-vv", "--relay", "https://localhost:%d" % relay.port("https"), "--relay-ca", home + "/seen/authority.crt", "--relay-quic")
+        with Running(home, *client, str(relay.port("discovery")), stdin=subprocess.PIPE) as listening:
+            assert listening.line(r"public IPv4 address: 127\.0\.0\.1:\d+")
+        with Running(home, *client, "9", stdin=subprocess.PIPE) as listening:
+            assert listening.line("connected") and listening.line("no address discovery: no answer over UDP")
+
+
 class Pebble:
     """A test authority on loopback that resolves every name to 127.0.0.1 and asks for proof at the given ports."""
 
