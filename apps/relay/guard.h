@@ -26,6 +26,8 @@ void guard_add_writable(struct guard_paths *paths, const char *path);
 void guard_process(void);
 /** Only these files from now on, for threads that are started later. Before the threads. */
 void guard_files(const struct guard_paths *paths);
+/** No io_uring for threads that are started later. Before the threads. */
+void guard_rings(void);
 /** Only what a relay does from now on, for all threads. When all is bound. */
 void guard_calls(void);
 

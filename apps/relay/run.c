@@ -411,8 +411,10 @@ static int run(struct program *program)
     sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: none of them gets one by its default action */
     if ((signals = signalfd(-1, &set, SFD_CLOEXEC)) < 0)
         return fail(program, EXIT_FAILED, "signals cannot be waited for: %s", strerror(errno));
-    if (!program->has_no_guard)
+    if (!program->has_no_guard) {
         fence_files(program);
+        guard_rings();
+    }
     if (kith_relay_start(&program->options, &program->relay) != 0) {
         close(signals);
         return fail(program, EXIT_FAILED, "%s", kith_error_last()->text);
