@@ -197,7 +197,7 @@ bool kith__simconn_is_done(const struct kith_simconn *conn)
 
 /* ---- Connections ---- */
 
-static struct kith_simconn *conn_new(struct kith_simapp *app, struct kith_quic_conn *conn)
+static struct kith_simconn *conn_new(struct kith_simapp *app, struct kith_quic_conn *conn, bool is_client)
 {
     struct kith_simconn *simconn = calloc(1, sizeof *simconn);
 
@@ -209,6 +209,7 @@ static struct kith_simconn *conn_new(struct kith_simapp *app, struct kith_quic_c
     kith__list_init(&simconn->flows);
     kith__ranges_init(&simconn->datagrams_seen, kith_mem_default());
     KITH_ASSERT(kith__rt_timer_init(app->rt, &simconn->datagram_timer, on_datagram_timer, simconn) == 0);
+    kith__simconn_ways_begin(simconn, is_client);
     kith__list_push_back(&app->conns, &simconn->node);
     kith_quic_conn_set_user(conn, simconn);
     return simconn;
@@ -237,7 +238,7 @@ static void on_incoming(struct kith_simapp *app, struct kith_quic_incoming *inco
         if (kith_quic_incoming_retry(incoming, now_ns) != 0)
             kith__simapp_wrong(app, "a Retry is refused");
     } else if (kith_quic_incoming_accept(incoming, NULL, now_ns, &conn) == 0) {
-        conn_new(app, conn);
+        conn_new(app, conn, false);
     } else if (app->simmem.refused == 0) {
         kith__simapp_wrong(app, "a client cannot be accepted");
     }
@@ -264,6 +265,7 @@ static void on_closed(struct kith_simconn *conn)
                            (unsigned long long)info.code, (int)KITH_MIN(info.reason.size, (size_t)100),
                            info.reason.ptr != NULL ? (const char *)info.reason.ptr : "");
     drop_flows(conn);
+    kith__simconn_ways_end(conn);
 }
 
 static void on_drained(struct kith_simconn *conn)
@@ -413,8 +415,10 @@ static void on_event(void *ctx, const struct kith_quic_event *event)
     conn = kith_quic_conn_user(event->conn);
     if (conn == NULL || (conn->is_closed && event->kind != KITH_QUIC_DRAINED))
         kith__simapp_wrong(app, "event %u of a connection that is over", event->kind);
-    else
+    else {
         on_conn_event(app, conn, event);
+        kith__simconn_ways_event(conn, event);
+    }
 }
 
 /* ---- Life ---- */
@@ -441,7 +445,10 @@ int kith__simapp_start(struct kith_simapp *app)
                                            .host = &host,
                                            .binds = binds,
                                            .bind_count = app->bind6.family != KITH_FAMILY_NONE ? 2 : 1,
+                                           .no_sockets = app->no_sockets,
                                            .on_event = on_event,
+                                           .on_relay_send = app->relay_count != 0 ? kith__simapp_relay_send : NULL,
+                                           .on_relay_flush = kith__simapp_relay_flush,
                                            .ctx = app };
     int err;
 
@@ -455,7 +462,7 @@ int kith__simapp_start(struct kith_simapp *app)
     if ((err = kith__driver_new(&options, &app->driver)) != 0)
         return err;
     kith__rt_set_hooks(app->rt, &(struct kith_rt_hooks) { .on_turn_end = on_turn_end, .ctx = app });
-    return 0;
+    return kith__simapp_relays_start(app);
 }
 
 void kith__simapp_stop(struct kith_simapp *app)
@@ -464,6 +471,7 @@ void kith__simapp_stop(struct kith_simapp *app)
         return;
     kith__simapp_note(app, "stops at once");
     kith__rt_set_hooks(app->rt, &(struct kith_rt_hooks) { 0 });
+    kith__simapp_relays_stop(app);
     kith__driver_free(app->driver);
     app->driver = NULL;
     KITH_LIST_EACH(node, &app->conns)
@@ -484,6 +492,7 @@ void kith__simapp_dispose(struct kith_simapp *app)
         struct kith_simconn *conn = KITH_CONTAINER(node, struct kith_simconn, node);
 
         kith__rt_timer_dispose(&conn->datagram_timer);
+        kith__rt_timer_dispose(&conn->ways_timer);
         kith__ranges_dispose(&conn->datagrams_seen);
         kith__list_remove(&conn->node);
         free(conn);
@@ -494,8 +503,16 @@ int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, con
                       const struct kith_simapp_plan *plan, struct kith_simconn **out)
 {
     struct kith_sockaddr remotes[1 + KITH_COUNT(app->also)] = { *addr };
+
+    memcpy(remotes + 1, app->also, app->also_count * sizeof app->also[0]);
+    return kith__simapp_dial_all(app, to, remotes, 1 + app->also_count, plan, out);
+}
+
+int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_simapp *to, const struct kith_sockaddr *remotes,
+                          size_t count, const struct kith_simapp_plan *plan, struct kith_simconn **out)
+{
     struct kith_quic_connect_options options = { .remotes = remotes,
-                                                 .remote_count = 1 + app->also_count,
+                                                 .remote_count = count,
                                                  .alpns = &alpn,
                                                  .alpn_count = 1,
                                                  .session = { app->session, app->session_size },
@@ -504,11 +521,10 @@ int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, con
     struct kith_quic_conn *conn;
     int err;
 
-    memcpy(remotes + 1, app->also, app->also_count * sizeof app->also[0]);
     options.remote_id = kith_quic_host_id(kith__driver_host(to->driver));
     if ((err = kith_quic_connect(kith__driver_host(app->driver), &options, kith__rt_now(app->rt), &conn)) != 0)
         return err;
-    *out = conn_new(app, conn);
+    *out = conn_new(app, conn, true);
     (*out)->plan = *plan;
     kith__driver_pump(app->driver);
     return 0;

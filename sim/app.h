@@ -12,10 +12,11 @@
 #include "base/list.h"
 #include "base/random.h"
 #include "base/ranges.h"
+#include "endpoint/conn_ways.h"
 #include "endpoint/driver.h"
 #include "rt/sim/sim.h"
 
-enum { KITH_SIMAPP_HEADER_SIZE = 24, KITH_SIMAPP_SESSION_MAX = KITH_QUIC_SESSION_SIZE_MAX };
+enum { KITH_SIMAPP_HEADER_SIZE = 24, KITH_SIMAPP_SESSION_MAX = KITH_QUIC_SESSION_SIZE_MAX, KITH_SIMAPP_RELAYS_MAX = 4 };
 
 /** What the server does with a client that asks for the first time. */
 enum kith_simapp_answer { KITH_SIMAPP_ACCEPT, KITH_SIMAPP_RETRY, KITH_SIMAPP_REFUSE, KITH_SIMAPP_IGNORE };
@@ -58,6 +59,8 @@ struct kith_simconn {
     uint32_t datagrams_sent, datagrams_refused, datagrams_received;
     struct kith_ranges datagrams_seen;
     struct kith_rt_timer datagram_timer;
+    struct kith_conn_ways ways; /* if the app has relays */
+    struct kith_rt_timer ways_timer;
     uint64_t path_changes;
     void (*on_path)(void *ctx, const struct kith_quic_event *event); /* PATH_* and PATHS_*; NULL: none */
     void *on_path_ctx;
@@ -88,6 +91,14 @@ struct kith_simapp {
     bool may_end; /* connections that come from now on may end at any time */
     uint64_t retries, refused, incoming;
     uint64_t seed;
+    const char *relay_urls[KITH_SIMAPP_RELAYS_MAX];
+    size_t relay_count;          /* 0: it knows nothing of relays */
+    bool no_sockets;             /* relays are the only way */
+    struct kith_simmem rt_mem;   /* of its rt and relays, if it has relays */
+    struct kith_relays *relays;  /* NULL: none */
+    uint64_t relay_datagrams[2]; /* that the engine gave to relays, and got from them, in this life */
+    uint64_t relay_frames;       /* in which it gave them */
+    uint64_t home_news;
     uint8_t session[KITH_SIMAPP_SESSION_MAX], token[KITH_SIMAPP_SESSION_MAX];
     size_t session_size, token_size;
     void (*trace)(void *ctx, const char *text); /* NULL: none */
@@ -107,6 +118,10 @@ void kith__simapp_dispose(struct kith_simapp *app);
 KITH_MUST_USE int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to,
                                     const struct kith_sockaddr *addr, const struct kith_simapp_plan *plan,
                                     struct kith_simconn **out);
+/** The same with remotes as they are. */
+KITH_MUST_USE int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_simapp *to,
+                                        const struct kith_sockaddr *remotes, size_t count,
+                                        const struct kith_simapp_plan *plan, struct kith_simconn **out);
 /** Gives a connection (also a server's) a plan; it starts at once. */
 void kith__simapp_do(struct kith_simconn *conn, const struct kith_simapp_plan *plan);
 /** Reads go on, or not any more. */
@@ -120,6 +135,32 @@ bool kith__simconn_is_done(const struct kith_simconn *conn);
 void kith__simapp_note(const struct kith_simapp *app, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** The world is WRONG: this text, with the app's name in front. */
 void kith__simapp_wrong(const struct kith_simapp *app, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- app_relays.c: relays of an application ---- */
+
+/** Before and after the driver lives. Nothing without relays. Errors of kith__relays_new. */
+KITH_MUST_USE int kith__simapp_relays_start(struct kith_simapp *app);
+void kith__simapp_relays_stop(struct kith_simapp *app);
+/** For struct kith_driver_options; ctx: the app. */
+void kith__simapp_relay_send(void *ctx, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
+void kith__simapp_relay_flush(void *ctx);
+/** A connection begins, something happens to it, it ends. */
+void kith__simconn_ways_begin(struct kith_simconn *conn, bool is_client);
+void kith__simconn_ways_event(struct kith_simconn *conn, const struct kith_quic_event *event);
+void kith__simconn_ways_end(struct kith_simconn *conn);
+/** Dials an id at some relays, and at addresses if there are any: what a lookup gives. */
+KITH_MUST_USE int kith__simapp_dial_relayed(struct kith_simapp *app, const struct kith_simapp *to,
+                                            const char *const *urls, size_t url_count, const struct kith_sockaddr *ips,
+                                            size_t ip_count, const struct kith_simapp_plan *plan,
+                                            struct kith_simconn **out);
+/** Home is connected and answers. */
+bool kith__simapp_is_online(const struct kith_simapp *app);
+/** The URL of the relay whose path carries data; NULL: a direct path, or none. */
+const char *kith__simconn_relay(const struct kith_simconn *conn);
+/** A connection's path in use is direct. */
+bool kith__simconn_is_direct(const struct kith_simconn *conn);
+/** All frames that the engine gave to relays are sent, or wait, or are counted as dropped. */
+void kith__simapp_relays_check(const struct kith_simapp *app);
 
 /* ---- flow.c: one stream ---- */
 

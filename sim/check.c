@@ -43,7 +43,8 @@ static void check_app(struct kith_trial *trial, struct kith_simapp *app)
     if (kith_quic_host_deadline(host) <= now_ns || kith__driver_deadline(app->driver) <= now_ns)
         kith__simapp_wrong(app, "a deadline is in the past: %llu ns ago",
                            (unsigned long long)(now_ns - kith_quic_host_deadline(host)));
-    if (app->simmem.refused != 0)
+    kith__simapp_relays_check(app);
+    if (app->simmem.refused != 0 || app->rt_mem.refused != 0)
         kith__simapp_wrong(app, "more memory than the limit of %llu bytes", (unsigned long long)app->simmem.max);
     walk(trial, host);
 }
@@ -125,12 +126,12 @@ void kith__simcheck_stop(struct kith_trial *trial, int index)
     kith_quic_host_stats(kith__driver_host(app->driver), &host);
     check->sent += udp.sent_datagrams;
     check->received += udp.received_datagrams;
-    if (host.datagrams_sent !=
-        udp.sent_datagrams + udp.drop_too_large + udp.drop_unreachable + kith__driver_unroutable(app->driver))
+    if (host.datagrams_sent != udp.sent_datagrams + udp.drop_too_large + udp.drop_unreachable +
+                                   kith__driver_unroutable(app->driver) + app->relay_datagrams[0])
         kith__simapp_wrong(app, "the endpoint sent %llu datagrams, its sockets %llu, %llu were too large",
                            (unsigned long long)host.datagrams_sent, (unsigned long long)udp.sent_datagrams,
                            (unsigned long long)udp.drop_too_large);
-    if (host.datagrams_received != udp.received_datagrams)
+    if (host.datagrams_received != udp.received_datagrams + app->relay_datagrams[1])
         kith__simapp_wrong(app, "the sockets gave %llu datagrams, the endpoint took %llu",
                            (unsigned long long)udp.received_datagrams, (unsigned long long)host.datagrams_received);
     kith__simapp_stop(app);

@@ -57,6 +57,12 @@ void kith__trial_choose_link(struct kith_trial *trial, struct kith_sim_link *lin
     };
 }
 
+void kith__trial_add_mem(struct kith_trial *trial, const struct kith_simmem *simmem)
+{
+    KITH_ASSERT(trial->mem_count < KITH_TRIAL_MEMS_MAX);
+    trial->mems[trial->mem_count++] = simmem;
+}
+
 struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *name,
                                         struct kith_sim_host_options *options, bool has_v6)
 {
@@ -67,6 +73,14 @@ struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *na
 
     KITH_ASSERT(trial->app_count < KITH_TRIAL_APPS_MAX);
     options->name = app->name = name;
+    kith__simmem_init(&app->rt_mem, memory_max != 0 ? memory_max : MEMORY_MAX);
+    if (trial->relay_count != 0) {
+        options->mem = &app->rt_mem.mem;
+        kith__trial_add_mem(trial, &app->rt_mem);
+    }
+    app->relay_count = trial->relay_count;
+    memcpy(app->relay_urls, trial->relay_urls, sizeof app->relay_urls);
+    app->no_sockets = trial->no_sockets;
     KITH_ASSERT(kith__sim_host_new(trial->sim, options, &app->host) == 0);
     app->sim = trial->sim;
     app->rt = kith__sim_rt(app->host);
@@ -364,4 +378,10 @@ void kith__trial_run(struct kith_trial *trial, const struct kith_scenario *scena
     result->steps = trial->check.steps;
     result->walks = trial->check.walks;
     kith__sim_free(trial->sim);
+    for (size_t i = 0; i < trial->mem_count; i++)
+        if (trial->mems[i]->live != 0 && verdict == KITH_SIM_OK) {
+            result->verdict = KITH_SIM_WRONG;
+            snprintf(result->why, sizeof result->why, "host %zu: %llu bytes were not given back", i,
+                     (unsigned long long)trial->mems[i]->live);
+        }
 }

@@ -9,7 +9,13 @@
 #include "check.h"
 #include "keeper.h"
 
-enum { KITH_TRIAL_APPS_MAX = 3, KITH_TRIAL_CLIENT = 0, KITH_TRIAL_SERVER = 1, KITH_TRIAL_OTHER = 2 };
+enum {
+    KITH_TRIAL_APPS_MAX = 3,
+    KITH_TRIAL_CLIENT = 0,
+    KITH_TRIAL_SERVER = 1,
+    KITH_TRIAL_OTHER = 2,
+    KITH_TRIAL_MEMS_MAX = 8
+};
 
 /** A parameter that each seed chooses between min and max, both included. */
 struct kith_choice {
@@ -70,7 +76,12 @@ struct kith_trial {
     struct kith_simkeeper keeper;                           /* likewise; of the client's newest connection */
     struct kith_simapp apps[KITH_TRIAL_APPS_MAX];
     size_t app_count;
-    struct kith_quic_transport transport; /* of all apps that are added from now on */
+    struct kith_quic_transport transport; /* this and what follows: of all apps that are added from now on */
+    const char *relay_urls[KITH_SIMAPP_RELAYS_MAX];
+    size_t relay_count;
+    bool no_sockets;
+    const struct kith_simmem *mems[KITH_TRIAL_MEMS_MAX]; /* of hosts: empty once the world is gone */
+    size_t mem_count;
     struct kith_simcheck check;
     struct kith_trial_result *result;
     void (*trace)(void *ctx, const char *text); /* NULL: none */
@@ -86,6 +97,8 @@ void kith__trial_run(struct kith_trial *trial, const struct kith_scenario *scena
 
 /** A link as the scenario says; one more endpoint, the first is the client, the second the server. For set-ups. */
 void kith__trial_choose_link(struct kith_trial *trial, struct kith_sim_link *link);
+/** Memory that must have been given back when the world is gone. */
+void kith__trial_add_mem(struct kith_trial *trial, const struct kith_simmem *simmem);
 struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *name,
                                         struct kith_sim_host_options *options, bool has_v6);
 /** Makes client and server as the scenario says, and starts them. */
@@ -142,6 +155,6 @@ void kith__trial_note(struct kith_trial *trial, const char *text);
 
 extern const struct kith_scenario kith__scenarios_transfer[], kith__scenarios_path[], kith__scenarios_peer[],
     kith__scenarios_handshake[], kith__scenarios_time[], kith__scenarios_speed[], kith__scenarios_multi[],
-    kith__scenarios_roam[], kith__scenarios_punch[], kith__scenarios_relay[];
+    kith__scenarios_roam[], kith__scenarios_punch[], kith__scenarios_relay[], kith__scenarios_relayed[];
 
 #endif

@@ -2,6 +2,7 @@
 #include "endpoint/conn_ways.h"
 
 #include "base/assert.h"
+#include "endpoint/relays_inner.h"
 #include <string.h>
 
 #define CODE_BY_POLICY 0x3e /* of PATH_ABANDON: closed by the application (spec/04, 2.8) */
@@ -12,7 +13,7 @@ struct view {
     size_t count;
     bool has_direct; /* one that works */
     bool has_relay;  /* one that works: validated, its relay is connected and answers, the peer too */
-    bool is_trying;  /* a path through a relay waits for its validation */
+    bool is_trying;  /* a path through a relay waits for its validation, and not for too long yet */
     bool is_trying_direct;
 };
 
@@ -82,7 +83,16 @@ static bool works(const struct kith_conn_ways *ways, const struct kith_quic_path
     return relay != NULL && kith__relay_is_fit(relay);
 }
 
-static void look(const struct kith_conn_ways *ways, struct view *view)
+/** Whether a path of ours has had its time without an answer. */
+static bool is_overdue(const struct kith_conn_ways *ways, uint32_t id, uint64_t now_ns)
+{
+    for (size_t i = 0; i < ways->tried_count; i++)
+        if (ways->tried[i].id == id)
+            return now_ns - ways->tried[i].since_ns >= KITH_CONN_TRY_NS;
+    return false;
+}
+
+static void look(const struct kith_conn_ways *ways, struct view *view, uint64_t now_ns)
 {
     *view = (struct view) { 0 };
     view->count = KITH_MIN(kith_quic_conn_paths(ways->quic, view->paths, KITH_QUIC_PATHS_MAX),
@@ -93,7 +103,7 @@ static void look(const struct kith_conn_ways *ways, struct view *view)
 
         view->has_relay |= is_good && is_relay(path);
         view->has_direct |= is_good && !is_relay(path);
-        view->is_trying |= is_tried && is_relay(path);
+        view->is_trying |= is_tried && is_relay(path) && !is_overdue(ways, path->id, now_ns);
         view->is_trying_direct |= is_tried && !is_relay(path);
     }
 }
@@ -139,7 +149,10 @@ static uint64_t again_after(const struct kith_conn_relay *known, bool is_urgent)
     return KITH_MIN(wait_ns, KITH_CONN_AGAIN_MAX_NS);
 }
 
-/** The best relay for a new path: one that is connected, the peer's before ours; NULL: none now. */
+/**
+ * The best relay for a new path, the peer's before ours; NULL: none now. Only one that is connected: paths into the void use up the
+ * ids that the peer has given, and it cannot give more. The others are dialled, and there is news when they are connected.
+ */
 static struct kith_conn_relay *best_relay(struct kith_conn_ways *ways, const struct view *view, uint64_t now_ns)
 {
     struct kith_conn_relay *best = NULL;
@@ -154,8 +167,12 @@ static struct kith_conn_relay *best_relay(struct kith_conn_ways *ways, const str
             wake_at(ways, at_ns);
             continue;
         }
-        if (best == NULL || (kith__relay_is_fit(known->relay) && !kith__relay_is_fit(best->relay)))
+        if (!kith__relay_is_fit(known->relay)) {
+            kith__relay_want(known->relay, now_ns);
+            wake_at(ways, now_ns + KITH_CONN_AGAIN_NS);
+        } else if (best == NULL) {
             best = known;
+        }
     }
     return best;
 }
@@ -226,7 +243,10 @@ static bool close_path(struct kith_conn_ways *ways, uint32_t id, uint64_t now_ns
     return kith_quic_conn_path_close(ways->quic, id, CODE_BY_POLICY, now_ns) == 0;
 }
 
-/** Paths of ours that had their time and never answered. */
+/**
+ * Paths of ours that had their time and never answered. While nothing works those through relays stay: if the peer comes back they
+ * are as good as new ones, for which there may be no ids.
+ */
 static bool close_tried(struct kith_conn_ways *ways, const struct view *view, uint64_t now_ns)
 {
     bool any = false;
@@ -238,6 +258,11 @@ static bool close_tried(struct kith_conn_ways *ways, const struct view *view, ui
         if (path != NULL && path->state == KITH_QUIC_PATH_PROBING &&
             now_ns - ways->tried[i].since_ns < KITH_CONN_TRY_NS) {
             wake_at(ways, ways->tried[i++].since_ns + KITH_CONN_TRY_NS);
+            continue;
+        }
+        if (path != NULL && path->state == KITH_QUIC_PATH_PROBING && is_relay(path) && !view->has_direct &&
+            !view->has_relay) {
+            i++;
             continue;
         }
         if (path != NULL && path->state == KITH_QUIC_PATH_PROBING)
@@ -323,7 +348,7 @@ static void review(struct kith_conn_ways *ways, uint64_t now_ns)
         ways->gone = (struct kith_sockaddr) { 0 };
     else if (ways->gone.family != KITH_FAMILY_NONE)
         wake_at(ways, ways->gone_until_ns);
-    look(ways, &view);
+    look(ways, &view, now_ns);
     set_status(ways, &view, now_ns);
     if (!ways->is_client || !ways->is_confirmed)
         return;
@@ -332,7 +357,7 @@ static void review(struct kith_conn_ways *ways, uint64_t now_ns)
     is_changed |= close_dead_relays(ways, &view, now_ns);
     is_changed |= close_slower(ways, &view, now_ns);
     if (is_changed)
-        look(ways, &view);
+        look(ways, &view, now_ns);
     want_direct(ways, &view, now_ns);
     want_relay(ways, &view, now_ns);
 }
@@ -362,10 +387,25 @@ void kith__conn_ways_on_event(struct kith_conn_ways *ways, const struct kith_qui
     }
 }
 
+/** A relay is back, and a path through it that fell silent waits longer and longer between its own attempts: it is asked now. */
+static void ping_if_lost(struct kith_conn_ways *ways, const struct kith_relay_peer *relay, uint64_t now_ns)
+{
+    const struct kith_quic_path_info *path;
+    struct view view;
+
+    look(ways, &view, now_ns);
+    if ((path = path_through(ways, &view, relay)) != NULL && (path->is_silent || path->in_flight_size != 0))
+        kith_quic_conn_ping(ways->quic, now_ns);
+}
+
 void kith__conn_ways_on_news(struct kith_conn_ways *ways, enum kith_relays_news news, struct kith_relay_peer *relay,
                              const struct kith_sockaddr *gone, uint64_t now_ns)
 {
-    if (ways->quic == NULL || !ways->is_client || !ways->is_confirmed)
+    if (ways->quic == NULL)
+        return;
+    if (news == KITH_RELAYS_CONNECTED)
+        ping_if_lost(ways, relay, now_ns);
+    if (!ways->is_client || !ways->is_confirmed)
         return;
     if (gone != NULL) {
         struct kith_id id;

@@ -24,9 +24,9 @@ enum {
 };
 
 #define KITH_RELAY_IDLE_NS (60 * KITH_NS_PER_S) /* without a datagram to send: a connection that is not kept ends */
-#define KITH_RELAY_NEEDED_NS                                                                                           \
-    (10 * KITH_NS_PER_S)                        /* a datagram was sent less than this ago: a connection depends on it */
-#define KITH_RELAY_SOUND_NS       KITH_NS_PER_S /* a connection that lived so long is dialled again at once */
+/** A datagram was sent less than this ago: a connection depends on it. As long as one lives in silence: it sends less and less then. */
+#define KITH_RELAY_NEEDED_NS      (30 * KITH_NS_PER_S)
+#define KITH_RELAY_SOUND_NS       KITH_NS_PER_S         /* a connection that lived so long is dialled again at once */
 #define KITH_RELAY_PROBE_EVERY_NS (300 * KITH_NS_PER_S) /* latencies are measured anew */
 #define KITH_RELAY_PROBE_LIMIT_NS (3 * KITH_NS_PER_S)
 

@@ -242,20 +242,29 @@ static void on_doubt(void *ctx)
     tell_fit(ctx);
 }
 
+/** A connection depends on it: on the relay that it goes through, and on those where its other side may look for us. */
+static bool is_needed(const struct kith_relay_peer *relay, uint64_t now_ns)
+{
+    if (relay->is_denied || !is_kept(relay))
+        return !relay->is_denied && was_used(relay, KITH_RELAY_NEEDED_NS, now_ns);
+    KITH_LIST_EACH(node, &relay->relays->all)
+    if (was_used(relay_at(node), KITH_RELAY_NEEDED_NS, now_ns))
+        return true;
+    return false;
+}
+
 /**
  * When to dial again: at once after a sound connection; else later and later. Being let in and lost at once, again and again, is a
  * row of failures too.
  */
 static void plan(struct kith_relay_peer *relay, bool was_on, bool was_sound, uint64_t now_ns)
 {
-    bool is_needed = !relay->is_denied && was_used(relay, KITH_RELAY_NEEDED_NS, now_ns);
-
     relay->state = KITH_RELAY_WAITING;
     relay->short_lives = was_sound ? 0 : relay->short_lives + was_on;
     relay->failures = was_on ? relay->short_lives : relay->failures + 1;
     relay->dial_at_ns = now_ns;
     if (!was_sound)
-        relay->dial_at_ns += kith__relay_backoff_ns(relay->failures, is_needed,
+        relay->dial_at_ns += kith__relay_backoff_ns(relay->failures, is_needed(relay, now_ns),
                                                     kith__random_u64(kith__rt_random(relay->relays->rt)));
 }
 

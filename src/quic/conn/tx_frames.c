@@ -76,8 +76,19 @@ void kith__tx_ack(struct kith_packet_out *out, bool willing)
 
     if (out->level == KITH_LEVEL_EARLY || out->is_full || !is_due(received, willing, conn->now_ns))
         return;
-    if (write_ack(out, received, &plan, &acks))
-        kith__sent_building(out->log)->acks = acks;
+    if (!write_ack(out, received, &plan, &acks))
+        return;
+    kith__sent_building(out->log)->acks = acks;
+    out->path->is_ack_turn = false;
+}
+
+/**
+ * A silent path gets no ACKs through while another one does. If both are silent, nobody knows which way is open: ACKs go here and
+ * there in turns. With all of them on a path that is dead, one that came back would be silent for ever.
+ */
+static bool is_passed_over(const struct kith_path *path, const struct kith_path *other)
+{
+    return kith__conn_is_silent(other) && !(kith__conn_is_silent(path) && other->is_ack_turn);
 }
 
 bool kith__tx_owes_ack_for(const struct kith_quic_conn *conn, const struct kith_path *path,
@@ -85,7 +96,7 @@ bool kith__tx_owes_ack_for(const struct kith_quic_conn *conn, const struct kith_
 {
     /* Each path acknowledges its own packets, so that round trips are those of one way, as long as that gets through. */
     bool is_mute = other->is_ack_moved || !kith__path_is_live(other) ||
-                   kith__cid_theirs_active(&other->cids_theirs) == NULL || kith__conn_is_silent(other) ||
+                   kith__cid_theirs_active(&other->cids_theirs) == NULL || is_passed_over(path, other) ||
                    kith__path_allowance(other) == 0;
 
     return other != path && is_mute && kith__received_is_due(&other->received, conn->now_ns);
@@ -105,6 +116,7 @@ void kith__tx_acks_for_others(struct kith_packet_out *out)
         if (!write_ack(out, &other->received, &plan, &record.value))
             continue;
         other->is_ack_moved = false;
+        other->is_ack_turn = true;
         if (kith__packet_out_record(out, &record) != 0)
             return; /* without memory our list of what the peer knows stays longer: no harm */
     }

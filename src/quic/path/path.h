@@ -116,6 +116,7 @@ struct kith_path {
     uint8_t close_cause;      /* enum kith_quic_path_cause: why it was given up; 0: it was not */
     uint64_t close_code;      /* ... and what was told, or heard */
     bool is_ack_moved;        /* its next ACK goes on another path */
+    bool is_ack_turn;         /* silent, as others are: its next ACK goes on itself, after one on another path */
     uint64_t silent_ns;       /* when the first of the probes that went unanswered left; 0: the path answers */
     uint64_t flow_ns;         /* when the newest packet came that asked for an ACK, and how many did in a row; */
     uint8_t flow_count;       /* see kith__conn_flow_deadline */

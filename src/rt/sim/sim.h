@@ -213,6 +213,8 @@ KITH_MUST_USE int kith__sim_set_blackhole(struct kith_sim *sim, const struct kit
 /* ---- Time ---- */
 
 uint64_t kith__sim_now(const struct kith_sim *sim);
+/** All wall clocks (kith__rt_wall_us) jump, forward or back; the clock that everything runs by does not. */
+void kith__sim_jump_wall(struct kith_sim *sim, int64_t by_us);
 /** Runs all events of the next instant. False: there is none. */
 bool kith__sim_step(struct kith_sim *sim);
 /**

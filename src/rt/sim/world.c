@@ -78,7 +78,7 @@ static uint64_t sim_rt_now(const struct kith_rt *rt)
 
 static uint64_t sim_rt_wall_us(const struct kith_rt *rt)
 {
-    return UINT64_C(1700000000000000) + sim_rt_now(rt) / KITH_NS_PER_US;
+    return kith__sim_host_of(rt)->sim->wall_us + sim_rt_now(rt) / KITH_NS_PER_US;
 }
 
 static void sim_rt_timers_changed(struct kith_rt *rt)
@@ -269,6 +269,7 @@ int kith__sim_new(const struct kith_mem *mem, const struct kith_log *log, uint64
     if ((sim = kith__alloc_zero(mem, sizeof *sim)) == NULL)
         return KITH_ERR_NOMEM;
     sim->mem = mem;
+    sim->wall_us = UINT64_C(1700000000000000);
     if (log != NULL)
         sim->log = *log;
     if ((sim->scratch = kith__alloc(mem, SIM_SCRATCH_SIZE)) == NULL) {
@@ -495,6 +496,11 @@ bool kith__sim_step(struct kith_sim *sim)
     sim->is_stepping = false;
     kith__sim_udp_bury(sim);
     return true;
+}
+
+void kith__sim_jump_wall(struct kith_sim *sim, int64_t by_us)
+{
+    sim->wall_us += (uint64_t)by_us;
 }
 
 enum kith_sim_verdict kith__sim_run(struct kith_sim *sim, bool (*is_done)(void *ctx), void *ctx, uint64_t until_ns)

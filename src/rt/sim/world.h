@@ -117,6 +117,7 @@ struct kith_sim_host {
 
 struct kith_sim {
     const struct kith_mem *mem;
+    uint64_t wall_us; /* the wall clock at time 0 */
     struct kith_log log;
     struct kith_prng prng;
     struct kith_random random;
