@@ -246,7 +246,8 @@ static struct kith_slice read_file(const char *dir, const char *name)
     size_t size;
 
     snprintf(path, sizeof path, "%s%s%s", dir, dir[0] != '\0' ? "/" : "", name);
-    if (bytes == NULL || (file = fopen(path, "rb")) == NULL)
+    file = bytes != NULL ? fopen(path, "rb") : NULL;
+    if (file == NULL)
         fail(path, KITH_ERR_NOT_FOUND);
     size = fread(bytes, 1, FILE_MAX, file);
     fclose(file);

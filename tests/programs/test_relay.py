@@ -280,6 +280,10 @@ def garbage_after_the_upgrade_ends_that_connection_alone(home):
 
 @test
 def thousands_of_strangers_do_not_keep_clients_out(home):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3000:
+        raise Skip("3,000 descriptors are more than one may have here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000) if soft != resource.RLIM_INFINITY else soft, hard))
     with Relay(home, config="limits.unauthenticated_per_ip = 200\nlimits.unauthenticated = 300") as relay:
         honest = connected(relay.port())
         strangers = []
@@ -308,6 +312,8 @@ def thousands_of_strangers_do_not_keep_clients_out(home):
 def a_relay_without_descriptors_counts_whom_it_sends_away_and_goes_on(home):
     with Relay(home) as relay:
         pid = relay.process.pid
+        if not os.access("/proc/%d/fd" % pid, os.R_OK):
+            raise Skip("only root sees the descriptors of a process that leaves no core")
         most = len(os.listdir("/proc/%d/fd" % pid)) + 8
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
         crowd = [socket.create_connection(("127.0.0.1", relay.port())) for _ in range(40)]
