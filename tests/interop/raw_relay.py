@@ -1,10 +1,17 @@
 """A relay client byte by byte, for what no real client does: WebSocket, handshake and frames written out. Ed25519 is libsodium's."""
-import base64, ctypes, ctypes.util, hashlib, os, socket, ssl, struct
+import base64, ctypes, ctypes.util, hashlib, os, resource, socket, ssl, struct
 
 CHALLENGE, AUTH, CONFIRM, DENY, SEND, SEND_BATCH, RECEIVE, RECEIVE_BATCH, GONE, PING, PONG, HEALTH, RESTARTING, STATUS = range(14)
 HEALTHY, SAME_ID, RATE_LIMITED = range(3)
 BOTH_VERSIONS = "iroh-relay-v2, iroh-relay-v1"
 CONTEXT = b"iroh-relay handshake v1 challenge signature"
+
+
+def allow_descriptors(count):
+    """Sockets by the thousand: a login has 1,024 descriptors, and may have more when it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def sodium():

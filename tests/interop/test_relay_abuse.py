@@ -281,6 +281,7 @@ def run_share(tap, name, program, said, kind, share_min):
 
 def main():
     tap = Tap()
+    raw_relay.allow_descriptors(8000)
     relays, missing = find_relays()
     if raw_relay.SODIUM is None or not os.path.exists(LOAD):
         missing, relays = {**missing, "all": "no libsodium for signatures, or relay-load is not built"}, {}

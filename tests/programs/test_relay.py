@@ -280,10 +280,7 @@ def garbage_after_the_upgrade_ends_that_connection_alone(home):
 
 @test
 def thousands_of_strangers_do_not_keep_clients_out(home):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 3000:
-        raise Skip("3,000 descriptors are more than one may have here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3000) if soft != resource.RLIM_INFINITY else soft, hard))
+    raw_relay.allow_descriptors(3000)
     with Relay(home, config="limits.unauthenticated_per_ip = 200\nlimits.unauthenticated = 300") as relay:
         honest = connected(relay.port())
         strangers = []
