@@ -14,7 +14,7 @@ complete -c kith -n '__fish_seen_subcommand_from send' -l qr -d 'show the ticket
 complete -c kith -n '__fish_seen_subcommand_from send' -l name -x -d 'name of what comes from standard input (stdin)'
 complete -c kith -n '__fish_seen_subcommand_from send' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from send' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from send' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from send' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from send' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from send' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from send' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -32,7 +32,7 @@ complete -c kith -n '__fish_seen_subcommand_from receive recv' -l stall -x -d 'g
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l addr -x -d 'another address of the sender; may be repeated'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from receive recv' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from receive recv' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from receive recv' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -50,7 +50,7 @@ complete -c kith -n '__fish_seen_subcommand_from listen' -l recv-only -d 'send n
 complete -c kith -n '__fish_seen_subcommand_from listen' -l custom-alpn -x -d 'another protocol name, without a greeting'
 complete -c kith -n '__fish_seen_subcommand_from listen' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from listen' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from listen' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from listen' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from listen' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from listen' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from listen' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -69,7 +69,7 @@ complete -c kith -n '__fish_seen_subcommand_from connect' -l recv-only -d 'send 
 complete -c kith -n '__fish_seen_subcommand_from connect' -l custom-alpn -x -d 'another protocol name, without a greeting'
 complete -c kith -n '__fish_seen_subcommand_from connect' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from connect' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from connect' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from connect' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from connect' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from connect' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from connect' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -88,7 +88,7 @@ complete -c kith -n '__fish_seen_subcommand_from ping' -l addr -x -d 'address of
 complete -c kith -n '__fish_seen_subcommand_from ping' -l listen -s l -d 'answer pings'
 complete -c kith -n '__fish_seen_subcommand_from ping' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from ping' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from ping' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from ping' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from ping' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from ping' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from ping' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -108,7 +108,7 @@ complete -c kith -n '__fish_seen_subcommand_from speed' -l down -d 'only from th
 complete -c kith -n '__fish_seen_subcommand_from speed' -l addr -x -d 'address of the other side; may be repeated'
 complete -c kith -n '__fish_seen_subcommand_from speed' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from speed' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from speed' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from speed' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from speed' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from speed' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from speed' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -124,7 +124,7 @@ complete -c kith -n '__fish_seen_subcommand_from key' -l force -d 'new: replace 
 complete -c kith -n '__fish_seen_subcommand_from key' -l secret -d 'show: print the secret key itself'
 complete -c kith -n '__fish_seen_subcommand_from key' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from key' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from key' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from key' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from key' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from key' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from key' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
@@ -138,7 +138,7 @@ complete -c kith -n '__fish_seen_subcommand_from key' -l verbose -s v -d 'tell m
 complete -c kith -n '__fish_seen_subcommand_from key' -l help -s h -d 'this text'
 complete -c kith -n '__fish_seen_subcommand_from ticket' -l bind -x -d 'local UDP address; may be repeated (default: any)'
 complete -c kith -n '__fish_seen_subcommand_from ticket' -l key -r -F -d 'secret key file (default: IROH_SECRET, else a new key)'
-complete -c kith -n '__fish_seen_subcommand_from ticket' -l relay -x -d 'relays to be reached through; none: no relay at all
+complete -c kith -n '__fish_seen_subcommand_from ticket' -l relay -x -d 'relays to be reached through; none: no relay at all'
 complete -c kith -n '__fish_seen_subcommand_from ticket' -l relay-only -d 'everything goes through relays, nothing directly'
 complete -c kith -n '__fish_seen_subcommand_from ticket' -l relay-token -x -d 'for the relays of --relay (default: KITH_RELAY_TOKEN)'
 complete -c kith -n '__fish_seen_subcommand_from ticket' -l relay-quic -x -d 'UDP port where relays tell our address (7842 with https); or none'
