@@ -82,7 +82,9 @@ static const char *take_one_relay(struct cli *cli, const char *url, size_t size)
 
     if (cli->relay_count == KITH_ENDPOINT_RELAYS_MAX)
         return "too many relays";
-    copy = cli_alloc(size + 1); /* as long as the program runs */
+    if (size >= KITH_ADDR_RELAY_SIZE)
+        return "a relay's URL may have 255 bytes";
+    copy = cli->relay_urls[cli->relay_count];
     memcpy(copy, url, size);
     copy[size] = 0;
     if ((strncasecmp(copy, "https://", 8) != 0 && strncasecmp(copy, "http://", 7) != 0) ||

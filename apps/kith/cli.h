@@ -42,7 +42,8 @@ struct cli {
     const char *qlog_directory;
     struct kith_sockaddr binds[CLI_BINDS_MAX];
     size_t bind_count;
-    struct kith_endpoint_relay relays[KITH_ENDPOINT_RELAYS_MAX]; /* --relay */
+    struct kith_endpoint_relay relays[KITH_ENDPOINT_RELAYS_MAX]; /* --relay; their URLs are in relay_urls */
+    char relay_urls[KITH_ENDPOINT_RELAYS_MAX][KITH_ADDR_RELAY_SIZE];
     size_t relay_count;
     bool no_relays, relay_only, no_relay_quic;
     uint16_t relay_quic_port; /* 0: the usual one, of relays with https */
