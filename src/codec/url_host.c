@@ -1,4 +1,5 @@
 #include "codec/url_host.h"
+#include "codec/percent.h"
 
 #include "base/sockaddr.h"
 #include "codec/postcard.h"
@@ -112,24 +113,14 @@ static int write_v4(const char *name, size_t size, struct kith_writer *w)
     return kith__write_bytes(w, formatted, strlen(formatted));
 }
 
-static int any_hex_digit(char c)
-{
-    return digit_of(c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);
-}
-
-/** Undoes %41; a percent sign that is not followed by two digits stays. Returns the size. */
+/** Undoes %41. Returns the size. */
 static size_t percent_decode(const char *text, size_t size, char *out)
 {
+    struct kith_slice left = { (const uint8_t *)text, size };
     size_t out_size = 0;
 
-    for (size_t i = 0; i < size; i++) {
-        if (text[i] == '%' && i + 2 < size && any_hex_digit(text[i + 1]) >= 0 && any_hex_digit(text[i + 2]) >= 0) {
-            out[out_size++] = (char)(any_hex_digit(text[i + 1]) << 4 | any_hex_digit(text[i + 2]));
-            i += 2;
-        } else {
-            out[out_size++] = text[i];
-        }
-    }
+    while (left.size > 0)
+        out[out_size++] = (char)kith__percent_take(&left);
     return out_size;
 }
 

@@ -3,6 +3,7 @@
  * of them; what it is more lenient about than a server should be is checked here.
  */
 #include "http/head.h"
+#include "codec/percent.h"
 
 #include "base/assert.h"
 
@@ -261,29 +262,13 @@ bool kith__http_has_token(const struct kith_http_head *head, const char *name, c
 
 /* ---- Queries ---- */
 
-static int hex_digit(uint8_t byte)
-{
-    byte = lower(byte);
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 /** Takes one decoded byte off an encoded text that is not empty. */
 static uint8_t decode_next(struct kith_slice *text, bool is_form)
 {
-    uint8_t byte = text->ptr[0];
-    size_t step = 1;
+    bool is_space = is_form && text->ptr[0] == '+';
+    uint8_t byte = kith__percent_take(text);
 
-    if (byte == '+' && is_form) {
-        byte = ' ';
-    } else if (byte == '%' && text->size >= 3 && hex_digit(text->ptr[1]) >= 0 && hex_digit(text->ptr[2]) >= 0) {
-        byte = (uint8_t)(hex_digit(text->ptr[1]) << 4 | hex_digit(text->ptr[2]));
-        step = 3;
-    }
-    text->ptr += step;
-    text->size -= step;
-    return byte;
+    return is_space ? ' ' : byte;
 }
 
 static bool decodes_to(struct kith_slice encoded, const char *name)

@@ -350,16 +350,24 @@ static void on_refusal(struct kith_relay_acme *acme, const struct kith_fetch_res
     fail(acme, why);
 }
 
+/* What every answer begins with. False: there was none, and that is dealt with. */
+static bool take_result(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+{
+    acme->fetch = NULL;
+    if (result->err != 0) {
+        fail(acme, result->why);
+        return false;
+    }
+    take_nonce(acme, result->head);
+    return true;
+}
+
 static void on_done(void *ctx, const struct kith_fetch_result *result)
 {
     struct kith_relay_acme *acme = ctx;
 
-    acme->fetch = NULL;
-    if (result->err != 0) {
-        fail(acme, result->why);
+    if (!take_result(acme, result))
         return;
-    }
-    take_nonce(acme, result->head);
     if (result->status < 200 || result->status > 299) {
         on_refusal(acme, result);
         return;
@@ -373,12 +381,8 @@ static void on_nonce(void *ctx, const struct kith_fetch_result *result)
 {
     struct kith_relay_acme *acme = ctx;
 
-    acme->fetch = NULL;
-    if (result->err != 0) {
-        fail(acme, result->why);
+    if (!take_result(acme, result))
         return;
-    }
-    take_nonce(acme, result->head);
     if (acme->nonce[0] == 0)
         fail(acme, "the authority gives no nonce");
     else
