@@ -1,7 +1,7 @@
 /* Postcard values and the addresses made of them: any bytes get an answer, and what was read can be written and read again. */
 #include "base/mem.h"
 #include "codec/postcard.h"
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

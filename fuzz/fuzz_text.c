@@ -1,7 +1,7 @@
 /* Parsers of text: URLs, socket addresses, keys, hashes, custom addresses. What was read has one normal form. */
 #include "base/mem.h"
 #include "codec/url.h"
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 #include "endpoint/textkey.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

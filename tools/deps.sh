@@ -5,14 +5,14 @@
 #   tools/deps.sh ci         and what the full run needs (second compiler, sanitizers, other QUIC implementations)
 set -eu
 
-build="gcc g++ libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev libhttp-parser-dev libtomlplusplus-dev libseccomp-dev"
+build="gcc g++ libc6-dev make cmake ninja-build pkg-config libgnutls28-dev nettle-dev libsodium-dev libidn2-dev libuv1-dev libjansson-dev libqrencode-dev libhttp-parser-dev libtomlplusplus-dev libseccomp-dev libc-ares-dev liblmdb-dev"
 if [ "$(dpkg --print-architecture 2>/dev/null || echo other)" = amd64 ]; then
     build="$build libipsec-mb-dev"
 fi
 # cmocka is tiny, and building the tests is part of the default build.
 build="$build libcmocka-dev"
 # libunistring-dev: what `pkg-config --static` names for GnuTLS and libidn2, whose packages do not bring it along.
-test="python3 libunistring-dev"
+test="python3 libunistring-dev bind9-dnsutils"
 command -v node >/dev/null 2>&1 || test="$test nodejs npm"
 ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin pebble fish zsh"
 if [ "${1:-}" = ci ]; then

@@ -4,7 +4,7 @@
 #include "codec/url.h"
 #include "crypto/blake3.h"
 #include "crypto/sign.h"
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 #include "endpoint/textkey.h"
 #include "endpoint/ticket.h"
 #include <kith/blobs.h>

@@ -10,7 +10,7 @@
 #ifndef KITH_ENDPOINT_TICKET_H
 #define KITH_ENDPOINT_TICKET_H
 
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 
 enum {
     KITH_TICKET_TEXT_MAX = 64 * 1024, /* characters that are looked at at all */

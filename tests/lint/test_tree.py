@@ -12,10 +12,12 @@ LAYERS = {
     "base": [], "codec": ["base"], "crypto": ["base"], "tls": ["base", "codec", "crypto"],
     "quic": ["base", "codec", "crypto", "tls"], "rt": ["base"],
     "http": ["base", "codec"], "link": ["base", "codec", "tls", "rt", "http"], "relay": ["base", "codec", "crypto", "http"],
-    "endpoint": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay"],
+    "lookup": ["base", "codec", "crypto", "tls", "rt", "http", "link"],
+    "endpoint": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup"],
     "blobs": ["base", "codec", "crypto", "rt", "endpoint"],
-    "server": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay"],
-    "api": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "endpoint", "blobs", "server"],
+    "zone": ["base", "codec", "crypto", "lookup"],
+    "server": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup", "zone"],
+    "api": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup", "endpoint", "blobs", "zone", "server"],
 }
 # Inside src/quic nothing below conn/ sees a connection.
 QUIC_PARTS = {"wire": [], "guard": ["wire", "stream"], "recover": ["wire"], "stream": ["wire"], "path": ["wire", "recover"],

@@ -1,4 +1,4 @@
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 
 #include "base/mem.h"
 #include "codec/base32.h"

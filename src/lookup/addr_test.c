@@ -2,7 +2,7 @@
 #include "base/test.h"
 #include "codec/base32.h"
 #include "codec/postcard.h"
-#include "endpoint/addr.h"
+#include "lookup/addr.h"
 #include <string.h>
 
 #define ID "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"

@@ -5,8 +5,8 @@
  * The set is kept in the order in which it is encoded: relays by the bytes of their URL, then IPv4, then IPv6, by address
  * and port, then custom addresses by id and data. Adding what is there already changes nothing.
  */
-#ifndef KITH_ENDPOINT_ADDR_H
-#define KITH_ENDPOINT_ADDR_H
+#ifndef KITH_LOOKUP_ADDR_H
+#define KITH_LOOKUP_ADDR_H
 
 #include "base/buf.h"
 #include "codec/cursor.h"
