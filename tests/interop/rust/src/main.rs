@@ -1,6 +1,7 @@
 //! An agent on the real iroh and iroh-blobs, driven by the interop tests. Its command line is described in ../README.md.
 mod bench;
 mod blobs;
+mod dht;
 mod dial;
 mod paths;
 mod relay;
@@ -96,8 +97,11 @@ async fn main() -> Result<()> {
         ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
         ["ticket", text] => ticket(text),
         ["paths", rest @ ..] => paths::run(rest).await,
+        ["dht-node", rest @ ..] => dht::nodes(rest).await,
+        ["dht-publish", rest @ ..] => dht::publish(rest).await,
+        ["dht-resolve", rest @ ..] => dht::resolve(rest).await,
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | dht-node | dht-publish | dht-resolve | bench-serve | bench-dial TICKET CASE"),
     }
 }
