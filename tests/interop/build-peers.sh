@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the real peers once per run into build-peers/: the Rust agent, the relay server, sendme and dumbpipe; and installs the npm package.
+# Builds the real peers once per run into build-peers/: the Rust agent, the relay and lookup servers, sendme and dumbpipe; and installs the npm package.
 # What cannot be had on this machine is left out and said; the tests then skip it, or fail where every peer is demanded.
 #   build-peers.sh         all of them
 #   build-peers.sh node    only the npm package, for which no compiler is needed; one try, for it may be that there is no network
@@ -29,13 +29,14 @@ enough_rust() {
 if enough_rust; then
     export CARGO_TARGET_DIR=$out/target
     (cd rust && cargo build --release --quiet) && cp "$out/target/release/kith-peer" "$out/bin/" || status=1
+    test -x "$out/bin/iroh-dns-server" || cargo install --quiet --version 1.4.1 --root "$out" iroh-dns-server || status=1
     test -x "$out/bin/iroh-relay" || cargo install --quiet --version 1.4.1 --features server --root "$out" iroh-relay || status=1
     for program in sendme@0.37.1 dumbpipe@0.40.1; do
         name=${program%@*}
         test -x "$out/bin/$name" || cargo install --quiet --version "${program#*@}" --root "$out" "$name" || status=1
     done
 else
-    echo "build-peers: rustc 1.91 or newer is not here: kith-peer, iroh-relay, sendme and dumbpipe are left out"
+    echo "build-peers: rustc 1.91 or newer is not here: kith-peer, iroh-relay, iroh-dns-server, sendme and dumbpipe are left out"
     status=1
 fi
 exit $status

@@ -3,12 +3,13 @@ mod bench;
 mod blobs;
 mod dht;
 mod dial;
+mod lookup;
 mod paths;
 mod relay;
 mod serve;
 
 use anyhow::{bail, Result};
-use iroh::{Endpoint, EndpointAddr, SecretKey};
+use iroh::{Endpoint, EndpointAddr, EndpointId, SecretKey};
 use iroh_tickets::{endpoint::EndpointTicket, Ticket};
 
 pub const ECHO: &[u8] = b"kith-test/echo";
@@ -47,7 +48,11 @@ pub fn loopback_addr(endpoint: &Endpoint) -> EndpointAddr {
     addr
 }
 
+/// A ticket, or a bare id for an address lookup.
 pub fn parse_ticket(text: &str) -> Result<EndpointAddr> {
+    if let Ok(id) = text.parse::<EndpointId>() {
+        return Ok(EndpointAddr::new(id));
+    }
     let ticket = <EndpointTicket as Ticket>::decode_string(text)?;
     Ok(ticket.endpoint_addr().clone())
 }
@@ -96,12 +101,13 @@ async fn main() -> Result<()> {
         ["blobs-serve", paths @ ..] => blobs::serve(paths).await,
         ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
         ["ticket", text] => ticket(text),
+        ["lookup", id] => lookup::run(id).await,
         ["paths", rest @ ..] => paths::run(rest).await,
         ["dht-node", rest @ ..] => dht::nodes(rest).await,
         ["dht-publish", rest @ ..] => dht::publish(rest).await,
         ["dht-resolve", rest @ ..] => dht::resolve(rest).await,
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | paths [OPTION VALUE]... | dht-node | dht-publish | dht-resolve | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | lookup ID | paths [OPTION VALUE]... | dht-node | dht-publish | dht-resolve | bench-serve | bench-dial TICKET CASE"),
     }
 }

@@ -15,6 +15,7 @@ pub struct Options {
     relay_only: bool,
     ca: Option<Vec<u8>>,
     proxy: Option<String>,
+    lookup: crate::lookup::Options,
 }
 
 static OPTIONS: OnceLock<Options> = OnceLock::new();
@@ -54,6 +55,7 @@ pub fn take_options<'a>(mut words: &'a [&'a str]) -> Result<&'a [&'a str]> {
                 found.proxy = Some(url.to_string());
                 rest
             }
+            [name, value, rest @ ..] if name.starts_with("--") && found.lookup.take(name, value)? => rest,
             _ => break,
         };
     }
@@ -88,7 +90,7 @@ impl Options {
         if let Some(url) = &self.proxy {
             builder = builder.proxy_url(url.parse()?);
         }
-        Ok(builder)
+        self.lookup.apply(builder)
     }
 
     pub fn has_sockets(&self) -> bool {
