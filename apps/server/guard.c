@@ -1,4 +1,4 @@
-/* Fences around the relay program. */
+/* Fences around a server program. */
 #include "guard.h"
 #include "log.h"
 
@@ -39,6 +39,14 @@ void guard_add_readable(struct guard_paths *paths, const char *path)
 void guard_add_writable(struct guard_paths *paths, const char *path)
 {
     add(paths->writable, &paths->writable_count, path);
+}
+
+void guard_add_directory(struct guard_paths *paths, const char *path)
+{
+    /* What cannot be made is told of when it is used. */
+    if (mkdir(path, 0700) == 0)
+        log_line(LOG_LEVEL_INFO, "made the directory %s", path);
+    guard_add_writable(paths, path);
 }
 
 void guard_process(void)
@@ -144,7 +152,7 @@ void guard_files(const struct guard_paths *paths)
 /* ---- System calls ---- */
 
 #ifndef IS_SANITIZED
-/* What a relay does; what is not here fails with ENOSYS, upon which libraries fall back to an older way. */
+/* What our servers do; what is not here fails with ENOSYS, upon which libraries fall back to an older way. */
 static const char *const calls[] = {
     /* memory, threads, time, signals, the end */
     "brk",

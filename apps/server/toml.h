@@ -2,8 +2,8 @@
  * Reads a TOML file (toml++ behind a C function). Tables are flattened: each value comes with its dotted path and its line, in the
  * order of the paths.
  */
-#ifndef APPS_RELAY_TOML_H
-#define APPS_RELAY_TOML_H
+#ifndef APPS_SERVER_TOML_H
+#define APPS_SERVER_TOML_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,8 +18,9 @@ enum toml_kind {
     TOML_INTEGER,
     TOML_FLOAT,
     TOML_STRING,
-    TOML_STRINGS, /* an array of strings; an empty array too */
-    TOML_OTHER    /* dates, arrays of other things: nothing that is wanted anywhere */
+    TOML_STRINGS,     /* an array of strings; an empty array too */
+    TOML_EMPTY_TABLE, /* a table without anything in it, which has a meaning of its own for some */
+    TOML_OTHER        /* dates, arrays of other things: nothing that is wanted anywhere */
 };
 
 enum { TOML_ERROR_SIZE = 512 };

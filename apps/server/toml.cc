@@ -25,7 +25,7 @@ bool give(const walk &walk, const std::string &path, const toml::node &node)
 
     value.path = path.c_str();
     value.line = static_cast<int>(node.source().begin.line);
-    value.kind = TOML_OTHER;
+    value.kind = node.is_table() ? TOML_EMPTY_TABLE : TOML_OTHER;
     if (auto boolean = node.as_boolean()) {
         value.kind = TOML_BOOL;
         value.boolean = boolean->get();
@@ -66,8 +66,7 @@ bool visit(const walk &walk, const std::string &path, const toml::table &table)
         std::string name = path.empty() ? std::string(key.str()) : path + "." + std::string(key.str());
 
         if (auto inner = node.as_table()) {
-            /* An empty table says nothing, but of access it was meant to say something: everybody would be let in. */
-            if (inner->empty() && name.rfind("access", 0) == 0 ? !give(walk, name, node) : !visit(walk, name, *inner))
+            if (inner->empty() ? !give(walk, name, node) : !visit(walk, name, *inner))
                 return false;
         } else if (!give(walk, name, node)) {
             return false;

@@ -1,6 +1,6 @@
-/** Log lines of the relay program on stderr: text, text for the systemd journal, or JSON. Any thread. */
-#ifndef APPS_RELAY_LOG_H
-#define APPS_RELAY_LOG_H
+/** Log lines of a server program on stderr: text, text for the systemd journal, or JSON. Any thread. */
+#ifndef APPS_SERVER_LOG_H
+#define APPS_SERVER_LOG_H
 
 #include <stdbool.h>
 
@@ -11,7 +11,7 @@ void log_init(int level, bool is_json);
 /** True with --json. */
 bool log_is_json(void);
 int log_level(void);
-/** The sink of kith_relay_options.log. */
+/** The sink of kith_relay_options.log and its like. */
 void log_write(void *ctx, int level, const char *part, const char *text);
 /** A line of the program's own. */
 void log_line(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -1,4 +1,4 @@
-/* Log lines of the relay program. */
+/* Log lines of a server program. */
 #include "log.h"
 
 #include <jansson.h>

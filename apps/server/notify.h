@@ -1,6 +1,6 @@
 /** What systemd wants to hear of a service (sd_notify), spoken by hand: one datagram. Nothing happens where nobody asked. */
-#ifndef APPS_RELAY_NOTIFY_H
-#define APPS_RELAY_NOTIFY_H
+#ifndef APPS_SERVER_NOTIFY_H
+#define APPS_SERVER_NOTIFY_H
 
 #include <stdint.h>
 
