@@ -1,8 +1,8 @@
 /* Parsers of text: URLs, socket addresses, keys, hashes, custom addresses. What was read has one normal form. */
 #include "base/mem.h"
 #include "codec/url.h"
-#include "lookup/addr.h"
 #include "endpoint/textkey.h"
+#include "lookup/addr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -208,14 +208,17 @@ struct kith_endpoint_relay {
     uint16_t qad_port;
 };
 
-/** Whose certificates relays may show, for https. */
+/** Whose certificates relays, and pkarr servers (kith/lookup.h), may show, for https. */
 enum kith_relay_trust {
     KITH_RELAY_TRUST_SYSTEM, /* the system's certificate authorities, and those of relay_ca_pem */
     KITH_RELAY_TRUST_ONLY,   /* those of relay_ca_pem alone */
     KITH_RELAY_TRUST_ANY     /* no check at all: for tests. Whoever is on the way can then see who talks to whom */
 };
 
-enum { KITH_ENDPOINT_RELAYS_MAX = 16 };
+enum { KITH_ENDPOINT_RELAYS_MAX = 16, KITH_ENDPOINT_DNS_SERVERS_MAX = 8 };
+
+struct kith_lookup_option; /* kith/lookup.h */
+struct kith_publish_time;
 
 struct kith_endpoint_options {
     uint32_t size;                      /* sizeof(struct kith_endpoint_options) */
@@ -238,8 +241,22 @@ struct kith_endpoint_options {
     bool relay_only;     /* no UDP at all: everything goes through relays. binds is ignored */
     bool no_relays;      /* never goes through a relay, not even for others' addresses. relays must be empty */
     uint8_t relay_trust; /* enum kith_relay_trust */
-    const char *proxy;   /* "http://user:password@host:port", for connections to relays; NULL: none */
+    const char *proxy;   /* "http://user:password@host:port", for relays and pkarr servers; NULL: none */
     struct kith_slice relay_ca_pem; /* further authorities, as PEM; copied */
+    /**
+     * How others find this endpoint by its id, and how it finds them: kith/lookup.h. None: nothing is published, and nobody is
+     * asked. With relay_only there is no MDNS and no DHT (INVALID).
+     */
+    const struct kith_lookup_option *lookups;
+    size_t lookup_count; /* at most KITH_ENDPOINT_LOOKUPS_MAX */
+    const struct kith_sockaddr
+        *dns_servers;             /* asked for everything that this endpoint asks the DNS; count 0: the system's */
+    size_t dns_server_count;      /* at most KITH_ENDPOINT_DNS_SERVERS_MAX */
+    const char *user_data;        /* published beside the addresses: kith_endpoint_set_user_data; NULL: none */
+    uint64_t publish_interval_ns; /* told again so often; 0: pkarr 5 minutes, DHT an hour */
+    const char
+        *publish_time_file; /* where the time of the newest signed packet is kept, made if need be; NULL: nowhere */
+    const struct kith_publish_time *publish_time; /* the same by callbacks; NULL: none */
 };
 #define KITH_OPTIONS_INIT .size = sizeof(struct kith_endpoint_options)
 
@@ -370,7 +387,9 @@ struct kith_connect_options {
 
 /**
  * Connects and waits for the handshake, which the other side completes only while it accepts: a program that is both
- * sides starts kith_accept_start first. alpn: text. WRONG_PEER, ALPN, REFUSED, TIMEOUT, NO_ADDRESS, UNREACHABLE, ... After
+ * sides starts kith_accept_start first. With lookup services an id alone is enough; they are asked also when there are addresses,
+ * unless a connection to that endpoint works already. alpn: text. WRONG_PEER, ALPN, REFUSED, TIMEOUT, UNREACHABLE, NO_ADDRESS
+ * (kith_error_last names what each service said), ... After
  * TIMEOUT, kith_endpoint_relays tells whether a relay of that address kept this endpoint out, and why.
  */
 KITH_API KITH_MUST_USE int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn,

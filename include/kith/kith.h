@@ -7,6 +7,7 @@
 
 #include <kith/blobs.h>
 #include <kith/endpoint.h>
+#include <kith/lookup.h>
 #include <kith/quic.h>
 #include <kith/relay.h>
 #include <kith/types.h>

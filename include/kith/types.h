@@ -141,6 +141,8 @@ KITH_API bool kith_sockaddr_equal(const struct kith_sockaddr *a, const struct ki
 
 enum { KITH_ID_SIZE = 32, KITH_SECRET_SIZE = 32, KITH_SIGNATURE_SIZE = 64, KITH_HASH_SIZE = 32 };
 
+enum { KITH_USER_DATA_SIZE_MAX = 245 }; /* what an endpoint may publish beside its addresses: 255 less "user-data=" */
+
 /** Who an endpoint is: its Ed25519 public key, as received. */
 struct kith_id {
     uint8_t bytes[KITH_ID_SIZE];

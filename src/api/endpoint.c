@@ -245,6 +245,8 @@ int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_
     if ((with_defaults.bind_count > 0 && with_defaults.binds == NULL) ||
         (with_defaults.alpns_raw_count > 0 && with_defaults.alpns_raw == NULL))
         return kith__fail(KITH_ERR_INVALID, 0, "addresses to bind or protocol names are counted but not given");
+    if (with_defaults.lookup_count > 0)
+        return kith__fail(KITH_ERR_UNSUPPORTED, 0, "lookup services are not there yet");
     context = with_defaults.context;
     if (context == NULL && (err = kith_context_new(&context_options, &context)) != 0)
         return err;

@@ -4,9 +4,9 @@
 #include "codec/url.h"
 #include "crypto/blake3.h"
 #include "crypto/sign.h"
-#include "lookup/addr.h"
 #include "endpoint/textkey.h"
 #include "endpoint/ticket.h"
+#include "lookup/addr.h"
 #include <kith/blobs.h>
 #include <stdio.h>
 #include <string.h>

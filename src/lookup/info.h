@@ -7,8 +7,6 @@
 
 #include "lookup/addr.h"
 
-enum { KITH_USER_DATA_SIZE_MAX = 245 }; /* 255 of a character-string, less "user-data=" */
-
 struct kith_lookup_info {
     struct kith_endpoint_addr addr;
     uint8_t user_data_size;                      /* 0: none */
@@ -28,7 +26,8 @@ KITH_MUST_USE int kith__lookup_info_set_user_data(struct kith_lookup_info *info,
 enum kith_lookup_filter {
     KITH_LOOKUP_RELAYS, /* relays only: the default of pkarr and DHT */
     KITH_LOOKUP_DIRECT, /* all but relays */
-    KITH_LOOKUP_ALL
+    KITH_LOOKUP_ALL,    /* the default of the local network */
+    KITH_LOOKUP_NONE    /* the service is told nothing, ever */
 };
 /** Makes `to` (initialised) a copy with only what passes; user data stay. NOMEM leaves `to` as it was. */
 KITH_MUST_USE int kith__lookup_info_filter(const struct kith_lookup_info *from, enum kith_lookup_filter filter,

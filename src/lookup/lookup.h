@@ -37,7 +37,10 @@ size_t kith__lookup_count(const struct kith_lookup *lookup);
 struct kith_lookup_service *kith__lookup_service(const struct kith_lookup *lookup, size_t index);
 /** True if at least one service can resolve. */
 bool kith__lookup_can_resolve(const struct kith_lookup *lookup);
-/** Publishes through all services; nothing is sent while there is nothing to tell and nothing was told before. NOMEM. */
+/**
+ * Publishes through all services, through each what its filter lets pass; nothing is sent while there is nothing to tell and
+ * nothing was told before. NOMEM.
+ */
 KITH_MUST_USE int kith__lookup_publish(struct kith_lookup *lookup, const struct kith_lookup_info *info);
 /** For all services. */
 void kith__lookup_on_network_change(struct kith_lookup *lookup);

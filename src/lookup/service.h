@@ -61,8 +61,8 @@ struct kith_lookup_service_ops {
 
 struct kith_lookup_service {
     const struct kith_lookup_service_ops *ops;
-    char label
-        [128]; /* which one it is, for people: "dns:dns.iroh.link", "pkarr:https://...", "mdns"; set by the implementation */
+    char label[128]; /* which one, for people: "dns:dns.iroh.link", "pkarr:https://...", "mdns"; the implementation's */
+    uint8_t filter;  /* enum kith_lookup_filter: what the registry tells it; set before kith__lookup_add. 0: relays */
 };
 
 #endif

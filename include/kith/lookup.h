@@ -1,0 +1,116 @@
+/**
+ * kith/lookup.h: from a public key to where it is now. Public header.
+ *
+ * An endpoint may have several lookup services (kith_endpoint_options.lookups): it tells the world through them where it is
+ * (publishing: at first, whenever that changes, and again and again), and it asks all of them at once when it is to connect to an
+ * id (resolving). Without any (the default) nothing is published and nobody is asked.
+ *
+ * kith_connect resolves by itself: also when addresses were given, unless a connection to that endpoint works already. What is
+ * found only adds to what was given, and is tried at once, also by a dial that is under way and by a connection that lost its last
+ * path. This header is for those who choose the services, want to see what they say, or bring their own.
+ *
+ * What services say is a hint: it may be old, or a lie, and costs at most some datagrams. Who answers proves who it is.
+ *
+ * Thread rules: those of kith/endpoint.h.
+ */
+#ifndef KITH_LOOKUP_H
+#define KITH_LOOKUP_H
+
+#include <kith/endpoint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Services ---- */
+
+enum kith_lookup_kind {
+    KITH_LOOKUP_DNS,           /* resolves: TXT records below an origin, asked of the DNS */
+    KITH_LOOKUP_PKARR,         /* publishes and resolves: signed packets at a server, over HTTP */
+    KITH_LOOKUP_PKARR_PUBLISH, /* only the one half */
+    KITH_LOOKUP_PKARR_RESOLVE, /* only the other half */
+    KITH_LOOKUP_MDNS,          /* publishes and resolves: the local network */
+    KITH_LOOKUP_DHT,           /* publishes and resolves: the Mainline DHT, or one of one's own */
+    KITH_LOOKUP_MEMORY,        /* resolves: what kith_endpoint_add_addr told. That function brings it along, too */
+    KITH_LOOKUP_CUSTOM         /* the program's own */
+};
+
+/** What of an endpoint's addresses a service tells the world. User data go with all but NONE. */
+enum kith_publish {
+    KITH_PUBLISH_DEFAULT, /* MDNS, CUSTOM: all; others: relays only, or with options.no_relays all */
+    KITH_PUBLISH_RELAYS,
+    KITH_PUBLISH_DIRECT, /* all but relays */
+    KITH_PUBLISH_ALL,
+    KITH_PUBLISH_NONE /* nothing: it only resolves */
+};
+
+struct kith_lookup_custom;
+
+/** A service to use. Everything is copied, but what the callbacks of `custom` use. */
+struct kith_lookup_option {
+    uint8_t kind;    /* enum kith_lookup_kind */
+    uint8_t publish; /* enum kith_publish; of no meaning for kinds that do not publish */
+    /**
+     * DNS: the origin, as "dns.example". PKARR*: the URL, as "https://dns.example/pkarr", normalised or not; certificates
+     * are checked as those of relays (options.relay_trust, relay_ca_pem), and it is reached through options.proxy. Others: NULL.
+     */
+    const char *where;
+    /** DHT: "host:port" of nodes that are asked first, up to NULL at the end; NULL: the public ones. Others: NULL. */
+    const char *const *bootstrap;
+    const struct kith_lookup_custom *custom; /* CUSTOM; else NULL */
+};
+
+enum { KITH_ENDPOINT_LOOKUPS_MAX = 12 };
+
+/** n0's public servers, which iroh uses, too. Static texts; hand lookups and relays to kith_endpoint_options as they are. */
+struct kith_lookup_preset {
+    struct kith_lookup_option lookups[4];
+    size_t lookup_count;
+    struct kith_endpoint_relay relays[4];
+    size_t relay_count;
+};
+/** is_staging: those that n0 tries new versions on. Source: spec/03, 8. */
+KITH_API void kith_lookup_preset_n0(bool is_staging, struct kith_lookup_preset *out);
+/**
+ * Only one's own: each may be NULL; pkarr publishes and resolves, DNS resolves. The texts are borrowed: they live as long as
+ * *out is used.
+ */
+KITH_API void kith_lookup_preset_mine(const char *relay_url, const char *pkarr_url, const char *dns_origin,
+                                      struct kith_lookup_preset *out);
+
+/* ---- Being found ---- */
+
+/**
+ * Where the time of the newest signed packet is kept between runs: with a clock that was set back a server would otherwise keep
+ * the older packet. Both run inside the endpoint's loop, in any of its calls, and must not call back into kith.
+ */
+struct kith_publish_time {
+    uint64_t (*load)(void *ctx);                     /* microseconds since 1970; 0: none is known */
+    void (*store)(void *ctx, uint64_t timestamp_us); /* before the packet goes out */
+    void *ctx;
+};
+
+/* ---- A service of the program's own ---- */
+
+struct kith_question; /* an id that is looked for; the program gives it back with kith_question_end */
+
+/**
+ * Each callback may be NULL. They run inside kith_context_process and inside calls that wait, on the thread that made these,
+ * and may call everything that neither waits nor ends the endpoint.
+ */
+struct kith_lookup_custom {
+    const char *name; /* provenance; copied */
+    /** What to tell the world from now on. addr and user_data are valid until it returns; user_data is "" if there is none. */
+    void (*publish)(void *ctx, const struct kith_addr *addr, const char *user_data);
+    /** Somebody looks for an id: answer any number of times, now or later, and end it. */
+    void (*resolve)(void *ctx, struct kith_question *question);
+    /** Nobody waits for the answer any more. The question must still be ended, here or later. */
+    void (*cancel)(void *ctx, struct kith_question *question);
+    /** The endpoint is gone: the last callback. */
+    void (*closed)(void *ctx);
+    void *ctx;
+};
+#ifdef __cplusplus
+}
+#endif
+#endif
