@@ -126,7 +126,7 @@ struct kith_dns_reader {
 
 /** Reads the header. TRUNCATED: less than 12 bytes; TOO_LARGE: more than a message can have. Bytes behind the last record are not looked at. */
 KITH_MUST_USE int kith__dns_reader_init(struct kith_dns_reader *r, struct kith_slice message);
-/** The next question. END: there are no more; TRUNCATED, PARSE: malformed (r does not move: nothing behind it can be read). */
+/** The next question. END: there are no more; TRUNCATED, PARSE: malformed, and nothing behind it can be read. */
 KITH_MUST_USE int kith__dns_next_question(struct kith_dns_reader *r, struct kith_dns_question *out);
 /**
  * The next record of the answer, authority and additional sections, in this order; questions that were not read are passed over.
