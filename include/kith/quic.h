@@ -311,6 +311,13 @@ KITH_API KITH_MUST_USE int kith_quic_connect(struct kith_quic_host *host,
                                              const struct kith_quic_connect_options *options, uint64_t now_ns,
                                              struct kith_quic_conn **out);
 
+/**
+ * Client: one more address where the other side may be, while nothing has come from it: the Initial goes there at once. Errors:
+ * STATE (it answered already, or we are the server), EXISTS, LIMIT (32 addresses in all), INVALID (no family), CLOSED, NOMEM.
+ */
+KITH_API KITH_MUST_USE int kith_quic_conn_add_remote(struct kith_quic_conn *conn, const struct kith_sockaddr *remote,
+                                                     uint64_t now_ns);
+
 /** Where the first Initial came from; unproven unless validated. */
 KITH_API struct kith_sockaddr kith_quic_incoming_remote(const struct kith_quic_incoming *incoming);
 /** True if the client proved its address already (Retry or NEW_TOKEN token). Retry is then not possible any more. */

@@ -188,23 +188,6 @@ static int init_cids(struct kith_quic_conn *conn)
     return kith__host_add_cid(conn->host, conn, kith__cid_slice(&conn->initial_dcid));
 }
 
-/** Addresses beside the first that get a copy of what we send until the server's is known. */
-static int init_remotes(struct kith_quic_conn *conn, const struct kith_quic_connect_options *connect)
-{
-    struct kith_conn_early *early = conn->early;
-    size_t count = connect->remote_count - 1;
-
-    if (count == 0)
-        return 0;
-    early->remotes = kith__alloc_array(&conn->mem.mem, count, sizeof *early->remotes);
-    early->copy = kith__alloc(&conn->mem.mem, KITH_QUIC_UDP_SIZE_MAX);
-    if (early->remotes == NULL || early->copy == NULL)
-        return KITH_ERR_NOMEM;
-    memcpy(early->remotes, connect->remotes + 1, count * sizeof *early->remotes);
-    early->remote_count = (uint8_t)count;
-    return 0;
-}
-
 static int start_client(struct kith_quic_conn *conn, const struct kith_quic_connect_options *connect,
                         const char *server_name)
 {
@@ -220,7 +203,7 @@ static int start_client(struct kith_quic_conn *conn, const struct kith_quic_conn
     struct kith_tls *tls;
     int err;
 
-    if ((err = init_remotes(conn, connect)) != 0)
+    if ((err = kith__conn_init_remotes(conn, connect->remotes, connect->remote_count)) != 0)
         return err;
     if ((err = kith__buf_append(&conn->early->token, connect->token.ptr, connect->token.size)) != 0)
         return err;

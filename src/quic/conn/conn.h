@@ -34,7 +34,8 @@ struct kith_quic_host;
 
 enum {
     KITH_CONN_SPARE_CIDS = 2,        /* ids that we issue for a path id before a path uses it: one, and one to move */
-    KITH_CONN_REMOTES_MAX = 16,      /* addresses that get a copy of each Initial */
+    KITH_CONN_REMOTES_MAX = 16,      /* addresses that a dial begins with; each gets a copy of each Initial */
+    KITH_CONN_REMOTES_ALL_MAX = 32,  /* with those that are added while it goes on */
     KITH_CONN_EARLY_PACKETS_MAX = 8, /* packets kept until their keys are there (spec/01, 10, 3) */
     KITH_CONN_TOKEN_SIZE_MAX = 512   /* address tokens that we keep for the user; longer ones are ignored and counted */
 };
@@ -76,7 +77,7 @@ struct kith_conn_early {
     bool is_peer_waiting;              /* client: the server may not have validated our address */
     bool is_early_offered;             /* client: 0-RTT keys are in use */
     uint8_t remote_count, remote_next; /* addresses beside the path's; the next one that gets a copy of `copy` */
-    struct kith_sockaddr *remotes;     /* owned; NULL if there are none */
+    struct kith_sockaddr *remotes;     /* owned, with room for KITH_CONN_REMOTES_ALL_MAX; NULL if there are none */
     uint8_t *copy;                     /* the datagram to copy, KITH_QUIC_UDP_SIZE_MAX bytes; NULL likewise */
     uint16_t copy_size;                /* 0: nothing to copy now */
     struct kith_tparams remembered;    /* client with 0-RTT: the server's old parameters */
@@ -170,6 +171,9 @@ struct kith_conn_options {
     const struct kith_quic_connect_options *connect;              /* client */
     const char *server_name; /* client: a name to prove by X.509 in place of connect->remote_id; NULL: none */
 };
+/** Addresses that a client's Initials go to: the path's first, then those that get copies. NOMEM. */
+KITH_MUST_USE int kith__conn_init_remotes(struct kith_quic_conn *conn, const struct kith_sockaddr *remotes,
+                                          size_t count);
 /** Whether these settings are within the ranges that kith/quic.h names. INVALID. */
 KITH_MUST_USE int kith__conn_check_transport(const struct kith_quic_transport *config);
 KITH_MUST_USE int kith__conn_new(struct kith_quic_host *host, const struct kith_conn_options *options, uint64_t now_ns,

@@ -187,3 +187,127 @@ KITH_TEST(first_server_may_move_until_the_first_handshake_packet_only)
     check_works();
     kith__pair_dispose(&pair_a);
 }
+
+/* ---- Addresses that come later ---- */
+
+/** Dials where nobody is, and lets time pass. */
+static void dial_nowhere(uint64_t for_ns, bool with_second)
+{
+    struct kith_quic_connect_options options = { .remote_count = with_second ? 2 : 1 };
+    struct kith_sockaddr remotes[2];
+    struct kith_pair_config config;
+
+    kith__pair_defaults(&config);
+    KITH_CHECK_EQ(kith__pair_init(&pair_a, &config), 0);
+    kith__app_attach(&app_a, &pair_a);
+    remotes[0] = remotes[1] = pair_a.sides[1].outer;
+    remotes[0].port = 9;
+    remotes[1].port = 10;
+    options.remotes = remotes;
+    KITH_CHECK_EQ(kith__pair_dial(&pair_a, &options), 0);
+    if (for_ns != 0)
+        kith__pair_run(&pair_a, for_ns);
+    KITH_CHECK_EQ(pair_a.sides[1].seen[KITH_QUIC_INCOMING], 0);
+}
+
+static bool is_connected(struct kith_pair *pair)
+{
+    return pair->sides[0].seen[KITH_QUIC_CONNECTED] != 0;
+}
+
+KITH_TEST(first_address_that_comes_later_is_tried_at_once)
+{
+    /* Far into the pauses between probes: the next one would come seconds later. */
+    for (int with_second = 0; with_second < 2; with_second++) {
+        uint64_t begun_ns, sent;
+
+        dial_nowhere(8 * KITH_NS_PER_S, with_second != 0);
+        begun_ns = pair_a.now_ns;
+        sent = pair_a.sides[0].sent_datagrams;
+        KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &pair_a.sides[1].outer, begun_ns), 0);
+        kith__pair_flush(&pair_a);
+        KITH_CHECK(pair_a.sides[0].sent_datagrams > sent);
+        KITH_CHECK(pair_a.sides[0].sent_datagrams <= sent + 2 * (2 + (uint64_t)with_second));
+        KITH_CHECK(kith__pair_run_until(&pair_a, is_connected, KITH_NS_PER_S));
+        KITH_CHECK(pair_a.now_ns - begun_ns <= 31 * KITH_NS_PER_MS); /* a round trip */
+        KITH_CHECK_EQ(pair_a.sides[0].conn->paths[0]->tuple.remote.port, pair_a.sides[1].outer.port);
+        check_works();
+        kith__pair_dispose(&pair_a);
+    }
+}
+
+/** The first datagram to the right address is lost. */
+static bool lose_one(struct kith_pair *pair, int sender, uint8_t *bytes, size_t *size)
+{
+    (void)bytes;
+    (void)size;
+    return sender != 0 || pair->user_flag == 0 || pair->user_flag-- == 0;
+}
+
+KITH_TEST(first_timeouts_begin_anew_with_an_address_that_comes_later)
+{
+    uint64_t begun_ns;
+
+    dial_nowhere(20 * KITH_NS_PER_S, false); /* the next probe comes after 32 s */
+    pair_a.config.tap = lose_one;
+    pair_a.user_flag = 4; /* both datagrams to both addresses */
+    begun_ns = pair_a.now_ns;
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &pair_a.sides[1].outer, begun_ns), 0);
+    KITH_CHECK(kith__pair_run_until(&pair_a, is_connected, 5 * KITH_NS_PER_S));
+    KITH_CHECK_EQ(pair_a.user_flag, 0);
+    KITH_CHECK(pair_a.now_ns - begun_ns >= 500 * KITH_NS_PER_MS);
+    KITH_CHECK(pair_a.now_ns - begun_ns <= 1500 * KITH_NS_PER_MS);
+    kith__pair_dispose(&pair_a);
+}
+
+KITH_TEST(first_address_that_comes_before_anything_was_sent_costs_nothing_more)
+{
+    dial_nowhere(0, false);
+    KITH_CHECK_EQ(pair_a.sides[0].sent_datagrams, 0);
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &pair_a.sides[1].outer, pair_a.now_ns), 0);
+    kith__pair_flush(&pair_a);
+    KITH_CHECK_EQ(pair_a.sides[0].sent_datagrams, 2);
+    kith__pair_run(&pair_a, 100 * KITH_NS_PER_MS);
+    KITH_CHECK(is_connected(&pair_a));
+    kith__pair_dispose(&pair_a);
+}
+
+KITH_TEST(first_addresses_that_come_later_have_a_limit_and_no_twins)
+{
+    struct kith_sockaddr remote, nothing = { 0 };
+    int err = 0;
+
+    dial_nowhere(0, true);
+    remote = pair_a.sides[1].outer;
+    remote.port = 9;
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns), KITH_ERR_EXISTS);
+    remote.port = 10;
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns), KITH_ERR_EXISTS);
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &nothing, pair_a.now_ns), KITH_ERR_INVALID);
+    for (remote.port = 11; (err = kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns)) == 0;)
+        remote.port++;
+    KITH_CHECK_EQ(err, KITH_ERR_LIMIT);
+    KITH_CHECK_EQ(remote.port, 9 + KITH_CONN_REMOTES_ALL_MAX);
+    kith__pair_flush(&pair_a);
+    KITH_CHECK_EQ(pair_a.sides[0].sent_datagrams, KITH_CONN_REMOTES_ALL_MAX);
+    kith__pair_dispose(&pair_a);
+}
+
+KITH_TEST(first_addresses_come_too_late_once_the_server_answered)
+{
+    struct kith_sockaddr remote;
+
+    dial(KITH_PAIR_RETRY, NULL);
+    remote = pair_a.sides[1].outer;
+    remote.port = 11;
+    while (pair_a.sides[0].conn->early->retry_scid.size == 0)
+        KITH_CHECK(kith__pair_step(&pair_a, pair_a.now_ns + KITH_NS_PER_S));
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns), KITH_ERR_STATE);
+    KITH_CHECK(kith__pair_run_until(&pair_a, is_connected, KITH_NS_PER_S));
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns), KITH_ERR_STATE);
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[1].conn, &remote, pair_a.now_ns), KITH_ERR_STATE);
+    kith__pair_run(&pair_a, KITH_NS_PER_S);
+    kith_quic_conn_close(pair_a.sides[0].conn, 0, (struct kith_slice) { 0 }, pair_a.now_ns);
+    KITH_CHECK_EQ(kith_quic_conn_add_remote(pair_a.sides[0].conn, &remote, pair_a.now_ns), KITH_ERR_CLOSED);
+    kith__pair_dispose(&pair_a);
+}
