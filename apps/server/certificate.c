@@ -9,9 +9,9 @@
 
 static const char LETS_ENCRYPT_STAGING[] = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
-const struct setting_choice certificate_challenges[] = { { "any", KITH_RELAY_CHALLENGE_ANY },
-                                                         { "tls-alpn-01", KITH_RELAY_CHALLENGE_TLS_ALPN },
-                                                         { "http-01", KITH_RELAY_CHALLENGE_HTTP },
+const struct setting_choice certificate_challenges[] = { { "any", KITH_ACME_PROOF_ANY },
+                                                         { "tls-alpn-01", KITH_ACME_PROOF_TLS_ALPN },
+                                                         { "http-01", KITH_ACME_PROOF_HTTP },
                                                          { NULL, 0 } };
 
 const char *certificate_take_name(void *target, const char *text)
@@ -77,19 +77,19 @@ bool certificate_apply(struct certificate_settings *settings, const struct certi
 
 bool certificate_fill(struct certificate_settings *settings, const struct certificate_words *words, char *error)
 {
-    struct kith_relay_tls *tls = &settings->tls;
+    struct kith_server_tls *tls = &settings->tls;
 
-    *tls = (struct kith_relay_tls) { .directory = settings->directory,
-                                     .names = (const char *const *)settings->names.items,
-                                     .name_count = settings->names.count };
+    *tls = (struct kith_server_tls) { .directory = settings->directory,
+                                      .names = (const char *const *)settings->names.items,
+                                      .name_count = settings->names.count };
     switch (settings->mode) {
     case CERTIFICATE_FILES:
-        tls->source = KITH_RELAY_CERTIFICATE_FILES;
+        tls->source = KITH_CERTIFICATE_FILES;
         tls->chain_file = settings->chain_file;
         tls->key_file = settings->key_file;
         break;
     case CERTIFICATE_SELF:
-        tls->source = KITH_RELAY_CERTIFICATE_SELF;
+        tls->source = KITH_CERTIFICATE_SELF;
         if (settings->names.count == 0) {
             snprintf(
                 error, SETTINGS_ERROR_SIZE,
@@ -99,7 +99,7 @@ bool certificate_fill(struct certificate_settings *settings, const struct certif
         }
         break;
     case CERTIFICATE_ACME:
-        tls->source = KITH_RELAY_CERTIFICATE_ACME;
+        tls->source = KITH_CERTIFICATE_ACME;
         if (settings->names.count == 0 || settings->contact == NULL) {
             snprintf(error, SETTINGS_ERROR_SIZE, "an ACME certificate needs %s%s",
                      settings->contact == NULL ? "a contact address: --contact, or "

@@ -16,9 +16,9 @@ struct certificate_settings {
     char *chain_file, *key_file;
     char *contact, *acme_url, *acme_ca;
     bool is_staging; /* ACME without acme_url: Let's Encrypt's authority for tests, which nobody trusts */
-    int challenge;   /* enum kith_relay_challenge */
+    int challenge;   /* enum kith_acme_proof */
     struct texts names;
-    struct kith_relay_tls tls; /* what certificate_fill made of it; points into the rest */
+    struct kith_server_tls tls; /* what certificate_fill made of it; points into the rest */
 };
 
 /** Flags of all servers; all borrowed from argv but the names. */

@@ -20,6 +20,7 @@
 #ifndef KITH_RELAY_H
 #define KITH_RELAY_H
 
+#include <kith/certificate.h>
 #include <kith/types.h>
 
 #ifdef __cplusplus
@@ -30,7 +31,6 @@ struct kith_relay;
 
 enum {
     KITH_RELAY_BINDS_MAX = 16,       /* of each kind */
-    KITH_RELAY_NAMES_MAX = 64,       /* of a certificate */
     KITH_RELAY_THREADS_MAX = 64,     /* workers */
     KITH_RELAY_NEWS_MAX = 4096,      /* that wait to be fetched; more are dropped, and counted */
     KITH_RELAY_IDS_MAX = 1 << 20,    /* of a list */
@@ -39,34 +39,6 @@ enum {
 };
 
 /* ---- What a relay is made of ---- */
-
-/** Where the certificate comes from. */
-enum kith_relay_certificate {
-    KITH_RELAY_CERTIFICATE_NONE,  /* plain HTTP only */
-    KITH_RELAY_CERTIFICATE_FILES, /* PEM files, read again when they change */
-    KITH_RELAY_CERTIFICATE_SELF,  /* made here, signed by an authority made here, which clients must be told to trust */
-    KITH_RELAY_CERTIFICATE_ACME   /* from an ACME authority such as Let's Encrypt (RFC 8555), renewed in time */
-};
-
-/** How a name is proved to an ACME authority. */
-enum kith_relay_challenge {
-    KITH_RELAY_CHALLENGE_ANY, /* tls-alpn-01; where that failed http-01 the next time, if there is an http address */
-    KITH_RELAY_CHALLENGE_TLS_ALPN, /* on port 443: an https address must be reachable there */
-    KITH_RELAY_CHALLENGE_HTTP      /* on port 80: an http address must be reachable there */
-};
-
-/** TLS. All texts are copied. */
-struct kith_relay_tls {
-    uint8_t source;                    /* enum kith_relay_certificate */
-    const char *chain_file, *key_file; /* FILES */
-    const char *const *names;          /* SELF, ACME: host names (SELF: IP addresses too) */
-    size_t name_count;                 /* 1..KITH_RELAY_NAMES_MAX */
-    const char *directory;             /* SELF, ACME: keys and certificates are kept here; made if missing (0700) */
-    const char *acme_url;              /* of the authority's directory; NULL: Let's Encrypt */
-    const char *acme_contact;          /* e-mail address, without "mailto:"; NULL: none */
-    const char *acme_ca_file;          /* PEM: further roots that vouch for the authority's own https; NULL: none */
-    uint8_t acme_challenge;            /* enum kith_relay_challenge */
-};
 
 /** Who may be a client. */
 enum kith_relay_admit {
@@ -122,7 +94,7 @@ struct kith_relay_options {
     size_t metrics_count;
     const struct kith_sockaddr *discovery; /* UDP: QUIC address discovery; needs a certificate */
     size_t discovery_count;
-    const struct kith_relay_tls *tls;             /* NULL: none */
+    const struct kith_server_tls *tls;            /* NULL: none */
     const struct kith_relay_access_rules *access; /* NULL: everyone */
     const struct kith_relay_quota *quota;         /* NULL: the defaults */
     bool wants_news; /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
@@ -189,7 +161,7 @@ KITH_API void kith_relay_stats(const struct kith_relay *relay, struct kith_relay
 KITH_API KITH_MUST_USE int kith_relay_metrics(const struct kith_relay *relay, char *text, size_t capacity,
                                               size_t *size);
 /**
- * The certificate authority that clients must trust, in PEM, as kith_relay_metrics writes text: with KITH_RELAY_CERTIFICATE_SELF.
+ * The certificate authority that clients must trust, in PEM, as kith_relay_metrics writes text: with KITH_CERTIFICATE_SELF.
  * STATE with others.
  */
 KITH_API KITH_MUST_USE int kith_relay_authority(const struct kith_relay *relay, char *text, size_t capacity,

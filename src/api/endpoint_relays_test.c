@@ -232,8 +232,8 @@ static struct kith_relay *start_self_signed(const char *directory, char *url, si
 {
     struct kith_sockaddr loopback = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
     const char *names[] = { "127.0.0.1" };
-    struct kith_relay_tls tls = {
-        .source = KITH_RELAY_CERTIFICATE_SELF, .names = names, .name_count = 1, .directory = directory
+    struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_SELF, .names = names, .name_count = 1, .directory = directory
     };
     struct kith_relay_options options = { KITH_RELAY_OPTIONS_INIT, .worker_count = 1, .https = &loopback,
                                           .https_count = 1, .tls = &tls };

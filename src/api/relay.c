@@ -15,7 +15,7 @@ static int take_options(const struct kith_relay_options *options, struct kith_re
     return 0;
 }
 
-static int fail(int err, const struct kith_relay_why *why)
+static int fail(int err, const struct kith_server_why *why)
 {
     return kith__fail(err, 0, "%s", why->text);
 }
@@ -23,7 +23,7 @@ static int fail(int err, const struct kith_relay_why *why)
 int kith_relay_start(const struct kith_relay_options *options, struct kith_relay **out)
 {
     struct kith_relay_options taken;
-    struct kith_relay_why why;
+    struct kith_server_why why;
     int err;
 
     if ((err = take_options(options, &taken)) != 0)
@@ -35,7 +35,7 @@ int kith_relay_start(const struct kith_relay_options *options, struct kith_relay
 int kith_relay_check(const struct kith_relay_options *options)
 {
     struct kith_relay_options taken;
-    struct kith_relay_why why;
+    struct kith_server_why why;
     int err;
 
     if ((err = take_options(options, &taken)) != 0)
@@ -61,7 +61,7 @@ void kith_relay_reload_certificate(struct kith_relay *relay)
 
 int kith_relay_set_access(struct kith_relay *relay, const struct kith_relay_access_rules *rules)
 {
-    struct kith_relay_why why;
+    struct kith_server_why why;
     int err = kith__relay_crew_set_access(relay, rules, &why);
 
     return err == 0 ? 0 : fail(err, &why);
@@ -69,7 +69,7 @@ int kith_relay_set_access(struct kith_relay *relay, const struct kith_relay_acce
 
 int kith_relay_set_quota(struct kith_relay *relay, const struct kith_relay_quota *quota)
 {
-    struct kith_relay_why why;
+    struct kith_server_why why;
     int err = kith__relay_crew_set_quota(relay, quota, &why);
 
     return err == 0 ? 0 : fail(err, &why);

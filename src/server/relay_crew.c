@@ -154,13 +154,13 @@ static void stop_threads(struct kith_relay *relay)
     }
 }
 
-static int start_threads(struct kith_relay *relay, struct kith_relay_why *why)
+static int start_threads(struct kith_relay *relay, struct kith_server_why *why)
 {
     int err = 0;
 
     for (unsigned i = 0; err == 0 && i <= relay->worker_count; i++)
         err = kith__rt_thread_start(relay->mem, run, &relay->members[i], &relay->members[i].thread);
-    return err == 0 ? 0 : kith__relay_why(why, err, "a thread cannot be started: %s", kith_strerror(err));
+    return err == 0 ? 0 : kith__server_why(why, err, "a thread cannot be started: %s", kith_strerror(err));
 }
 
 /* ---- Making and freeing ---- */
@@ -251,7 +251,7 @@ static void on_certificate(void *ctx, struct kith_tls_stream_context *context)
 }
 
 static int make_members(struct kith_relay *relay, const struct kith_relay_options *options,
-                        const struct kith_relay_server_limits *limits, struct kith_relay_why *why)
+                        const struct kith_relay_server_limits *limits, struct kith_server_why *why)
 {
     struct kith_relay_house_options house = {
         .mem = relay->mem, .shared = &relay->shared, .relay = options, .on_certificate = on_certificate, .ctx = relay
@@ -274,21 +274,21 @@ static int make_members(struct kith_relay *relay, const struct kith_relay_option
     relay->members[relay->worker_count].relay = relay;
     house.rt = relay->members[relay->worker_count].rt;
     if (err != 0)
-        return kith__relay_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
+        return kith__server_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
     return kith__relay_house_new(&house, &relay->house, why);
 }
 
 /* ---- Listening ---- */
 
-static int fail_bind(struct kith_relay_why *why, int err, const char *what, const struct kith_sockaddr *at)
+static int fail_bind(struct kith_server_why *why, int err, const char *what, const struct kith_sockaddr *at)
 {
     char text[KITH_SOCKADDR_TEXT_SIZE];
     const char *help = err == KITH_ERR_ADDRESS_IN_USE ? "; another program listens there"
                        : err == KITH_ERR_PERMISSION   ? "; ports below 1024 need a permission (CAP_NET_BIND_SERVICE)"
                                                       : "";
 
-    return kith__relay_why(why, err, "%s cannot be served on %s: %s%s", what, kith_sockaddr_format(at, text),
-                           kith_strerror(err), help);
+    return kith__server_why(why, err, "%s cannot be served on %s: %s%s", what, kith_sockaddr_format(at, text),
+                            kith_strerror(err), help);
 }
 
 static void note_bound(struct kith_relay *relay, enum kith_relay_address kind, const struct kith_sockaddr *bound)
@@ -320,7 +320,7 @@ static int probe(struct kith_relay *relay, struct kith_sockaddr *at)
 }
 
 static int listen_all(struct kith_relay *relay, enum kith_relay_door door, enum kith_relay_address kind,
-                      const struct kith_sockaddr *binds, size_t count, struct kith_relay_why *why)
+                      const struct kith_sockaddr *binds, size_t count, struct kith_server_why *why)
 {
     bool is_shared = relay->worker_count > 1;
 
@@ -338,7 +338,7 @@ static int listen_all(struct kith_relay *relay, enum kith_relay_door door, enum 
 }
 
 static int listen_everywhere(struct kith_relay *relay, const struct kith_relay_options *options,
-                             struct kith_relay_why *why)
+                             struct kith_server_why *why)
 {
     enum kith_relay_door plain = options->https_count != 0 ? KITH_RELAY_DOOR_CAPTIVE : KITH_RELAY_DOOR_PLAIN;
     struct kith_sockaddr bound;
@@ -390,7 +390,7 @@ static int new_orders(struct kith_relay *relay, enum kith_relay_order_kind kind,
 }
 
 int kith__relay_crew_set_access(struct kith_relay *relay, const struct kith_relay_access_rules *rules,
-                                struct kith_relay_why *why)
+                                struct kith_server_why *why)
 {
     struct kith_relay_order *orders[KITH_RELAY_WORKERS_MAX] = { NULL };
     const char *text = "";
@@ -408,7 +408,7 @@ int kith__relay_crew_set_access(struct kith_relay *relay, const struct kith_rela
 }
 
 int kith__relay_crew_set_quota(struct kith_relay *relay, const struct kith_relay_quota *quota,
-                               struct kith_relay_why *why)
+                               struct kith_server_why *why)
 {
     struct kith_relay_order *orders[KITH_RELAY_WORKERS_MAX];
     struct kith_relay_admission_limits admission;
@@ -418,7 +418,7 @@ int kith__relay_crew_set_quota(struct kith_relay *relay, const struct kith_relay
     if ((err = kith__relay_quota_limits(quota, &admission, &limits, why)) != 0)
         return err;
     if ((err = new_orders(relay, KITH_RELAY_ORDER_LIMITS, orders)) != 0)
-        return kith__relay_why(why, err, "no memory for new quotas");
+        return kith__server_why(why, err, "no memory for new quotas");
     for (unsigned i = 0; i < relay->worker_count; i++)
         orders[i]->limits = limits;
     give_all(relay, orders);
@@ -466,7 +466,7 @@ void kith__relay_crew_reload(struct kith_relay *relay)
 /* ---- Start and stop ---- */
 
 static int check_and_limit(const struct kith_relay_options *options, struct kith_relay_admission_limits *admission,
-                           struct kith_relay_server_limits *limits, struct kith_relay_why *why)
+                           struct kith_relay_server_limits *limits, struct kith_server_why *why)
 {
     int err = kith__relay_options_check(options, why);
 
@@ -474,7 +474,7 @@ static int check_and_limit(const struct kith_relay_options *options, struct kith
 }
 
 int kith__relay_crew_new(const struct kith_relay_options *options, const char *version, struct kith_relay **out,
-                         struct kith_relay_why *why)
+                         struct kith_server_why *why)
 {
     struct kith_relay_admission_limits admission;
     struct kith_relay_server_limits limits;
@@ -484,18 +484,18 @@ int kith__relay_crew_new(const struct kith_relay_options *options, const char *v
     if ((err = check_and_limit(options, &admission, &limits, why)) != 0)
         return err;
     if ((relay = crew_alloc(options)) == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for a relay");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for a relay");
     if ((err = make_shared(relay, options, version, &admission)) != 0) {
-        kith__relay_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
+        kith__server_why(why, err, "the relay cannot be made: %s", kith_strerror(err));
         goto fail;
     }
     if ((err = make_members(relay, options, &limits, why)) != 0 ||
         (err = kith__relay_crew_set_access(relay, options->access, why)) != 0 ||
         (err = listen_everywhere(relay, options, why)) != 0)
         goto fail;
-    if (options->tls != NULL && options->tls->source == KITH_RELAY_CERTIFICATE_SELF &&
-        (err = kith__relay_certs_authority(relay->members[0].rt, relay->mem, options->tls->directory, &relay->authority,
-                                           why)) != 0)
+    if (options->tls != NULL && options->tls->source == KITH_CERTIFICATE_SELF &&
+        (err = kith__certs_authority(relay->members[0].rt, relay->mem, options->tls->directory, &relay->authority,
+                                     why)) != 0)
         goto fail;
     for (unsigned i = 0; i < relay->worker_count; i++)
         kith__relay_worker_settle(relay->members[i].worker);
@@ -508,7 +508,7 @@ fail:
     return err;
 }
 
-int kith__relay_crew_check(const struct kith_relay_options *options, struct kith_relay_why *why)
+int kith__relay_crew_check(const struct kith_relay_options *options, struct kith_server_why *why)
 {
     struct kith_relay_admission_limits admission;
     struct kith_relay_server_limits limits;
@@ -521,11 +521,11 @@ int kith__relay_crew_check(const struct kith_relay_options *options, struct kith
     if ((err = check_and_limit(options, &admission, &limits, why)) != 0)
         return err;
     if ((err = kith__rt_uv_new(mem, NULL, &rt)) != 0)
-        return kith__relay_why(why, err, "files cannot be read: %s", kith_strerror(err));
+        return kith__server_why(why, err, "files cannot be read: %s", kith_strerror(err));
     if ((err = kith__relay_access_order(rt, mem, options->access, &order, &text, why)) == 0)
         kith__relay_order_free(mem, order);
     if (err == 0)
-        err = kith__relay_certs_check(rt, mem, options->tls, why);
+        err = kith__certs_check(rt, mem, options->tls, why);
     kith__rt_free(rt);
     return err;
 }
@@ -631,7 +631,7 @@ void kith__relay_crew_stats(const struct kith_relay *relay, struct kith_relay_st
         .bytes_sent = kith__relay_counter(&sum.bytes_sent),
         .frames_per_s = kith__relay_counter(&shared->frames_per_s),
         .bits_per_s = kith__relay_counter(&shared->bits_per_s),
-        .certificate_ends_s = kith__relay_counter(&shared->certificate_ends_s),
+        .certificate_ends_s = kith__relay_counter(&shared->certs.certificate_ends_s),
         .news_dropped = kith__relay_counter(&shared->news_dropped),
     };
 }

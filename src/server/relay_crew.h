@@ -10,16 +10,16 @@
 
 /** version: of the program, static; for pages. */
 KITH_MUST_USE int kith__relay_crew_new(const struct kith_relay_options *options, const char *version,
-                                       struct kith_relay **out, struct kith_relay_why *why);
+                                       struct kith_relay **out, struct kith_server_why *why);
 /** See kith_relay_check. */
-KITH_MUST_USE int kith__relay_crew_check(const struct kith_relay_options *options, struct kith_relay_why *why);
+KITH_MUST_USE int kith__relay_crew_check(const struct kith_relay_options *options, struct kith_server_why *why);
 /** See kith_relay_stop. */
 int kith__relay_crew_stop(struct kith_relay *relay, uint64_t limit_ns);
 
 KITH_MUST_USE int kith__relay_crew_set_access(struct kith_relay *relay, const struct kith_relay_access_rules *rules,
-                                              struct kith_relay_why *why);
+                                              struct kith_server_why *why);
 KITH_MUST_USE int kith__relay_crew_set_quota(struct kith_relay *relay, const struct kith_relay_quota *quota,
-                                             struct kith_relay_why *why);
+                                             struct kith_server_why *why);
 KITH_MUST_USE int kith__relay_crew_disconnect(struct kith_relay *relay, const struct kith_id *id);
 KITH_MUST_USE int kith__relay_crew_answer(struct kith_relay *relay, uint64_t connection, bool is_allowed,
                                           const char *reason);

@@ -14,8 +14,8 @@ struct kith_relay_house {
     struct kith_httpd *httpd;
     struct kith_rt_timer sample_timer;
     uint64_t sampled_ns, sampled_frames, sampled_bytes;
-    struct kith_relay_certs *certs; /* NULL: no TLS */
-    struct kith_relay_qad *qad;     /* NULL: no address discovery */
+    struct kith_certs *certs;   /* NULL: no TLS */
+    struct kith_relay_qad *qad; /* NULL: no address discovery */
     void (*on_certificate)(void *ctx, struct kith_tls_stream_context *context);
     void *ctx;
     void *lock; /* of what follows: what other threads want */
@@ -42,10 +42,10 @@ int kith__relay_metrics_write(const struct kith_relay_shared *shared, uint64_t n
         { "workers", "Threads that serve clients", shared->worker_count },
         { "uptime_seconds", "Seconds since the start", (now_ns - shared->started_ns) / KITH_NS_PER_S },
         { "certificate_ends_seconds", "End of the certificate in use, in seconds since 1970; 0 without one",
-          kith__relay_counter(&shared->certificate_ends_s) },
-        { "certificate_loads", "Certificates taken over since the start", kith__relay_counter(&shared->tls_reloads) },
+          kith__relay_counter(&shared->certs.certificate_ends_s) },
+        { "certificate_loads", "Certificates taken over since the start", kith__relay_counter(&shared->certs.reloads) },
         { "certificate_failures", "Tries to get a certificate that failed",
-          kith__relay_counter(&shared->tls_failures) },
+          kith__relay_counter(&shared->certs.failures) },
         { "news_dropped", "News of clients that the program did not fetch in time",
           kith__relay_counter(&shared->news_dropped) },
     };
@@ -97,7 +97,7 @@ static void sample(void *ctx, uint64_t now_ns)
 
 /* ---- Certificates ---- */
 
-static void on_certificate(void *ctx, const struct kith_relay_certificate_news *news)
+static void on_certificate(void *ctx, const struct kith_certificate_news *news)
 {
     struct kith_relay_house *house = ctx;
     int err;
@@ -144,7 +144,7 @@ static void on_wake(void *ctx)
     house->wants_reload = house->wants_rates = false;
     kith__relay_unlock(house->shared->sync, house->lock);
     if (wants_reload && house->certs != NULL)
-        kith__relay_certs_reload(house->certs);
+        kith__certs_reload(house->certs);
     if (wants_rates && house->qad != NULL)
         kith__relay_qad_set_rates(house->qad, rate, per_ip_rate);
 }
@@ -152,7 +152,7 @@ static void on_wake(void *ctx)
 /* ---- Life ---- */
 
 static int make_discovery(struct kith_relay_house *house, const struct kith_relay_options *relay,
-                          struct kith_relay_why *why)
+                          struct kith_server_why *why)
 {
     struct kith_relay_qad_options options = { .rt = house->rt,
                                               .mem = house->mem,
@@ -166,29 +166,29 @@ static int make_discovery(struct kith_relay_house *house, const struct kith_rela
         options.per_ip_rate = relay->quota->discovery_per_ip_rate;
     }
     if ((err = kith__relay_qad_new(&options, &house->qad)) != 0)
-        return kith__relay_why(why, err, "address discovery cannot be set up: %s", kith_strerror(err));
+        return kith__server_why(why, err, "address discovery cannot be set up: %s", kith_strerror(err));
     return 0;
 }
 
 static int make_certs(struct kith_relay_house *house, const struct kith_relay_options *relay,
-                      struct kith_relay_why *why)
+                      struct kith_server_why *why)
 {
-    struct kith_relay_certs_options options = { .rt = house->rt,
-                                                .mem = house->mem,
-                                                .tls = relay->tls,
-                                                .shared = house->shared,
-                                                .has_https = relay->https_count != 0,
-                                                .has_http = relay->http_count != 0,
-                                                .on_news = on_certificate,
-                                                .ctx = house };
+    struct kith_certs_options options = { .rt = house->rt,
+                                          .mem = house->mem,
+                                          .tls = relay->tls,
+                                          .shared = &house->shared->certs,
+                                          .has_https = relay->https_count != 0,
+                                          .has_http = relay->http_count != 0,
+                                          .on_news = on_certificate,
+                                          .ctx = house };
 
-    if (relay->tls == NULL || relay->tls->source == KITH_RELAY_CERTIFICATE_NONE)
+    if (relay->tls == NULL || relay->tls->source == KITH_CERTIFICATE_NONE)
         return 0;
-    return kith__relay_certs_new(&options, &house->certs, why);
+    return kith__certs_new(&options, &house->certs, why);
 }
 
 int kith__relay_house_new(const struct kith_relay_house_options *options, struct kith_relay_house **out,
-                          struct kith_relay_why *why)
+                          struct kith_server_why *why)
 {
     struct kith_relay_house *house = kith__alloc_zero(options->mem, sizeof *house);
     struct kith_httpd_options http = { .rt = options->rt,
@@ -200,7 +200,7 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
     int err;
 
     if (house == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for a relay");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for a relay");
     house->mem = options->mem;
     house->rt = options->rt;
     house->shared = options->shared;
@@ -210,7 +210,7 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
     if ((err = kith__relay_lock_new(house->shared->sync, &house->lock)) != 0 ||
         (err = kith__rt_timer_init(house->rt, &house->sample_timer, sample, house)) != 0 ||
         (err = kith__httpd_new(&http, &house->httpd)) != 0)
-        kith__relay_why(why, err, "no memory for a relay");
+        kith__server_why(why, err, "no memory for a relay");
     else if ((err = make_discovery(house, options->relay, why)) == 0)
         err = make_certs(house, options->relay, why);
     if (err != 0) {
@@ -230,7 +230,7 @@ void kith__relay_house_free(struct kith_relay_house *house)
     if (house == NULL)
         return;
     kith__rt_set_hooks(house->rt, &none);
-    kith__relay_certs_free(house->certs);
+    kith__certs_free(house->certs);
     kith__relay_qad_free(house->qad);
     kith__httpd_free(house->httpd);
     kith__relay_lock_free(house->shared->sync, house->lock);

@@ -1,12 +1,12 @@
 /**
- * The part of a relay that is not on the way of data: metrics, rates for the page, and (server/relay_certs.h, relay_qad.h)
+ * The part of a relay that is not on the way of data: metrics, rates for the page, and (server/certs.h, relay_qad.h)
  * certificates and address discovery. One rt, one thread.
  */
 #ifndef KITH_SERVER_RELAY_HOUSE_H
 #define KITH_SERVER_RELAY_HOUSE_H
 
+#include "server/certs.h"
 #include "server/httpd.h"
-#include "server/relay_certs.h"
 #include "server/relay_qad.h"
 #include "server/relay_setup.h"
 #include "server/relay_shared.h"
@@ -24,9 +24,9 @@ struct kith_relay_house_options {
     void *ctx;
 };
 
-/** Errors, with a sentence: NOMEM; those of kith__relay_certs_new, of kith__relay_qad_new. */
+/** Errors, with a sentence: NOMEM; those of kith__certs_new, of kith__relay_qad_new. */
 KITH_MUST_USE int kith__relay_house_new(const struct kith_relay_house_options *options, struct kith_relay_house **out,
-                                        struct kith_relay_why *why);
+                                        struct kith_server_why *why);
 /** NULL is fine. */
 void kith__relay_house_free(struct kith_relay_house *house);
 /** Serves metrics there. Errors of kith__httpd_listen. */

@@ -6,90 +6,38 @@
 #include "codec/url.h"
 #include "tls/stream.h"
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
 
 enum { UNAUTHENTICATED_MAX = 65536, UNAUTHENTICATED_PER_IP_MAX = 1024 };
 
-int kith__relay_why(struct kith_relay_why *why, int err, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    vsnprintf(why->text, sizeof why->text, format, arguments);
-    va_end(arguments);
-    return err;
-}
-
 /* ---- Options ---- */
 
-static int check_binds(const struct kith_sockaddr *binds, size_t count, const char *what, struct kith_relay_why *why)
+int kith__relay_options_check(const struct kith_relay_options *options, struct kith_server_why *why)
 {
-    if (count > KITH_RELAY_BINDS_MAX)
-        return kith__relay_why(why, KITH_ERR_INVALID, "more than %d addresses for %s", KITH_RELAY_BINDS_MAX, what);
-    if (count != 0 && binds == NULL)
-        return kith__relay_why(why, KITH_ERR_INVALID, "the addresses for %s are NULL", what);
-    for (size_t i = 0; i < count; i++)
-        if (binds[i].family != KITH_FAMILY_V4 && binds[i].family != KITH_FAMILY_V6)
-            return kith__relay_why(why, KITH_ERR_INVALID, "an address for %s is neither IPv4 nor IPv6", what);
-    return 0;
-}
-
-static int check_tls(const struct kith_relay_tls *tls, struct kith_relay_why *why)
-{
-    if (tls == NULL || tls->source == KITH_RELAY_CERTIFICATE_NONE)
-        return 0;
-    if (tls->source > KITH_RELAY_CERTIFICATE_ACME)
-        return kith__relay_why(why, KITH_ERR_INVALID, "there is no source of certificates %d", tls->source);
-    if (tls->source == KITH_RELAY_CERTIFICATE_FILES) {
-        if (tls->chain_file == NULL || tls->key_file == NULL)
-            return kith__relay_why(why, KITH_ERR_INVALID,
-                                   "a certificate from files needs both: the chain and the private key");
-        return 0;
-    }
-    if (tls->directory == NULL)
-        return kith__relay_why(why, KITH_ERR_INVALID, "a directory is needed where certificates are kept");
-    if (tls->names == NULL || tls->name_count == 0 || tls->name_count > KITH_RELAY_NAMES_MAX)
-        return kith__relay_why(why, KITH_ERR_INVALID, "a certificate needs 1 to %d names (the host name of this relay)",
-                               KITH_RELAY_NAMES_MAX);
-    if (tls->source == KITH_RELAY_CERTIFICATE_ACME && tls->acme_url != NULL &&
-        strncmp(tls->acme_url, "https://", 8) != 0)
-        return kith__relay_why(why, KITH_ERR_INVALID, "the URL of the ACME directory must be https: %.200s",
-                               tls->acme_url);
-    if (tls->acme_challenge > KITH_RELAY_CHALLENGE_HTTP)
-        return kith__relay_why(why, KITH_ERR_INVALID, "there is no ACME challenge %d", tls->acme_challenge);
-    for (size_t i = 0; i < tls->name_count; i++)
-        if (tls->names[i] == NULL || tls->names[i][0] == 0 || strlen(tls->names[i]) > 253)
-            return kith__relay_why(why, KITH_ERR_INVALID, "a name for the certificate is empty or too long");
-    return 0;
-}
-
-int kith__relay_options_check(const struct kith_relay_options *options, struct kith_relay_why *why)
-{
-    bool has_tls = options->tls != NULL && options->tls->source != KITH_RELAY_CERTIFICATE_NONE;
+    bool has_tls = options->tls != NULL && options->tls->source != KITH_CERTIFICATE_NONE;
     int err;
 
-    if ((err = check_binds(options->http, options->http_count, "http", why)) != 0 ||
-        (err = check_binds(options->https, options->https_count, "https", why)) != 0 ||
-        (err = check_binds(options->metrics, options->metrics_count, "metrics", why)) != 0 ||
-        (err = check_binds(options->discovery, options->discovery_count, "address discovery", why)) != 0 ||
-        (err = check_tls(options->tls, why)) != 0)
+    if ((err = kith__server_check_binds(options->http, options->http_count, "http", why)) != 0 ||
+        (err = kith__server_check_binds(options->https, options->https_count, "https", why)) != 0 ||
+        (err = kith__server_check_binds(options->metrics, options->metrics_count, "metrics", why)) != 0 ||
+        (err = kith__server_check_binds(options->discovery, options->discovery_count, "address discovery", why)) != 0 ||
+        (err = kith__server_check_tls(options->tls, why)) != 0)
         return err;
     if (options->https_count != 0 && !has_tls)
-        return kith__relay_why(why, KITH_ERR_INVALID, "https needs a certificate");
+        return kith__server_why(why, KITH_ERR_INVALID, "https needs a certificate");
     if (options->discovery_count != 0 && !has_tls)
-        return kith__relay_why(why, KITH_ERR_INVALID, "address discovery needs a certificate");
+        return kith__server_why(why, KITH_ERR_INVALID, "address discovery needs a certificate");
     if (options->http_count + options->https_count + options->discovery_count == 0)
-        return kith__relay_why(why, KITH_ERR_INVALID,
-                               "there is nothing to serve: no address for http, https or discovery");
+        return kith__server_why(why, KITH_ERR_INVALID,
+                                "there is nothing to serve: no address for http, https or discovery");
     if (options->worker_count > KITH_RELAY_THREADS_MAX)
-        return kith__relay_why(why, KITH_ERR_INVALID, "more than %d workers", KITH_RELAY_THREADS_MAX);
+        return kith__server_why(why, KITH_ERR_INVALID, "more than %d workers", KITH_RELAY_THREADS_MAX);
     return 0;
 }
 
 int kith__relay_quota_limits(const struct kith_relay_quota *quota, struct kith_relay_admission_limits *admission,
-                             struct kith_relay_server_limits *server, struct kith_relay_why *why)
+                             struct kith_relay_server_limits *server, struct kith_server_why *why)
 {
     static const struct kith_relay_quota defaults;
 
@@ -97,14 +45,14 @@ int kith__relay_quota_limits(const struct kith_relay_quota *quota, struct kith_r
         quota = &defaults;
     if (!isfinite(quota->accept_rate) || quota->accept_rate < 0 || !isfinite(quota->discovery_rate) ||
         quota->discovery_rate < 0 || !isfinite(quota->discovery_per_ip_rate) || quota->discovery_per_ip_rate < 0)
-        return kith__relay_why(why, KITH_ERR_INVALID, "a rate is negative or no number");
+        return kith__server_why(why, KITH_ERR_INVALID, "a rate is negative or no number");
     if (quota->rx_burst != 0 && quota->rx_bytes_per_s == 0)
-        return kith__relay_why(why, KITH_ERR_INVALID, "a burst of received bytes makes no sense without their rate");
+        return kith__server_why(why, KITH_ERR_INVALID, "a burst of received bytes makes no sense without their rate");
     if (quota->queues_max != 0 && quota->queues_max < KITH_RELAY_QUEUES_MIN)
-        return kith__relay_why(why, KITH_ERR_INVALID, "the limit of all queues must be %d bytes or more",
-                               KITH_RELAY_QUEUES_MIN);
+        return kith__server_why(why, KITH_ERR_INVALID, "the limit of all queues must be %d bytes or more",
+                                KITH_RELAY_QUEUES_MIN);
     if (quota->accept_burst != 0 && quota->accept_rate == 0)
-        return kith__relay_why(why, KITH_ERR_INVALID, "a burst of connections makes no sense without their rate");
+        return kith__server_why(why, KITH_ERR_INVALID, "a burst of connections makes no sense without their rate");
     *admission = (struct kith_relay_admission_limits) {
         .accept_rate = quota->accept_rate,
         .accept_burst = quota->accept_burst,
@@ -122,37 +70,10 @@ int kith__relay_quota_limits(const struct kith_relay_quota *quota, struct kith_r
     return 0;
 }
 
-/* ---- Files ---- */
-
-int kith__relay_read_file(struct kith_rt *rt, const struct kith_mem *mem, const char *path, const char *what,
-                          struct kith_buf *out, struct kith_relay_why *why)
-{
-    struct kith_rt_file *file;
-    struct kith_rt_stat stat;
-    size_t done = 0;
-    int err;
-
-    kith__buf_init(out, mem);
-    err = kith__rt_file_open(rt, NULL, path, KITH_RT_READ | KITH_RT_REGULAR, 0, &file);
-    if (err != 0)
-        return kith__relay_why(why, err, "%s cannot be read: %s: %s", what, path, kith_strerror(err));
-    if ((err = kith__rt_file_stat(file, &stat)) == 0 && stat.size > KITH_RELAY_FILE_MAX)
-        err = KITH_ERR_TOO_LARGE;
-    if (err == 0)
-        err = kith__buf_reserve(out, (size_t)stat.size + 1);
-    if (err == 0 && (err = kith__rt_file_pread(file, out->ptr, (size_t)stat.size, 0, &done)) == 0)
-        out->size = done;
-    kith__rt_file_close(file);
-    if (err == 0)
-        return 0;
-    kith__buf_dispose(out);
-    return kith__relay_why(why, err, "%s cannot be read: %s: %s", what, path, kith_strerror(err));
-}
-
 /* ---- Access ---- */
 
 static int make_list(const struct kith_mem *mem, const struct kith_relay_access_rules *rules,
-                     struct kith_relay_order *order, struct kith_relay_why *why)
+                     struct kith_relay_order *order, struct kith_server_why *why)
 {
     struct kith_relay_access_options options = { .mode = rules->admit == KITH_RELAY_ADMIT_LISTED
                                                              ? KITH_RELAY_ACCESS_ALLOW
@@ -162,14 +83,14 @@ static int make_list(const struct kith_mem *mem, const struct kith_relay_access_
     int err;
 
     if (rules->id_count > KITH_RELAY_IDS_MAX || (rules->ids == NULL && rules->id_count != 0))
-        return kith__relay_why(why, KITH_ERR_INVALID, "more than %d ids in the list of access", KITH_RELAY_IDS_MAX);
+        return kith__server_why(why, KITH_ERR_INVALID, "more than %d ids in the list of access", KITH_RELAY_IDS_MAX);
     if ((err = kith__relay_access_new(mem, &options, &order->access)) != 0)
-        return kith__relay_why(why, err, "the list of access cannot be made: %s", kith_strerror(err));
+        return kith__server_why(why, err, "the list of access cannot be made: %s", kith_strerror(err));
     return 0;
 }
 
 static int make_tokens(const struct kith_mem *mem, const struct kith_relay_access_rules *rules,
-                       struct kith_relay_order *order, struct kith_relay_why *why)
+                       struct kith_relay_order *order, struct kith_server_why *why)
 {
     struct kith_slice tokens[KITH_RELAY_TOKENS_MAX];
     struct kith_relay_access_options options = { .mode = KITH_RELAY_ACCESS_TOKEN,
@@ -178,38 +99,20 @@ static int make_tokens(const struct kith_mem *mem, const struct kith_relay_acces
     int err;
 
     if (rules->token_count == 0 || rules->token_count > KITH_RELAY_TOKENS_MAX || rules->tokens == NULL)
-        return kith__relay_why(why, KITH_ERR_INVALID, "access by token needs 1 to %d tokens", KITH_RELAY_TOKENS_MAX);
+        return kith__server_why(why, KITH_ERR_INVALID, "access by token needs 1 to %d tokens", KITH_RELAY_TOKENS_MAX);
     for (size_t i = 0; i < rules->token_count; i++) {
         tokens[i] = kith__http_text(rules->tokens[i]);
         if (tokens[i].size == 0 || tokens[i].size > KITH_RELAY_TOKEN_SIZE_MAX)
-            return kith__relay_why(why, KITH_ERR_INVALID, "a token for access is empty, or longer than %d bytes",
-                                   KITH_RELAY_TOKEN_SIZE_MAX);
+            return kith__server_why(why, KITH_ERR_INVALID, "a token for access is empty, or longer than %d bytes",
+                                    KITH_RELAY_TOKEN_SIZE_MAX);
     }
     if ((err = kith__relay_access_new(mem, &options, &order->access)) != 0)
-        return kith__relay_why(why, err, "the tokens for access cannot be kept: %s", kith_strerror(err));
+        return kith__server_why(why, err, "the tokens for access cannot be kept: %s", kith_strerror(err));
     return 0;
 }
 
-int kith__relay_client_trust(struct kith_rt *rt, const struct kith_mem *mem, const char *ca_file,
-                             struct kith_tls_stream_context **out, struct kith_relay_why *why)
-{
-    struct kith_tls_stream_context_options options = { .mem = mem, .is_client = true };
-    struct kith_buf anchors = { .mem = mem };
-    int err = 0;
-
-    if (ca_file != NULL &&
-        (err = kith__relay_read_file(rt, mem, ca_file, "the file of trusted certificates", &anchors, why)) != 0)
-        return err;
-    options.anchors = kith__buf_slice(&anchors);
-    if ((err = kith__tls_stream_context_new(&options, out)) != 0)
-        kith__relay_why(why, err, "trust for https cannot be set up%s%s: %s", ca_file != NULL ? " with " : "",
-                        ca_file != NULL ? ca_file : "", kith_strerror(err));
-    kith__buf_dispose(&anchors);
-    return err;
-}
-
 static int make_callback(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_relay_access_rules *rules,
-                         struct kith_relay_order *order, struct kith_relay_why *why)
+                         struct kith_relay_order *order, struct kith_server_why *why)
 {
     struct kith_relay_access_options options = { .mode = KITH_RELAY_ACCESS_ASK };
     struct kith_tls_stream_context *tls = NULL;
@@ -217,22 +120,22 @@ static int make_callback(struct kith_rt *rt, const struct kith_mem *mem, const s
     int err;
 
     if (rules->url == NULL)
-        return kith__relay_why(why, KITH_ERR_INVALID, "access by HTTP needs a URL");
+        return kith__server_why(why, KITH_ERR_INVALID, "access by HTTP needs a URL");
     is_https = strncasecmp(rules->url, "https:", 6) == 0 || rules->ca_file != NULL;
-    if (is_https && (err = kith__relay_client_trust(rt, mem, rules->ca_file, &tls, why)) != 0)
+    if (is_https && (err = kith__server_client_trust(rt, mem, rules->ca_file, &tls, why)) != 0)
         return err;
     err = kith__relay_ask_rules_new(mem, rules->url, rules->bearer, tls, &order->ask);
     kith__tls_stream_context_release(tls);
     if (err != 0)
-        return kith__relay_why(why, err, "the URL for access cannot be used: %.200s: %s", rules->url,
-                               kith_strerror(err));
+        return kith__server_why(why, err, "the URL for access cannot be used: %.200s: %s", rules->url,
+                                kith_strerror(err));
     if ((err = kith__relay_access_new(mem, &options, &order->access)) != 0)
-        return kith__relay_why(why, err, "no memory for rules of access");
+        return kith__server_why(why, err, "no memory for rules of access");
     return 0;
 }
 
 static int fill(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_relay_access_rules *rules,
-                struct kith_relay_order *order, const char **text, struct kith_relay_why *why)
+                struct kith_relay_order *order, const char **text, struct kith_server_why *why)
 {
     struct kith_relay_access_options ask = { .mode = KITH_RELAY_ACCESS_ASK };
 
@@ -255,23 +158,23 @@ static int fill(struct kith_rt *rt, const struct kith_mem *mem, const struct kit
     case KITH_RELAY_ADMIT_ASK:
         *text = "those whom its operator allows";
         if (kith__relay_access_new(mem, &ask, &order->access) != 0)
-            return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for rules of access");
+            return kith__server_why(why, KITH_ERR_NOMEM, "no memory for rules of access");
         return 0;
     default:
-        return kith__relay_why(why, KITH_ERR_INVALID, "there is no kind of access %d", rules->admit);
+        return kith__server_why(why, KITH_ERR_INVALID, "there is no kind of access %d", rules->admit);
     }
 }
 
 int kith__relay_access_order(struct kith_rt *rt, const struct kith_mem *mem,
                              const struct kith_relay_access_rules *rules, struct kith_relay_order **out,
-                             const char **text, struct kith_relay_why *why)
+                             const char **text, struct kith_server_why *why)
 {
     static const struct kith_relay_access_rules everyone;
     struct kith_relay_order *order = kith__relay_order_new(mem, KITH_RELAY_ORDER_ACCESS);
     int err;
 
     if (order == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for rules of access");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for rules of access");
     if ((err = fill(rt, mem, rules != NULL ? rules : &everyone, order, text, why)) != 0) {
         kith__relay_order_free(mem, order);
         return err;

@@ -9,7 +9,7 @@ static const struct kith_sockaddr v4 = { .family = KITH_FAMILY_V4, .ip = { 127, 
 
 static int check(const struct kith_relay_options *options, const char *words)
 {
-    struct kith_relay_why why = { "" };
+    struct kith_server_why why = { "" };
     int err = kith__relay_options_check(options, &why);
 
     KITH_CHECK(words == NULL || strstr(why.text, words) != NULL);
@@ -19,7 +19,7 @@ static int check(const struct kith_relay_options *options, const char *words)
 KITH_TEST(options_must_fit_together)
 {
     const char *const names[] = { "relay.test" };
-    struct kith_relay_tls tls = { .source = KITH_RELAY_CERTIFICATE_FILES };
+    struct kith_server_tls tls = { .source = KITH_CERTIFICATE_FILES };
     struct kith_relay_options options = { .http = &v4, .http_count = 1 };
 
     KITH_CHECK_EQ(check(&options, NULL), 0);
@@ -30,7 +30,7 @@ KITH_TEST(options_must_fit_together)
     KITH_CHECK_EQ(check(&options, "both"), KITH_ERR_INVALID);
     tls.chain_file = tls.key_file = "x";
     KITH_CHECK_EQ(check(&options, NULL), 0);
-    tls.source = KITH_RELAY_CERTIFICATE_ACME;
+    tls.source = KITH_CERTIFICATE_ACME;
     KITH_CHECK_EQ(check(&options, "directory"), KITH_ERR_INVALID);
     tls.directory = "d";
     KITH_CHECK_EQ(check(&options, "names"), KITH_ERR_INVALID);
@@ -56,7 +56,7 @@ KITH_TEST(quotas_have_defaults_and_must_be_numbers)
     struct kith_relay_quota quota = { .rx_bytes_per_s = 1000, .accept_rate = 0.5 };
     struct kith_relay_admission_limits admission;
     struct kith_relay_server_limits server;
-    struct kith_relay_why why;
+    struct kith_server_why why;
 
     KITH_CHECK_EQ(kith__relay_quota_limits(NULL, &admission, &server, &why), 0);
     KITH_CHECK_EQ(admission.unauthenticated_per_ip_max, 1024);

@@ -1,5 +1,5 @@
 /**
- * What all threads of a relay have in common: counters, gauges, admission, the answers to ACME's http-01. Owned by the relay
+ * What all threads of a relay have in common: counters, gauges, admission, what certificates leave for the workers. Owned by the relay
  * (server/relay.h) and outlives its workers.
  *
  * Thread rules: each function says its own; fields without a word are set before the threads start and only read then.
@@ -7,15 +7,13 @@
 #ifndef KITH_SERVER_RELAY_SHARED_H
 #define KITH_SERVER_RELAY_SHARED_H
 
-#include "base/buf.h"
-#include "base/list.h"
 #include "relay/admission.h"
 #include "relay/counters.h"
 #include "relay/routes.h"
+#include "server/certs_shared.h"
 
 enum {
-    KITH_RELAY_CHALLENGES_MAX = 128, /* of http-01, at once */
-    KITH_RELAY_PAGE_SAMPLE_S = 10    /* rates on the page are those of the last so many seconds */
+    KITH_RELAY_PAGE_SAMPLE_S = 10 /* rates on the page are those of the last so many seconds */
 };
 
 /** Numbers of now of one worker: written by its thread at the end of a turn, read by any. */
@@ -38,14 +36,11 @@ struct kith_relay_shared {
     bool has_tls;
     uint16_t qad_port; /* 0: none */
 
-    _Atomic uint64_t frames_per_s, bits_per_s;  /* of the last sample; written by the house */
-    _Atomic uint64_t news_dropped;              /* that the owner did not fetch in time */
-    _Atomic uint64_t tls_reloads, tls_failures; /* certificates taken over; tries that failed */
-    _Atomic uint64_t certificate_ends_s;        /* notAfter of the certificate in use, since 1970; 0: none */
+    _Atomic uint64_t frames_per_s, bits_per_s; /* of the last sample; written by the house */
+    _Atomic uint64_t news_dropped;             /* that the owner did not fetch in time */
 
-    void *lock;                  /* of what follows */
-    struct kith_list challenges; /* struct challenge of relay_shared.c */
-    size_t challenge_count;
+    struct kith_certs_shared certs;
+    void *lock; /* of access_text */
 };
 
 /** Errors: NOMEM, LIMIT. worker_count: 1..KITH_RELAY_WORKERS_MAX. mem must bear all threads. */
@@ -63,17 +58,5 @@ uint64_t kith__relay_shared_gauge(const struct kith_relay_shared *shared, size_t
 /** Sets access_text. Any thread. */
 void kith__relay_shared_set_access(struct kith_relay_shared *shared, const char *text);
 const char *kith__relay_shared_access(struct kith_relay_shared *shared);
-
-/**
- * Enters an answer to http-01: the path below /.well-known/acme-challenge/ and the body. Any thread. Errors: NOMEM, LIMIT,
- * INVALID (no token).
- */
-KITH_MUST_USE int kith__relay_challenge_add(struct kith_relay_shared *shared, const char *token,
-                                            struct kith_slice answer);
-/** Takes it out; fine if it is not there. Any thread. */
-void kith__relay_challenge_remove(struct kith_relay_shared *shared, const char *token);
-/** Appends the answer for a token (untrusted). Any thread. Errors: NOT_FOUND, NOMEM. */
-KITH_MUST_USE int kith__relay_challenge_find(struct kith_relay_shared *shared, struct kith_slice token,
-                                             struct kith_buf *answer);
 
 #endif

@@ -35,7 +35,7 @@ static int make_acme(struct kith_relay_worker *worker, struct kith_slice token, 
 
     kith__relay_page_init(page, worker->mem, KITH_RELAY_DOOR_CAPTIVE, 200);
     kith__relay_page_header(page, "content-type", "application/octet-stream");
-    err = kith__relay_challenge_find(worker->options.shared, token, &page->body);
+    err = kith__http01_find(&worker->options.shared->certs, token, &page->body);
     if (err == KITH_ERR_NOT_FOUND) {
         page->status = 404;
         err = 0;

@@ -1,10 +1,10 @@
-/* The certificate of a relay. */
-#include "server/relay_certs.h"
+/* The certificate of a server. */
+#include "server/certs.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "crypto/secure.h"
-#include "server/relay_acme.h"
+#include "server/acme.h"
 #include "tls/selfmade.h"
 #include "tls/stream.h"
 #include <stdio.h>
@@ -16,8 +16,8 @@ struct stamp {
     uint64_t modified_ns, size, inode;
 };
 
-struct kith_relay_certs {
-    struct kith_relay_certs_options options;
+struct kith_certs {
+    struct kith_certs_options options;
     struct kith_rt *rt;
     const struct kith_mem *mem;
     uint8_t source;
@@ -30,7 +30,7 @@ struct kith_relay_certs {
     size_t challenge_count;
     struct stamp loaded[2], seen[2]; /* of chain_file and key_file: read last; at the last look */
     struct kith_rt_timer timer;
-    struct kith_relay_acme *acme;
+    struct kith_acme *acme;
 };
 
 static int copy_text(const struct kith_mem *mem, const char *text, char **out)
@@ -59,8 +59,8 @@ static void path_in(const char *directory, const char *name, char path[KITH_RT_P
     snprintf(path, KITH_RT_PATH_MAX + 1, "%s/%s", directory, name);
 }
 
-int kith__relay_write_file(struct kith_rt *rt, const char *path, struct kith_slice bytes, uint32_t mode,
-                           struct kith_relay_why *why)
+int kith__server_write_file(struct kith_rt *rt, const char *path, struct kith_slice bytes, uint32_t mode,
+                            struct kith_server_why *why)
 {
     struct kith_rt_replace_options options = { .name = path, .mode = mode, .overwrite = true };
     struct kith_rt_replace *replace;
@@ -73,7 +73,7 @@ int kith__relay_write_file(struct kith_rt *rt, const char *path, struct kith_sli
         if (err != 0)
             kith__rt_replace_abort(replace, false);
     }
-    return err == 0 ? 0 : kith__relay_why(why, err, "%s cannot be written: %s", path, kith_strerror(err));
+    return err == 0 ? 0 : kith__server_why(why, err, "%s cannot be written: %s", path, kith_strerror(err));
 }
 
 static bool look(struct kith_rt *rt, const char *path, struct stamp *out)
@@ -93,15 +93,14 @@ static bool same(const struct stamp *a, const struct stamp *b)
 
 /* ---- Using a certificate ---- */
 
-static int make_context(struct kith_relay_certs *certs, struct kith_slice chain, struct kith_slice key,
+static int make_context(struct kith_certs *certs, struct kith_slice chain, struct kith_slice key,
                         struct kith_tls_stream_context **out)
 {
     struct kith_tls_certificate certificate = { chain, key };
     struct kith_tls_stream_context_options options = { .mem = certs->mem,
                                                        .certificates = &certificate,
                                                        .certificate_count = chain.size != 0 ? 1 : 0,
-                                                       .refuses_unknown_names = certs->source ==
-                                                                                KITH_RELAY_CERTIFICATE_ACME,
+                                                       .refuses_unknown_names = certs->source == KITH_CERTIFICATE_ACME,
                                                        .challenges = certs->challenges,
                                                        .challenge_count = certs->challenge_count };
 
@@ -109,9 +108,9 @@ static int make_context(struct kith_relay_certs *certs, struct kith_slice chain,
 }
 
 /* Takes over a chain and key that fit; both are moved on success. */
-static int use(struct kith_relay_certs *certs, struct kith_buf *chain, struct kith_buf *key)
+static int use(struct kith_certs *certs, struct kith_buf *chain, struct kith_buf *key)
 {
-    struct kith_relay_certificate_news news = { NULL, kith__buf_slice(chain), kith__buf_slice(key) };
+    struct kith_certificate_news news = { NULL, kith__buf_slice(chain), kith__buf_slice(key) };
     struct kith_certificate_info info = { 0 };
     int err;
 
@@ -129,26 +128,26 @@ static int use(struct kith_relay_certs *certs, struct kith_buf *chain, struct ki
         kith__buf_dispose(&certs->chain);
         certs->chain = kith__buf_take(chain);
         certs->key = kith__buf_take(key);
-        atomic_fetch_add_explicit(&certs->options.shared->tls_reloads, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&certs->options.shared->reloads, 1, memory_order_relaxed);
     }
     return 0;
 }
 
-static int fail_use(struct kith_relay_why *why, int err, const char *chain_file, const char *key_file)
+static int fail_use(struct kith_server_why *why, int err, const char *chain_file, const char *key_file)
 {
-    return kith__relay_why(why, err, "the certificate in %s%s%s cannot be used: %s", chain_file,
-                           key_file != NULL ? " with the key in " : "", key_file != NULL ? key_file : "",
-                           err == KITH_ERR_PARSE ? "it is no PEM, or the key belongs to another certificate"
-                                                 : kith_strerror(err));
+    return kith__server_why(why, err, "the certificate in %s%s%s cannot be used: %s", chain_file,
+                            key_file != NULL ? " with the key in " : "", key_file != NULL ? key_file : "",
+                            err == KITH_ERR_PARSE ? "it is no PEM, or the key belongs to another certificate"
+                                                  : kith_strerror(err));
 }
 
-static int load(struct kith_relay_certs *certs, const char *chain_file, const char *key_file,
-                struct kith_relay_why *why)
+static int load(struct kith_certs *certs, const char *chain_file, const char *key_file, struct kith_server_why *why)
 {
     struct kith_buf chain = { .mem = certs->mem }, key = { .mem = certs->mem };
-    int err = kith__relay_read_file(certs->rt, certs->mem, chain_file, "the certificate", &chain, why);
+    int err = kith__server_read_file(certs->rt, certs->mem, chain_file, "the certificate", &chain, why);
 
-    if (err == 0 && (err = kith__relay_read_file(certs->rt, certs->mem, key_file, "the private key", &key, why)) == 0 &&
+    if (err == 0 &&
+        (err = kith__server_read_file(certs->rt, certs->mem, key_file, "the private key", &key, why)) == 0 &&
         (err = use(certs, &chain, &key)) != 0)
         fail_use(why, err, chain_file, chain_file == key_file ? NULL : key_file);
     kith__buf_dispose(&chain);
@@ -158,7 +157,7 @@ static int load(struct kith_relay_certs *certs, const char *chain_file, const ch
 
 /* ---- FILES ---- */
 
-static int load_files(struct kith_relay_certs *certs, struct kith_relay_why *why)
+static int load_files(struct kith_certs *certs, struct kith_server_why *why)
 {
     struct stamp now[2] = { { 0 } };
     int err;
@@ -172,15 +171,15 @@ static int load_files(struct kith_relay_certs *certs, struct kith_relay_why *why
     return err;
 }
 
-static void note_failure(struct kith_relay_certs *certs, const struct kith_relay_why *why)
+static void note_failure(struct kith_certs *certs, const struct kith_server_why *why)
 {
-    atomic_fetch_add_explicit(&certs->options.shared->tls_failures, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&certs->options.shared->failures, 1, memory_order_relaxed);
     kith__log(&certs->rt->log, KITH_LOG_ERROR, "certs", "the old certificate stays in use: %s", why->text);
 }
 
-static void reload_files(struct kith_relay_certs *certs)
+static void reload_files(struct kith_certs *certs)
 {
-    struct kith_relay_why why;
+    struct kith_server_why why;
 
     if (load_files(certs, &why) != 0)
         note_failure(certs, &why);
@@ -192,7 +191,7 @@ static void reload_files(struct kith_relay_certs *certs)
  * Two files are written one after the other: they are read when both have been the same for one look, so that a new chain
  * is not put together with the old key.
  */
-static void look_at_files(struct kith_relay_certs *certs)
+static void look_at_files(struct kith_certs *certs)
 {
     struct stamp now[2];
     bool is_calm, is_new;
@@ -208,13 +207,13 @@ static void look_at_files(struct kith_relay_certs *certs)
 
 /* ---- SELF ---- */
 
-static uint64_t wall_s(const struct kith_relay_certs *certs)
+static uint64_t wall_s(const struct kith_certs *certs)
 {
     return kith__rt_wall_us(certs->rt) / 1000000;
 }
 
 /* The authority from its files, or a new one where there is none at all. */
-static int get_authority(struct kith_relay_certs *certs, struct kith_selfmade *out, struct kith_relay_why *why)
+static int get_authority(struct kith_certs *certs, struct kith_selfmade *out, struct kith_server_why *why)
 {
     char path[KITH_RT_PATH_MAX + 1], key_path[KITH_RT_PATH_MAX + 1], name[64];
     struct stamp ignored;
@@ -223,21 +222,21 @@ static int get_authority(struct kith_relay_certs *certs, struct kith_selfmade *o
     path_in(certs->directory, "authority.crt", path);
     path_in(certs->directory, "authority.key", key_path);
     if (look(certs->rt, path, &ignored)) {
-        err = kith__relay_read_file(certs->rt, certs->mem, path, "the authority", &out->certificate, why);
+        err = kith__server_read_file(certs->rt, certs->mem, path, "the authority", &out->certificate, why);
         if (err == 0)
-            err = kith__relay_read_file(certs->rt, certs->mem, key_path, "the authority's key", &out->key, why);
+            err = kith__server_read_file(certs->rt, certs->mem, key_path, "the authority's key", &out->key, why);
         return err;
     }
     snprintf(name, sizeof name, "kith relay %.50s", certs->name_list[0]);
     if ((err = kith__selfmade_authority(certs->mem, name, wall_s(certs), out)) != 0)
-        return kith__relay_why(why, err, "a certificate authority cannot be made: %s", kith_strerror(err));
+        return kith__server_why(why, err, "a certificate authority cannot be made: %s", kith_strerror(err));
     /* The key first: an authority that clients trust and whose key is lost would be worse than none. */
-    if ((err = kith__relay_write_file(certs->rt, key_path, kith__buf_slice(&out->key), 0600, why)) != 0)
+    if ((err = kith__server_write_file(certs->rt, key_path, kith__buf_slice(&out->key), 0600, why)) != 0)
         return err;
-    return kith__relay_write_file(certs->rt, path, kith__buf_slice(&out->certificate), 0644, why);
+    return kith__server_write_file(certs->rt, path, kith__buf_slice(&out->certificate), 0644, why);
 }
 
-static bool covers_all(const struct kith_relay_certs *certs, struct kith_slice chain)
+static bool covers_all(const struct kith_certs *certs, struct kith_slice chain)
 {
     for (size_t i = 0; i < certs->name_count; i++)
         if (!kith__certificate_covers(chain, certs->name_list[i]))
@@ -246,7 +245,7 @@ static bool covers_all(const struct kith_relay_certs *certs, struct kith_slice c
 }
 
 /* True while a third of its life is left. */
-static bool is_young(const struct kith_relay_certs *certs, struct kith_slice chain)
+static bool is_young(const struct kith_certs *certs, struct kith_slice chain)
 {
     struct kith_certificate_info info;
     uint64_t now = wall_s(certs);
@@ -255,7 +254,7 @@ static bool is_young(const struct kith_relay_certs *certs, struct kith_slice cha
            info.not_after_s > now + (info.not_after_s - info.not_before_s) / 3;
 }
 
-static int make_server(struct kith_relay_certs *certs, const char *path, struct kith_relay_why *why)
+static int make_server(struct kith_certs *certs, const char *path, struct kith_server_why *why)
 {
     struct kith_selfmade authority = { { .mem = certs->mem }, { .mem = certs->mem } };
     struct kith_selfmade server = { { .mem = certs->mem }, { .mem = certs->mem } };
@@ -267,29 +266,29 @@ static int make_server(struct kith_relay_certs *certs, const char *path, struct 
                                     kith__buf_slice(&authority.key), certs->name_list, certs->name_count, wall_s(certs),
                                     &server);
         if (err != 0)
-            kith__relay_why(why, err, "a certificate cannot be made with the authority in %s: %s", certs->directory,
-                            err == KITH_ERR_INVALID ? "a name is no host name or IP address" : kith_strerror(err));
+            kith__server_why(why, err, "a certificate cannot be made with the authority in %s: %s", certs->directory,
+                             err == KITH_ERR_INVALID ? "a name is no host name or IP address" : kith_strerror(err));
     }
     /* One file: chain and key can never be of two different generations. */
     if (err == 0 && ((err = kith__buf_append(&both, server.key.ptr, server.key.size)) != 0 ||
                      (err = kith__buf_append(&both, server.certificate.ptr, server.certificate.size)) != 0))
-        kith__relay_why(why, err, "no memory for a certificate");
+        kith__server_why(why, err, "no memory for a certificate");
     if (err == 0)
-        err = kith__relay_write_file(certs->rt, path, kith__buf_slice(&both), 0600, why);
+        err = kith__server_write_file(certs->rt, path, kith__buf_slice(&both), 0600, why);
     wipe_buf(&both);
     kith__selfmade_dispose(&authority);
     kith__selfmade_dispose(&server);
     return err;
 }
 
-static int load_self(struct kith_relay_certs *certs, struct kith_relay_why *why)
+static int load_self(struct kith_certs *certs, struct kith_server_why *why)
 {
     char path[KITH_RT_PATH_MAX + 1];
     struct kith_buf kept = { .mem = certs->mem };
     bool is_fine;
 
     path_in(certs->directory, "server.pem", path);
-    is_fine = kith__relay_read_file(certs->rt, certs->mem, path, "the certificate", &kept, why) == 0 &&
+    is_fine = kith__server_read_file(certs->rt, certs->mem, path, "the certificate", &kept, why) == 0 &&
               covers_all(certs, kith__buf_slice(&kept)) && is_young(certs, kith__buf_slice(&kept));
     wipe_buf(&kept);
     if (!is_fine) {
@@ -302,9 +301,9 @@ static int load_self(struct kith_relay_certs *certs, struct kith_relay_why *why)
     return load(certs, path, path, why);
 }
 
-static void look_at_self(struct kith_relay_certs *certs)
+static void look_at_self(struct kith_certs *certs)
 {
-    struct kith_relay_why why;
+    struct kith_server_why why;
 
     if (!is_young(certs, kith__buf_slice(&certs->chain)) && load_self(certs, &why) != 0)
         note_failure(certs, &why);
@@ -312,22 +311,22 @@ static void look_at_self(struct kith_relay_certs *certs)
 
 /* ---- ACME ---- */
 
-static void acme_path(const struct kith_relay_certs *certs, char path[KITH_RT_PATH_MAX + 1])
+static void acme_path(const struct kith_certs *certs, char path[KITH_RT_PATH_MAX + 1])
 {
     path_in(certs->directory, "acme.pem", path);
 }
 
 /* A stored certificate is used as long as it is valid; a new one is ordered when it is not young any more. */
-static int load_acme(struct kith_relay_certs *certs, struct kith_relay_why *why)
+static int load_acme(struct kith_certs *certs, struct kith_server_why *why)
 {
-    struct kith_relay_acme_options options = { .rt = certs->rt,
-                                               .mem = certs->mem,
-                                               .tls = certs->options.tls,
-                                               .directory = certs->directory,
-                                               .shared = certs->options.shared,
-                                               .certs = certs,
-                                               .has_https = certs->options.has_https,
-                                               .has_http = certs->options.has_http };
+    struct kith_acme_options options = { .rt = certs->rt,
+                                         .mem = certs->mem,
+                                         .tls = certs->options.tls,
+                                         .directory = certs->directory,
+                                         .shared = certs->options.shared,
+                                         .certs = certs,
+                                         .has_https = certs->options.has_https,
+                                         .has_http = certs->options.has_http };
     char path[KITH_RT_PATH_MAX + 1];
     struct stamp ignored;
     int err;
@@ -335,21 +334,20 @@ static int load_acme(struct kith_relay_certs *certs, struct kith_relay_why *why)
     acme_path(certs, path);
     if (look(certs->rt, path, &ignored) && load(certs, path, path, why) != 0)
         kith__log(&certs->rt->log, KITH_LOG_WARN, "certs", "the stored certificate is of no use: %s", why->text);
-    if ((err = kith__relay_acme_new(&options, &certs->acme, why)) != 0)
+    if ((err = kith__acme_new(&options, &certs->acme, why)) != 0)
         return err;
     if (!covers_all(certs, kith__buf_slice(&certs->chain)) || !is_young(certs, kith__buf_slice(&certs->chain)))
-        kith__relay_acme_order(certs->acme);
+        kith__acme_order(certs->acme);
     return 0;
 }
 
-static void look_at_acme(struct kith_relay_certs *certs)
+static void look_at_acme(struct kith_certs *certs)
 {
     if (!is_young(certs, kith__buf_slice(&certs->chain)))
-        kith__relay_acme_order(certs->acme);
+        kith__acme_order(certs->acme);
 }
 
-int kith__relay_certs_set_challenges(struct kith_relay_certs *certs, const struct kith_tls_certificate *challenges,
-                                     size_t count)
+int kith__certs_set_challenges(struct kith_certs *certs, const struct kith_tls_certificate *challenges, size_t count)
 {
     int err;
 
@@ -363,8 +361,8 @@ int kith__relay_certs_set_challenges(struct kith_relay_certs *certs, const struc
     return err;
 }
 
-int kith__relay_certs_store(struct kith_relay_certs *certs, struct kith_slice chain, struct kith_slice key,
-                            struct kith_relay_why *why)
+int kith__certs_store(struct kith_certs *certs, struct kith_slice chain, struct kith_slice key,
+                      struct kith_server_why *why)
 {
     char path[KITH_RT_PATH_MAX + 1];
     struct kith_buf both = { .mem = certs->mem };
@@ -373,8 +371,8 @@ int kith__relay_certs_store(struct kith_relay_certs *certs, struct kith_slice ch
     acme_path(certs, path);
     if ((err = kith__buf_append(&both, key.ptr, key.size)) != 0 ||
         (err = kith__buf_append(&both, chain.ptr, chain.size)) != 0)
-        kith__relay_why(why, err, "no memory for a certificate");
-    else if ((err = kith__relay_write_file(certs->rt, path, kith__buf_slice(&both), 0600, why)) == 0)
+        kith__server_why(why, err, "no memory for a certificate");
+    else if ((err = kith__server_write_file(certs->rt, path, kith__buf_slice(&both), 0600, why)) == 0)
         err = load(certs, path, path, why);
     wipe_buf(&both);
     return err;
@@ -384,21 +382,21 @@ int kith__relay_certs_store(struct kith_relay_certs *certs, struct kith_slice ch
 
 static void on_timer(void *ctx, uint64_t now_ns)
 {
-    struct kith_relay_certs *certs = ctx;
+    struct kith_certs *certs = ctx;
 
-    if (certs->source == KITH_RELAY_CERTIFICATE_FILES) {
+    if (certs->source == KITH_CERTIFICATE_FILES) {
         look_at_files(certs);
-        kith__rt_timer_set(&certs->timer, now_ns + KITH_RELAY_CERTS_FILES_NS);
+        kith__rt_timer_set(&certs->timer, now_ns + KITH_CERTS_FILES_NS);
         return;
     }
-    if (certs->source == KITH_RELAY_CERTIFICATE_SELF)
+    if (certs->source == KITH_CERTIFICATE_SELF)
         look_at_self(certs);
     else
         look_at_acme(certs);
-    kith__rt_timer_set(&certs->timer, now_ns + KITH_RELAY_CERTS_AGE_NS);
+    kith__rt_timer_set(&certs->timer, now_ns + KITH_CERTS_AGE_NS);
 }
 
-static int copy_names(struct kith_relay_certs *certs, const struct kith_relay_tls *tls)
+static int copy_names(struct kith_certs *certs, const struct kith_server_tls *tls)
 {
     if (tls->name_count == 0)
         return 0;
@@ -414,7 +412,7 @@ static int copy_names(struct kith_relay_certs *certs, const struct kith_relay_tl
     return 0;
 }
 
-static int make_directory(struct kith_relay_certs *certs, struct kith_relay_why *why)
+static int make_directory(struct kith_certs *certs, struct kith_server_why *why)
 {
     struct kith_rt_stat stat;
     int err;
@@ -425,31 +423,30 @@ static int make_directory(struct kith_relay_certs *certs, struct kith_relay_why 
     err = kith__rt_mkdir(certs->rt, NULL, certs->directory, 0700);
     return err == 0 || err == KITH_ERR_EXISTS
                ? 0
-               : kith__relay_why(why, err, "the directory for certificates cannot be made: %s: %s", certs->directory,
-                                 kith_strerror(err));
+               : kith__server_why(why, err, "the directory for certificates cannot be made: %s: %s", certs->directory,
+                                  kith_strerror(err));
 }
 
-static int first(struct kith_relay_certs *certs, struct kith_relay_why *why)
+static int first(struct kith_certs *certs, struct kith_server_why *why)
 {
     int err;
 
-    if (certs->source == KITH_RELAY_CERTIFICATE_FILES)
+    if (certs->source == KITH_CERTIFICATE_FILES)
         return load_files(certs, why);
     if ((err = make_directory(certs, why)) != 0)
         return err;
-    return certs->source == KITH_RELAY_CERTIFICATE_SELF ? load_self(certs, why) : load_acme(certs, why);
+    return certs->source == KITH_CERTIFICATE_SELF ? load_self(certs, why) : load_acme(certs, why);
 }
 
-int kith__relay_certs_new(const struct kith_relay_certs_options *options, struct kith_relay_certs **out,
-                          struct kith_relay_why *why)
+int kith__certs_new(const struct kith_certs_options *options, struct kith_certs **out, struct kith_server_why *why)
 {
-    struct kith_relay_certs *certs = kith__alloc_zero(options->mem, sizeof *certs);
-    const struct kith_relay_tls *tls = options->tls;
+    struct kith_certs *certs = kith__alloc_zero(options->mem, sizeof *certs);
+    const struct kith_server_tls *tls = options->tls;
     uint64_t now = kith__rt_now(options->rt);
     int err;
 
     if (certs == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for certificates");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for certificates");
     certs->options = *options;
     certs->rt = options->rt;
     certs->mem = options->mem;
@@ -460,25 +457,25 @@ int kith__relay_certs_new(const struct kith_relay_certs_options *options, struct
         (err = copy_text(certs->mem, tls->key_file, &certs->key_file)) != 0 ||
         (err = copy_text(certs->mem, tls->directory, &certs->directory)) != 0 || (err = copy_names(certs, tls)) != 0 ||
         (err = kith__rt_timer_init(certs->rt, &certs->timer, on_timer, certs)) != 0)
-        kith__relay_why(why, err, "no memory for certificates");
+        kith__server_why(why, err, "no memory for certificates");
     else
         err = first(certs, why);
     if (err != 0) {
-        kith__relay_certs_free(certs);
+        kith__certs_free(certs);
         return err;
     }
     certs->options.tls = NULL; /* the caller's */
-    kith__rt_timer_set(&certs->timer, now + (certs->source == KITH_RELAY_CERTIFICATE_FILES ? KITH_RELAY_CERTS_FILES_NS
-                                                                                           : KITH_RELAY_CERTS_AGE_NS));
+    kith__rt_timer_set(&certs->timer,
+                       now + (certs->source == KITH_CERTIFICATE_FILES ? KITH_CERTS_FILES_NS : KITH_CERTS_AGE_NS));
     *out = certs;
     return 0;
 }
 
-void kith__relay_certs_free(struct kith_relay_certs *certs)
+void kith__certs_free(struct kith_certs *certs)
 {
     if (certs == NULL)
         return;
-    kith__relay_acme_free(certs->acme);
+    kith__acme_free(certs->acme);
     kith__rt_timer_dispose(&certs->timer);
     wipe_buf(&certs->key);
     kith__buf_dispose(&certs->chain);
@@ -490,42 +487,42 @@ void kith__relay_certs_free(struct kith_relay_certs *certs)
     kith__free(certs->mem, certs);
 }
 
-void kith__relay_certs_reload(struct kith_relay_certs *certs)
+void kith__certs_reload(struct kith_certs *certs)
 {
-    if (certs->source == KITH_RELAY_CERTIFICATE_FILES)
+    if (certs->source == KITH_CERTIFICATE_FILES)
         reload_files(certs);
     else
         on_timer(certs, kith__rt_now(certs->rt));
 }
 
-static void ignore_news(void *ctx, const struct kith_relay_certificate_news *news)
+static void ignore_news(void *ctx, const struct kith_certificate_news *news)
 {
     (void)ctx;
     (void)news;
 }
 
-int kith__relay_certs_check(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_relay_tls *tls,
-                            struct kith_relay_why *why)
+int kith__certs_check(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_server_tls *tls,
+                      struct kith_server_why *why)
 {
-    struct kith_relay_shared ignored = { .mem = NULL };
-    struct kith_relay_certs_options options = {
+    struct kith_certs_shared ignored = { .mem = NULL };
+    struct kith_certs_options options = {
         .rt = rt, .mem = mem, .tls = tls, .shared = &ignored, .on_news = ignore_news
     };
-    struct kith_relay_certs *certs;
+    struct kith_certs *certs;
     int err;
 
-    if (tls == NULL || tls->source != KITH_RELAY_CERTIFICATE_FILES)
+    if (tls == NULL || tls->source != KITH_CERTIFICATE_FILES)
         return 0; /* the others make what is missing */
-    if ((err = kith__relay_certs_new(&options, &certs, why)) == 0)
-        kith__relay_certs_free(certs);
+    if ((err = kith__certs_new(&options, &certs, why)) == 0)
+        kith__certs_free(certs);
     return err;
 }
 
-int kith__relay_certs_authority(struct kith_rt *rt, const struct kith_mem *mem, const char *directory,
-                                struct kith_buf *out, struct kith_relay_why *why)
+int kith__certs_authority(struct kith_rt *rt, const struct kith_mem *mem, const char *directory, struct kith_buf *out,
+                          struct kith_server_why *why)
 {
     char path[KITH_RT_PATH_MAX + 1];
 
     path_in(directory, "authority.crt", path);
-    return kith__relay_read_file(rt, mem, path, "the authority", out, why);
+    return kith__server_read_file(rt, mem, path, "the authority", out, why);
 }

@@ -1,12 +1,12 @@
 /* Gets certificates from an ACME authority. */
-#include "server/relay_acme.h"
+#include "server/acme.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "crypto/secure.h"
 #include "link/fetch.h"
 #include "server/acme_message.h"
-#include "server/relay_certs.h"
+#include "server/certs.h"
 #include "tls/acme_crypto.h"
 #include "tls/stream.h"
 #include <stdio.h>
@@ -41,8 +41,8 @@ static const char *const step_words[] = { "",
 
 enum { NAME_SIZE = 256 };
 
-struct kith_relay_acme {
-    struct kith_relay_acme_options options;
+struct kith_acme {
+    struct kith_acme_options options;
     struct kith_rt *rt;
     const struct kith_mem *mem;
     char url[KITH_ACME_URL_SIZE], contact[KITH_ACME_TEXT_SIZE];
@@ -57,7 +57,7 @@ struct kith_relay_acme {
     uint64_t pause_ns; /* after the next failure */
     unsigned orders, nonce_tries, polls;
     bool is_resting;   /* after a failure, until the timer */
-    uint8_t challenge; /* enum kith_relay_challenge */
+    uint8_t challenge; /* enum kith_acme_proof */
     /* Of the order under way. */
     struct kith_acme_directory directory;
     struct kith_acme_order order;
@@ -69,15 +69,15 @@ struct kith_relay_acme {
     struct kith_buf authorisation; /* key authorisation of the challenge at hand; empty: none is set up */
 };
 
-static void proceed(struct kith_relay_acme *acme);
+static void proceed(struct kith_acme *acme);
 
-static void go(struct kith_relay_acme *acme, enum step step)
+static void go(struct kith_acme *acme, enum step step)
 {
     acme->step = step;
     proceed(acme);
 }
 
-static void go_later(struct kith_relay_acme *acme, enum step step, uint64_t after_ns)
+static void go_later(struct kith_acme *acme, enum step step, uint64_t after_ns)
 {
     acme->step = step;
     kith__rt_timer_set(&acme->timer, kith__rt_now(acme->rt) + after_ns);
@@ -85,18 +85,18 @@ static void go_later(struct kith_relay_acme *acme, enum step step, uint64_t afte
 
 /* ---- The challenge ---- */
 
-static void take_down(struct kith_relay_acme *acme)
+static void take_down(struct kith_acme *acme)
 {
     if (acme->authorisation.size == 0)
         return;
     if (!acme->uses_tls)
-        kith__relay_challenge_remove(acme->options.shared, acme->authorization.http.token);
-    else if (kith__relay_certs_set_challenges(acme->options.certs, NULL, 0) != 0)
+        kith__http01_remove(acme->options.shared, acme->authorization.http.token);
+    else if (kith__certs_set_challenges(acme->options.certs, NULL, 0) != 0)
         kith__log(&acme->rt->log, KITH_LOG_WARN, "acme", "the challenge's certificate could not be taken back");
     acme->authorisation.size = 0;
 }
 
-static int set_up_tls(struct kith_relay_acme *acme)
+static int set_up_tls(struct kith_acme *acme)
 {
     struct kith_selfmade made = { { .mem = acme->mem }, { .mem = acme->mem } };
     struct kith_tls_certificate challenge;
@@ -107,12 +107,12 @@ static int set_up_tls(struct kith_relay_acme *acme)
     if (err != 0)
         return err;
     challenge = (struct kith_tls_certificate) { kith__buf_slice(&made.certificate), kith__buf_slice(&made.key) };
-    err = kith__relay_certs_set_challenges(acme->options.certs, &challenge, 1);
+    err = kith__certs_set_challenges(acme->options.certs, &challenge, 1);
     kith__selfmade_dispose(&made);
     return err;
 }
 
-static int set_up(struct kith_relay_acme *acme)
+static int set_up(struct kith_acme *acme)
 {
     const struct kith_acme_challenge *challenge = acme->uses_tls ? &acme->authorization.tls_alpn
                                                                  : &acme->authorization.http;
@@ -121,9 +121,9 @@ static int set_up(struct kith_relay_acme *acme)
     acme->authorisation.size = 0;
     if ((err = kith__acme_authorisation(acme->account, challenge->token, &acme->authorisation)) != 0)
         return err;
-    err = acme->uses_tls ? set_up_tls(acme)
-                         : kith__relay_challenge_add(acme->options.shared, challenge->token,
-                                                     kith__buf_slice(&acme->authorisation));
+    err = acme->uses_tls
+              ? set_up_tls(acme)
+              : kith__http01_add(acme->options.shared, challenge->token, kith__buf_slice(&acme->authorisation));
     if (err != 0)
         acme->authorisation.size = 0;
     return err;
@@ -131,33 +131,33 @@ static int set_up(struct kith_relay_acme *acme)
 
 /* ---- Failure and success ---- */
 
-static void fail(struct kith_relay_acme *acme, const char *why)
+static void fail(struct kith_acme *acme, const char *why)
 {
     take_down(acme);
     kith__acme_key_free(acme->key);
     acme->key = NULL;
     acme->account_url[0] = acme->nonce[0] = 0;
-    atomic_fetch_add_explicit(&acme->options.shared->tls_failures, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&acme->options.shared->failures, 1, memory_order_relaxed);
     kith__log(&acme->rt->log, KITH_LOG_ERROR, "acme", "no certificate from %.100s: %s: %s; tried again in %llu s",
               acme->url, step_words[acme->step], why, (unsigned long long)(acme->pause_ns / KITH_NS_PER_S));
     acme->is_resting = true;
     go_later(acme, STEP_IDLE, acme->pause_ns);
-    acme->pause_ns = KITH_MIN(acme->pause_ns * 2, KITH_RELAY_ACME_PAUSE_MAX_NS);
+    acme->pause_ns = KITH_MIN(acme->pause_ns * 2, KITH_ACME_PAUSE_MAX_NS);
 }
 
-static void succeed(struct kith_relay_acme *acme)
+static void succeed(struct kith_acme *acme)
 {
     kith__acme_key_free(acme->key);
     acme->key = NULL;
     acme->nonce[0] = 0;
-    acme->pause_ns = KITH_RELAY_ACME_PAUSE_NS;
+    acme->pause_ns = KITH_ACME_PAUSE_NS;
     acme->step = STEP_IDLE;
     kith__log(&acme->rt->log, KITH_LOG_INFO, "acme", "a new certificate for %s is in use", acme->name_list[0]);
 }
 
 /* ---- Answers ---- */
 
-static void next_authorization(struct kith_relay_acme *acme)
+static void next_authorization(struct kith_acme *acme)
 {
     if (acme->authorization_index < acme->order.authorization_count)
         go(acme, STEP_AUTHORIZATION);
@@ -176,7 +176,7 @@ static bool take_location(const struct kith_http_head *head, char out[KITH_ACME_
     return true;
 }
 
-static void on_order(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_order(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     if (!take_location(result->head, acme->order_url) || kith__acme_read_order(result->body, &acme->order) != 0) {
         fail(acme, "the answer makes no sense");
@@ -186,7 +186,7 @@ static void on_order(struct kith_relay_acme *acme, const struct kith_fetch_resul
     next_authorization(acme);
 }
 
-static void on_authorization(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_authorization(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     int err;
 
@@ -210,18 +210,18 @@ static void on_authorization(struct kith_relay_acme *acme, const struct kith_fet
         return;
     }
     acme->polls = 0;
-    go_later(acme, STEP_CHALLENGE, KITH_RELAY_ACME_SETTLE_NS);
+    go_later(acme, STEP_CHALLENGE, KITH_ACME_SETTLE_NS);
 }
 
-static void poll_again(struct kith_relay_acme *acme)
+static void poll_again(struct kith_acme *acme)
 {
-    if (++acme->polls > KITH_RELAY_ACME_POLLS_MAX)
+    if (++acme->polls > KITH_ACME_POLLS_MAX)
         fail(acme, "it takes too long");
     else
-        go_later(acme, acme->step, KITH_RELAY_ACME_POLL_NS);
+        go_later(acme, acme->step, KITH_ACME_POLL_NS);
 }
 
-static void on_proof(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_proof(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     struct kith_acme_authorization now;
 
@@ -239,7 +239,7 @@ static void on_proof(struct kith_relay_acme *acme, const struct kith_fetch_resul
 }
 
 /* Of FINALIZE and ISSUE: the order as it is now. */
-static void on_issue(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_issue(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     if (kith__acme_read_order(result->body, &acme->order) != 0) {
         fail(acme, "the answer makes no sense");
@@ -264,16 +264,16 @@ static void on_issue(struct kith_relay_acme *acme, const struct kith_fetch_resul
     }
 }
 
-static void on_certificate(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_certificate(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     struct kith_buf pem = { .mem = acme->mem };
-    struct kith_relay_why why;
+    struct kith_server_why why;
     int err = kith__acme_key_store(acme->key, &pem);
 
     if (err != 0)
-        kith__relay_why(&why, err, "%s", kith_strerror(err));
+        kith__server_why(&why, err, "%s", kith_strerror(err));
     else
-        err = kith__relay_certs_store(acme->options.certs, result->body, kith__buf_slice(&pem), &why);
+        err = kith__certs_store(acme->options.certs, result->body, kith__buf_slice(&pem), &why);
     if (pem.ptr != NULL)
         kith__wipe(pem.ptr, pem.cap);
     kith__buf_dispose(&pem);
@@ -283,7 +283,7 @@ static void on_certificate(struct kith_relay_acme *acme, const struct kith_fetch
         succeed(acme);
 }
 
-static void on_answer(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_answer(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     switch (acme->step) {
     case STEP_DIRECTORY:
@@ -305,7 +305,7 @@ static void on_answer(struct kith_relay_acme *acme, const struct kith_fetch_resu
         on_authorization(acme, result);
         break;
     case STEP_CHALLENGE:
-        go_later(acme, STEP_PROOF, KITH_RELAY_ACME_POLL_NS);
+        go_later(acme, STEP_PROOF, KITH_ACME_POLL_NS);
         break;
     case STEP_PROOF:
         on_proof(acme, result);
@@ -323,7 +323,7 @@ static void on_answer(struct kith_relay_acme *acme, const struct kith_fetch_resu
     }
 }
 
-static void take_nonce(struct kith_relay_acme *acme, const struct kith_http_head *head)
+static void take_nonce(struct kith_acme *acme, const struct kith_http_head *head)
 {
     const struct kith_http_header *header = kith__http_header(head, "replay-nonce");
 
@@ -335,13 +335,13 @@ static void take_nonce(struct kith_relay_acme *acme, const struct kith_http_head
 }
 
 /* An error answer: a nonce that has aged is no failure (RFC 8555, 6.5). */
-static void on_refusal(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static void on_refusal(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     struct kith_acme_problem problem;
     char why[KITH_ACME_TEXT_SIZE + 128];
 
     kith__acme_read_problem(result->body, &problem);
-    if (strcmp(problem.type, "badNonce") == 0 && ++acme->nonce_tries < KITH_RELAY_ACME_NONCE_TRIES_MAX) {
+    if (strcmp(problem.type, "badNonce") == 0 && ++acme->nonce_tries < KITH_ACME_NONCE_TRIES_MAX) {
         proceed(acme);
         return;
     }
@@ -351,7 +351,7 @@ static void on_refusal(struct kith_relay_acme *acme, const struct kith_fetch_res
 }
 
 /* What every answer begins with. False: there was none, and that is dealt with. */
-static bool take_result(struct kith_relay_acme *acme, const struct kith_fetch_result *result)
+static bool take_result(struct kith_acme *acme, const struct kith_fetch_result *result)
 {
     acme->fetch = NULL;
     if (result->err != 0) {
@@ -364,7 +364,7 @@ static bool take_result(struct kith_relay_acme *acme, const struct kith_fetch_re
 
 static void on_done(void *ctx, const struct kith_fetch_result *result)
 {
-    struct kith_relay_acme *acme = ctx;
+    struct kith_acme *acme = ctx;
 
     if (!take_result(acme, result))
         return;
@@ -379,7 +379,7 @@ static void on_done(void *ctx, const struct kith_fetch_result *result)
 /* HEAD newNonce; then what was to be done. */
 static void on_nonce(void *ctx, const struct kith_fetch_result *result)
 {
-    struct kith_relay_acme *acme = ctx;
+    struct kith_acme *acme = ctx;
 
     if (!take_result(acme, result))
         return;
@@ -391,7 +391,7 @@ static void on_nonce(void *ctx, const struct kith_fetch_result *result)
 
 /* ---- Requests ---- */
 
-static void fetch(struct kith_relay_acme *acme, const char *method, const char *url, struct kith_slice body,
+static void fetch(struct kith_acme *acme, const char *method, const char *url, struct kith_slice body,
                   void (*done)(void *ctx, const struct kith_fetch_result *result))
 {
     struct kith_http_header type = { kith__http_text("content-type"), kith__http_text("application/jose+json") };
@@ -401,7 +401,7 @@ static void fetch(struct kith_relay_acme *acme, const char *method, const char *
                                           .headers = &type,
                                           .header_count = body.size != 0 ? 1 : 0,
                                           .body = body,
-                                          .response_size_max = KITH_RELAY_ACME_ANSWER_MAX,
+                                          .response_size_max = KITH_ACME_ANSWER_MAX,
                                           .tls = acme->trust,
                                           .limit_ns = 30 * KITH_NS_PER_S };
     int err = kith__fetch(&options, done, acme, &acme->fetch);
@@ -410,7 +410,7 @@ static void fetch(struct kith_relay_acme *acme, const char *method, const char *
         fail(acme, kith_strerror(err));
 }
 
-static int make_request(struct kith_relay_acme *acme, struct kith_buf *payload)
+static int make_request(struct kith_acme *acme, struct kith_buf *payload)
 {
     struct kith_buf der = { .mem = acme->mem };
     int err = 0;
@@ -426,7 +426,7 @@ static int make_request(struct kith_relay_acme *acme, struct kith_buf *payload)
 }
 
 /* The URL of a step's request, and its payload; empty: POST-as-GET. */
-static int make_payload(struct kith_relay_acme *acme, struct kith_buf *payload, const char **url)
+static int make_payload(struct kith_acme *acme, struct kith_buf *payload, const char **url)
 {
     switch (acme->step) {
     case STEP_ACCOUNT:
@@ -453,7 +453,7 @@ static int make_payload(struct kith_relay_acme *acme, struct kith_buf *payload, 
     }
 }
 
-static void post(struct kith_relay_acme *acme)
+static void post(struct kith_acme *acme)
 {
     struct kith_buf payload = { .mem = acme->mem }, body = { .mem = acme->mem };
     const char *url = NULL;
@@ -471,7 +471,7 @@ static void post(struct kith_relay_acme *acme)
     kith__buf_dispose(&body);
 }
 
-static void proceed(struct kith_relay_acme *acme)
+static void proceed(struct kith_acme *acme)
 {
     static const struct kith_slice nothing;
 
@@ -485,7 +485,7 @@ static void proceed(struct kith_relay_acme *acme)
 
 static void on_timer(void *ctx, uint64_t now_ns)
 {
-    struct kith_relay_acme *acme = ctx;
+    struct kith_acme *acme = ctx;
 
     (void)now_ns;
     if (acme->step != STEP_IDLE) {
@@ -493,17 +493,17 @@ static void on_timer(void *ctx, uint64_t now_ns)
         return;
     }
     acme->is_resting = false;
-    kith__relay_acme_order(acme);
+    kith__acme_order(acme);
 }
 
-void kith__relay_acme_order(struct kith_relay_acme *acme)
+void kith__acme_order(struct kith_acme *acme)
 {
     if (acme->step != STEP_IDLE || acme->is_resting)
         return;
     /* Where one kind of challenge failed, a firewall perhaps, the other one is tried the next time. */
-    acme->uses_tls = acme->challenge == KITH_RELAY_CHALLENGE_ANY
+    acme->uses_tls = acme->challenge == KITH_ACME_PROOF_ANY
                          ? acme->options.has_https && (!acme->options.has_http || acme->orders % 2 == 0)
-                         : acme->challenge == KITH_RELAY_CHALLENGE_TLS_ALPN;
+                         : acme->challenge == KITH_ACME_PROOF_TLS_ALPN;
     acme->orders++;
     acme->nonce_tries = acme->polls = 0;
     kith__log(&acme->rt->log, KITH_LOG_INFO, "acme", "ordering a certificate for %s from %s with %s",
@@ -513,21 +513,21 @@ void kith__relay_acme_order(struct kith_relay_acme *acme)
 
 /* ---- Life ---- */
 
-static int load_account(struct kith_relay_acme *acme, const char *path, struct kith_relay_why *why)
+static int load_account(struct kith_acme *acme, const char *path, struct kith_server_why *why)
 {
     struct kith_buf pem;
-    int err = kith__relay_read_file(acme->rt, acme->mem, path, "the ACME account key", &pem, why);
+    int err = kith__server_read_file(acme->rt, acme->mem, path, "the ACME account key", &pem, why);
 
     if (err != 0)
         return err;
     if ((err = kith__acme_key_load(acme->mem, kith__buf_slice(&pem), &acme->account)) != 0)
-        kith__relay_why(why, err, "the ACME account key in %s cannot be used: %s", path, kith_strerror(err));
+        kith__server_why(why, err, "the ACME account key in %s cannot be used: %s", path, kith_strerror(err));
     kith__wipe(pem.ptr, pem.cap);
     kith__buf_dispose(&pem);
     return err;
 }
 
-static int make_account(struct kith_relay_acme *acme, const char *path, struct kith_relay_why *why)
+static int make_account(struct kith_acme *acme, const char *path, struct kith_server_why *why)
 {
     struct kith_buf pem = { .mem = acme->mem };
     int err = kith__acme_key_new(acme->mem, &acme->account);
@@ -535,16 +535,16 @@ static int make_account(struct kith_relay_acme *acme, const char *path, struct k
     if (err == 0)
         err = kith__acme_key_store(acme->account, &pem);
     if (err != 0)
-        kith__relay_why(why, err, "an ACME account key cannot be made: %s", kith_strerror(err));
+        kith__server_why(why, err, "an ACME account key cannot be made: %s", kith_strerror(err));
     else
-        err = kith__relay_write_file(acme->rt, path, kith__buf_slice(&pem), 0600, why);
+        err = kith__server_write_file(acme->rt, path, kith__buf_slice(&pem), 0600, why);
     if (pem.ptr != NULL)
         kith__wipe(pem.ptr, pem.cap);
     kith__buf_dispose(&pem);
     return err;
 }
 
-static int get_account(struct kith_relay_acme *acme, struct kith_relay_why *why)
+static int get_account(struct kith_acme *acme, struct kith_server_why *why)
 {
     char path[KITH_RT_PATH_MAX + 1];
     struct kith_rt_stat stat;
@@ -555,24 +555,24 @@ static int get_account(struct kith_relay_acme *acme, struct kith_relay_why *why)
     return make_account(acme, path, why);
 }
 
-static int copy_options(struct kith_relay_acme *acme, struct kith_relay_why *why)
+static int copy_options(struct kith_acme *acme, struct kith_server_why *why)
 {
-    const struct kith_relay_tls *tls = acme->options.tls;
-    const char *url = tls->acme_url != NULL ? tls->acme_url : KITH_RELAY_ACME_LETS_ENCRYPT;
+    const struct kith_server_tls *tls = acme->options.tls;
+    const char *url = tls->acme_url != NULL ? tls->acme_url : KITH_ACME_LETS_ENCRYPT;
 
     if (strlen(url) >= sizeof acme->url || strncmp(url, "https://", 8) != 0)
-        return kith__relay_why(why, KITH_ERR_INVALID, "the URL of the ACME directory must be https, and short: %.100s",
-                               url);
+        return kith__server_why(why, KITH_ERR_INVALID, "the URL of the ACME directory must be https, and short: %.100s",
+                                url);
     snprintf(acme->url, sizeof acme->url, "%s", url);
     snprintf(acme->contact, sizeof acme->contact, "%s", tls->acme_contact != NULL ? tls->acme_contact : "");
     acme->names = kith__alloc_array(acme->mem, tls->name_count, sizeof *acme->names);
     acme->name_list = kith__alloc_array(acme->mem, tls->name_count, sizeof *acme->name_list);
     if (acme->names == NULL || acme->name_list == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for ACME");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for ACME");
     for (size_t i = 0; i < tls->name_count; i++) {
         if (tls->names[i][0] == '*')
-            return kith__relay_why(why, KITH_ERR_INVALID, "ACME gives no certificate for %s without access to DNS",
-                                   tls->names[i]);
+            return kith__server_why(why, KITH_ERR_INVALID, "ACME gives no certificate for %s without access to DNS",
+                                    tls->names[i]);
         snprintf(acme->names[i], NAME_SIZE, "%s", tls->names[i]);
         acme->name_list[i] = acme->names[i];
     }
@@ -580,26 +580,25 @@ static int copy_options(struct kith_relay_acme *acme, struct kith_relay_why *why
     return 0;
 }
 
-int kith__relay_acme_new(const struct kith_relay_acme_options *options, struct kith_relay_acme **out,
-                         struct kith_relay_why *why)
+int kith__acme_new(const struct kith_acme_options *options, struct kith_acme **out, struct kith_server_why *why)
 {
-    struct kith_relay_acme *acme = kith__alloc_zero(options->mem, sizeof *acme);
+    struct kith_acme *acme = kith__alloc_zero(options->mem, sizeof *acme);
     int err;
 
     if (acme == NULL)
-        return kith__relay_why(why, KITH_ERR_NOMEM, "no memory for ACME");
+        return kith__server_why(why, KITH_ERR_NOMEM, "no memory for ACME");
     acme->options = *options;
     acme->rt = options->rt;
     acme->mem = options->mem;
-    acme->pause_ns = KITH_RELAY_ACME_PAUSE_NS;
+    acme->pause_ns = KITH_ACME_PAUSE_NS;
     acme->challenge = options->tls->acme_challenge;
     kith__buf_init(&acme->authorisation, acme->mem);
     if ((err = copy_options(acme, why)) == 0 &&
-        (err = kith__relay_client_trust(acme->rt, acme->mem, options->tls->acme_ca_file, &acme->trust, why)) == 0 &&
+        (err = kith__server_client_trust(acme->rt, acme->mem, options->tls->acme_ca_file, &acme->trust, why)) == 0 &&
         (err = get_account(acme, why)) == 0 && (err = kith__rt_timer_init(acme->rt, &acme->timer, on_timer, acme)) != 0)
-        kith__relay_why(why, err, "no memory for ACME");
+        kith__server_why(why, err, "no memory for ACME");
     if (err != 0) {
-        kith__relay_acme_free(acme);
+        kith__acme_free(acme);
         return err;
     }
     acme->options.tls = NULL; /* the caller's */
@@ -608,7 +607,7 @@ int kith__relay_acme_new(const struct kith_relay_acme_options *options, struct k
     return 0;
 }
 
-void kith__relay_acme_free(struct kith_relay_acme *acme)
+void kith__acme_free(struct kith_acme *acme)
 {
     if (acme == NULL)
         return;

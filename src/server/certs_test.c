@@ -1,8 +1,9 @@
 /* Where certificates come from: files that change, an authority of our own; over simulated files. */
-#include "server/relay_certs.h"
+#include "server/certs.h"
 
 #include "base/mem.h"
 #include "base/test.h"
+#include "http/head.h"
 #include "rt/sim/sim.h"
 #include "tls/selfmade.h"
 #include "tls/stream.h"
@@ -13,14 +14,14 @@ struct rig {
     struct kith_sim *sim;
     struct kith_sim_host *host;
     struct kith_rt *rt;
-    struct kith_relay_shared shared;
-    struct kith_relay_certs *certs;
-    struct kith_relay_why why;
+    struct kith_certs_shared shared;
+    struct kith_certs *certs;
+    struct kith_server_why why;
     unsigned news_count;
     struct kith_certificate_info last;
 };
 
-static void on_news(void *ctx, const struct kith_relay_certificate_news *news)
+static void on_news(void *ctx, const struct kith_certificate_news *news)
 {
     struct rig *rig = ctx;
 
@@ -38,24 +39,24 @@ static void rig_open(struct rig *rig)
     KITH_CHECK_EQ(kith_sockaddr_parse("10.0.0.1:0", &options.addrs[0]), 0);
     KITH_CHECK_EQ(kith__sim_host_new(rig->sim, &options, &rig->host), 0);
     rig->rt = kith__sim_rt(rig->host);
-    KITH_CHECK_EQ(kith__relay_shared_init(&rig->shared, kith_mem_default(), NULL, 1), 0);
+    KITH_CHECK_EQ(kith__certs_shared_init(&rig->shared, kith_mem_default(), NULL), 0);
 }
 
 static void rig_close(struct rig *rig)
 {
-    kith__relay_certs_free(rig->certs);
-    kith__relay_shared_dispose(&rig->shared);
+    kith__certs_free(rig->certs);
+    kith__certs_shared_dispose(&rig->shared);
     kith__rt_free(rig->rt);
     kith__sim_free(rig->sim);
 }
 
-static int start(struct rig *rig, const struct kith_mem *mem, const struct kith_relay_tls *tls)
+static int start(struct rig *rig, const struct kith_mem *mem, const struct kith_server_tls *tls)
 {
-    struct kith_relay_certs_options options = {
+    struct kith_certs_options options = {
         .rt = rig->rt, .mem = mem, .tls = tls, .shared = &rig->shared, .on_news = on_news, .ctx = rig
     };
 
-    return kith__relay_certs_new(&options, &rig->certs, &rig->why);
+    return kith__certs_new(&options, &rig->certs, &rig->why);
 }
 
 static void pass(struct rig *rig, uint64_t ns)
@@ -65,7 +66,7 @@ static void pass(struct rig *rig, uint64_t ns)
 
 static void write_file(struct rig *rig, const char *path, struct kith_slice bytes)
 {
-    KITH_CHECK_EQ(kith__relay_write_file(rig->rt, path, bytes, 0600, &rig->why), 0);
+    KITH_CHECK_EQ(kith__server_write_file(rig->rt, path, bytes, 0600, &rig->why), 0);
 }
 
 /* A certificate of some authority for files. */
@@ -88,7 +89,7 @@ static const char *const names_two[] = { "relay.test", "10.0.0.1" };
 
 KITH_TEST(certificate_files_are_taken_when_both_are_calm)
 {
-    const struct kith_relay_tls tls = { .source = KITH_RELAY_CERTIFICATE_FILES, .chain_file = "c", .key_file = "k" };
+    const struct kith_server_tls tls = { .source = KITH_CERTIFICATE_FILES, .chain_file = "c", .key_file = "k" };
     struct kith_selfmade first, second;
     struct kith_certificate_info info;
     struct rig rig;
@@ -109,19 +110,19 @@ KITH_TEST(certificate_files_are_taken_when_both_are_calm)
     write_file(&rig, "c", kith__buf_slice(&second.certificate));
     pass(&rig, 60 * KITH_NS_PER_S);
     KITH_CHECK_EQ(rig.news_count, 1);
-    KITH_CHECK_EQ(kith__relay_counter(&rig.shared.tls_failures), 1);
+    KITH_CHECK_EQ(atomic_load(&rig.shared.failures), 1);
     write_file(&rig, "k", kith__buf_slice(&second.key));
     pass(&rig, 10 * KITH_NS_PER_S);
     KITH_CHECK_EQ(rig.news_count, 2);
     KITH_CHECK_EQ(kith__certificate_read(kith__buf_slice(&second.certificate), &info), 0);
     KITH_CHECK_BYTES(rig.last.sha256, info.sha256, sizeof info.sha256);
-    KITH_CHECK_EQ(kith__relay_counter(&rig.shared.certificate_ends_s), info.not_after_s);
+    KITH_CHECK_EQ(atomic_load(&rig.shared.certificate_ends_s), info.not_after_s);
 
     KITH_CHECK_EQ(kith__rt_unlink(rig.rt, NULL, "c"), 0);
     pass(&rig, 60 * KITH_NS_PER_S);
     KITH_CHECK_EQ(rig.news_count, 2);
-    kith__relay_certs_reload(rig.certs);
-    KITH_CHECK_EQ(kith__relay_counter(&rig.shared.tls_failures), 2);
+    kith__certs_reload(rig.certs);
+    KITH_CHECK_EQ(atomic_load(&rig.shared.failures), 2);
     kith__selfmade_dispose(&first);
     kith__selfmade_dispose(&second);
     rig_close(&rig);
@@ -129,8 +130,8 @@ KITH_TEST(certificate_files_are_taken_when_both_are_calm)
 
 KITH_TEST(self_made_certificates_are_kept_renewed_and_made_anew_for_other_names)
 {
-    struct kith_relay_tls tls = {
-        .source = KITH_RELAY_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
+    struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
     };
     struct kith_certificate_info first;
     struct kith_buf authority, again;
@@ -139,11 +140,11 @@ KITH_TEST(self_made_certificates_are_kept_renewed_and_made_anew_for_other_names)
     rig_open(&rig);
     KITH_CHECK_EQ(start(&rig, kith_mem_default(), &tls), 0);
     first = rig.last;
-    KITH_CHECK_EQ(kith__relay_certs_authority(rig.rt, kith_mem_default(), "d", &authority, &rig.why), 0);
-    kith__relay_certs_free(rig.certs);
+    KITH_CHECK_EQ(kith__certs_authority(rig.rt, kith_mem_default(), "d", &authority, &rig.why), 0);
+    kith__certs_free(rig.certs);
     KITH_CHECK_EQ(start(&rig, kith_mem_default(), &tls), 0);
     KITH_CHECK_BYTES(rig.last.sha256, first.sha256, sizeof first.sha256);
-    kith__relay_certs_free(rig.certs);
+    kith__certs_free(rig.certs);
 
     tls.names = names_two;
     tls.name_count = 2;
@@ -154,7 +155,7 @@ KITH_TEST(self_made_certificates_are_kept_renewed_and_made_anew_for_other_names)
     /* Two thirds of its life later there is a new one, while the authority stays. */
     pass(&rig, (uint64_t)300 * 86400 * KITH_NS_PER_S);
     KITH_CHECK(memcmp(rig.last.sha256, first.sha256, sizeof first.sha256) != 0);
-    KITH_CHECK_EQ(kith__relay_certs_authority(rig.rt, kith_mem_default(), "d", &again, &rig.why), 0);
+    KITH_CHECK_EQ(kith__certs_authority(rig.rt, kith_mem_default(), "d", &again, &rig.why), 0);
     KITH_CHECK_EQ(again.size, authority.size);
     KITH_CHECK_BYTES(again.ptr, authority.ptr, again.size);
     kith__buf_dispose(&again);
@@ -164,14 +165,14 @@ KITH_TEST(self_made_certificates_are_kept_renewed_and_made_anew_for_other_names)
 
 KITH_TEST(an_authority_without_its_key_is_not_replaced_behind_ones_back)
 {
-    const struct kith_relay_tls tls = {
-        .source = KITH_RELAY_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
+    const struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
     };
     struct rig rig;
 
     rig_open(&rig);
     KITH_CHECK_EQ(start(&rig, kith_mem_default(), &tls), 0);
-    kith__relay_certs_free(rig.certs);
+    kith__certs_free(rig.certs);
     rig.certs = NULL;
     KITH_CHECK_EQ(kith__rt_unlink(rig.rt, NULL, "d/authority.key"), 0);
     KITH_CHECK_EQ(kith__rt_unlink(rig.rt, NULL, "d/server.pem"), 0);
@@ -182,8 +183,8 @@ KITH_TEST(an_authority_without_its_key_is_not_replaced_behind_ones_back)
 
 KITH_TEST(certificates_survive_every_failed_allocation)
 {
-    const struct kith_relay_tls tls = {
-        .source = KITH_RELAY_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
+    const struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_SELF, .directory = "d", .names = names_one, .name_count = 1
     };
     bool was_fine = false;
 
@@ -198,7 +199,7 @@ KITH_TEST(certificates_survive_every_failed_allocation)
         KITH_CHECK(err == 0 || err == KITH_ERR_NOMEM);
         was_fine = mem.calls < n;
         KITH_CHECK(!was_fine || err == 0);
-        kith__relay_certs_free(rig.certs);
+        kith__certs_free(rig.certs);
         rig.certs = NULL;
         KITH_CHECK_EQ(mem.live, 0);
         rig_close(&rig);
@@ -212,14 +213,14 @@ KITH_TEST(answers_to_http_01_are_found_by_their_token_until_they_are_taken_back)
     struct rig rig;
 
     rig_open(&rig);
-    KITH_CHECK_EQ(kith__relay_challenge_add(&rig.shared, "tok", kith__http_text("tok.thumb")), 0);
-    KITH_CHECK_EQ(kith__relay_challenge_add(&rig.shared, "", kith__http_text("x")), KITH_ERR_INVALID);
-    KITH_CHECK_EQ(kith__relay_challenge_find(&rig.shared, kith__http_text("to"), &answer), KITH_ERR_NOT_FOUND);
-    KITH_CHECK_EQ(kith__relay_challenge_find(&rig.shared, kith__http_text("tok"), &answer), 0);
+    KITH_CHECK_EQ(kith__http01_add(&rig.shared, "tok", kith__http_text("tok.thumb")), 0);
+    KITH_CHECK_EQ(kith__http01_add(&rig.shared, "", kith__http_text("x")), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith__http01_find(&rig.shared, kith__http_text("to"), &answer), KITH_ERR_NOT_FOUND);
+    KITH_CHECK_EQ(kith__http01_find(&rig.shared, kith__http_text("tok"), &answer), 0);
     KITH_CHECK(kith__http_is(kith__buf_slice(&answer), "tok.thumb"));
-    kith__relay_challenge_remove(&rig.shared, "tok");
-    kith__relay_challenge_remove(&rig.shared, "tok");
-    KITH_CHECK_EQ(kith__relay_challenge_find(&rig.shared, kith__http_text("tok"), &answer), KITH_ERR_NOT_FOUND);
+    kith__http01_remove(&rig.shared, "tok");
+    kith__http01_remove(&rig.shared, "tok");
+    KITH_CHECK_EQ(kith__http01_find(&rig.shared, kith__http_text("tok"), &answer), KITH_ERR_NOT_FOUND);
     kith__buf_dispose(&answer);
     rig_close(&rig);
 }
