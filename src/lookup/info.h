@@ -29,7 +29,7 @@ enum kith_lookup_filter {
     KITH_LOOKUP_ALL,    /* the default of the local network */
     KITH_LOOKUP_NONE    /* the service is told nothing, ever */
 };
-/** Makes `to` (initialised) a copy with only what passes; user data stay. NOMEM leaves `to` as it was. */
+/** Makes `to` (initialised, another one) a copy with only what passes; user data stay but with NONE. NOMEM leaves `to` as it was. */
 KITH_MUST_USE int kith__lookup_info_filter(const struct kith_lookup_info *from, enum kith_lookup_filter filter,
                                            struct kith_lookup_info *to);
 /** True if there is nothing to publish: no address and no user data. */
