@@ -94,6 +94,15 @@ int kith__lookup_info_filter(const struct kith_lookup_info *from, enum kith_look
     return 0;
 }
 
+int kith__lookup_info_add_addrs(const struct kith_lookup_info *from, struct kith_lookup_info *to)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < from->addr.count && err == 0; i++)
+        err = kith__endpoint_addr_ignore(&to->addr, add(&to->addr, &from->addr.addrs[i]));
+    return err;
+}
+
 bool kith__lookup_info_is_empty(const struct kith_lookup_info *info)
 {
     return info->addr.count == 0 && info->user_data_size == 0;

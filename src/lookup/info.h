@@ -32,6 +32,11 @@ enum kith_lookup_filter {
 /** Makes `to` (initialised, another one) a copy with only what passes; user data stay but with NONE. NOMEM leaves `to` as it was. */
 KITH_MUST_USE int kith__lookup_info_filter(const struct kith_lookup_info *from, enum kith_lookup_filter filter,
                                            struct kith_lookup_info *to);
+/**
+ * Adds from's addresses to those of `to`. What is too much (KITH_ADDRS_MAX) is left out and counted: to->addr.ignored_count.
+ * NOMEM: some may have been added.
+ */
+KITH_MUST_USE int kith__lookup_info_add_addrs(const struct kith_lookup_info *from, struct kith_lookup_info *to);
 /** True if there is nothing to publish: no address and no user data. */
 bool kith__lookup_info_is_empty(const struct kith_lookup_info *info);
 
