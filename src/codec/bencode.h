@@ -45,7 +45,7 @@ struct kith_bencode_writer {
     struct kith_writer out;
     int err; /* of the first call that had no room */
     unsigned depth;
-    struct kith_slice last_key[KITH_BENCODE_DEPTH_MAX]; /* static strings: keys are literals */
+    const char *last_key[KITH_BENCODE_DEPTH_MAX];
 };
 
 struct kith_bencode_writer kith__bencode_writer(uint8_t *out, size_t size);

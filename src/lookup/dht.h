@@ -68,6 +68,7 @@ void kith__dht_get_cancel(struct kith_dht_get *get);
 struct kith_dht_put_result {
     int err; /* 0: at least one node took it. STATE: the nodes have a newer one; else as of a get, or what most nodes said */
     const char *why;                /* a sentence; "" for 0 */
+    uint64_t newest_us;             /* timestamp of the newest packet of this key that was seen there; 0: none */
     size_t stored, refused, silent; /* nodes */
 };
 /** Stores a packet at the nodes closest to its key. done is called once. Errors: as of a get. */

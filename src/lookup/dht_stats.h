@@ -11,7 +11,6 @@
     X(malformed)  /* not bencoded, or no message of KRPC */                                                            \
     X(unexpected) /* an answer to nothing that we asked, or a late one */                                              \
     X(wrong_peer) /* an answer that came from another address than was asked */                                        \
-    X(wrong_id)   /* an answer under another id than the node was known by: the node counts as bad */                  \
     X(read_only)  /* a question, and we answer none */                                                                 \
     X(rate)       /* a question beyond the rates */                                                                    \
     X(no_room)    /* a question whose answer found no place in the queue */
@@ -29,6 +28,7 @@ struct kith_dht_stats {
 #define KITH_DHT_DROP_MEMBER(name) uint64_t drop_##name;
     KITH_DHT_DROPS(KITH_DHT_DROP_MEMBER)
 #undef KITH_DHT_DROP_MEMBER
+    uint64_t answers_other_id;               /* under another id than the node was heard of: its own counts */
     uint64_t asked, asked_again, unanswered; /* questions of ours: sent first, sent once more, given up */
     uint64_t values_found, values_older;     /* good ones; of them: not newer than one that was found before */
 #define KITH_DHT_BAD_MEMBER(name) uint64_t value_##name;
