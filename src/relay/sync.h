@@ -5,37 +5,34 @@
 #ifndef KITH_RELAY_SYNC_H
 #define KITH_RELAY_SYNC_H
 
-#include <kith/types.h>
+#include "base/sync.h"
 
 struct kith_relay_sync {
-    int (*lock_new)(void *ctx, void **out); /* a mutex, need not be recursive. Errors: NOMEM, LIMIT */
-    void (*lock_free)(void *ctx, void *lock);
-    void (*lock)(void *lock);
-    void (*unlock)(void *lock);
+    struct kith_sync locks;
     /** There is something in the inbox of a worker: its thread is to call kith__relay_server_on_inbox soon. Any thread. */
     void (*wake)(void *ctx, unsigned worker);
     void *ctx;
 };
 
+static inline const struct kith_sync *kith__relay_locks(const struct kith_relay_sync *sync)
+{
+    return sync != NULL ? &sync->locks : NULL;
+}
 static inline int kith__relay_lock_new(const struct kith_relay_sync *sync, void **out)
 {
-    *out = NULL;
-    return sync != NULL ? sync->lock_new(sync->ctx, out) : 0;
+    return kith__sync_lock_new(kith__relay_locks(sync), out);
 }
 static inline void kith__relay_lock_free(const struct kith_relay_sync *sync, void *lock)
 {
-    if (sync != NULL && lock != NULL)
-        sync->lock_free(sync->ctx, lock);
+    kith__sync_lock_free(kith__relay_locks(sync), lock);
 }
 static inline void kith__relay_lock(const struct kith_relay_sync *sync, void *lock)
 {
-    if (sync != NULL)
-        sync->lock(lock);
+    kith__sync_lock(kith__relay_locks(sync), lock);
 }
 static inline void kith__relay_unlock(const struct kith_relay_sync *sync, void *lock)
 {
-    if (sync != NULL)
-        sync->unlock(lock);
+    kith__sync_unlock(kith__relay_locks(sync), lock);
 }
 
 #endif

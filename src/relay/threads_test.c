@@ -48,7 +48,7 @@ static void wake(void *ctx, unsigned worker)
     atomic_fetch_add(&wakes, 1);
 }
 
-static const struct kith_relay_sync threads_sync = { lock_new, lock_free, lock_take, lock_give, wake, NULL };
+static const struct kith_relay_sync threads_sync = { { lock_new, lock_free, lock_take, lock_give, NULL }, wake, NULL };
 
 static void worker_init(unsigned index)
 {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "rt/uv/uv.h"
+#include "server/locks.h"
 #include "server/relay_house.h"
 #include "server/relay_news.h"
 #include "tls/stream.h"
@@ -49,34 +50,7 @@ struct kith_relay {
 
 _Static_assert((int)KITH_RELAY_THREADS_MAX == (int)KITH_RELAY_WORKERS_MAX, "one limit in two headers");
 
-/* ---- Locks for what the workers share ---- */
-
-static int sync_lock_new(void *ctx, void **out)
-{
-    struct kith_relay *relay = ctx;
-    struct kith_rt_lock *lock;
-    int err = kith__rt_lock_new(relay->mem, &lock);
-
-    if (err == 0)
-        *out = lock;
-    return err;
-}
-
-static void sync_lock_free(void *ctx, void *lock)
-{
-    (void)ctx;
-    kith__rt_lock_free(lock);
-}
-
-static void sync_lock(void *lock)
-{
-    kith__rt_lock_acquire(lock);
-}
-
-static void sync_unlock(void *lock)
-{
-    kith__rt_lock_release(lock);
-}
+/* ---- What the workers share ---- */
 
 static void sync_wake(void *ctx, unsigned worker)
 {
@@ -196,7 +170,7 @@ static struct kith_relay *crew_alloc(const struct kith_relay_options *options)
     relay->log = (struct kith_log) { options->log != NULL ? write_log : NULL, relay,
                                      (enum kith_log_level)options->log_level };
     relay->wants_news = options->wants_news;
-    relay->sync = (struct kith_relay_sync) { sync_lock_new, sync_lock_free, sync_lock, sync_unlock, sync_wake, relay };
+    relay->sync = (struct kith_relay_sync) { kith__server_locks(mem), sync_wake, relay };
     relay->worker_count = options->worker_count != 0 ? options->worker_count : kith__rt_core_count();
     if (relay->worker_count > KITH_RELAY_WORKERS_MAX)
         relay->worker_count = KITH_RELAY_WORKERS_MAX;
