@@ -5,6 +5,8 @@ does both ends of every connection, may be what is slower.
 """
 import collections, json, os, resource, subprocess, sys
 
+from two import both_of
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RATES = {}  # (relay, tls) -> datagrams a second that relay and load can do together, measured before: latency is taken at half of the lowest
 
@@ -63,12 +65,7 @@ def rows(row, build, pinned, scale):
     kith, iroh = rig.programs.get("kith-relay"), rig.programs.get("iroh-relay")
     seconds, count, name = 5 if scale == 1 else 1, 10000 // scale, "iroh-relay 1.4.1"
 
-    def two(title, measure, unit, factor, better, second_title, second_unit, second_factor, second_better):
-        """One run, two figures: the second row takes what the first one has left."""
-        left = collections.defaultdict(list)
-        row(title, unit, factor, better, (lambda: measure(kith, left)) if kith else None, (lambda: measure(iroh, left)) if iroh else None, name)
-        row(second_title, second_unit, second_factor, second_better, (lambda: left[kith].pop(0)) if left[kith] else None,
-            (lambda: left[iroh].pop(0)) if left[iroh] else None, name)
+    two = both_of(row, kith, iroh, name)
 
     for tls, said in ((False, "plain"), (True, "TLS")):
         two("relay %s, datagrams per CPU second" % said, lambda program, left: rig.throughput(program, tls, seconds, left), "1000", 1e-3, "higher",

@@ -8,6 +8,7 @@ alternating runs, with minimum and maximum. Without the peers (tests/interop/bui
 """
 import argparse, json, os, re, resource, shutil, signal, statistics, subprocess, sys, tempfile, time
 
+import lookup
 import relay
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -218,6 +219,7 @@ def main():
             if sendme and peer else None, "sendme, " + iroh)
 
     relay.rows(row, build, pinned, scale)
+    lookup.rows(row, build, pinned, scale)
 
     def cell(part):
         return "%10.2f (%.2f-%.2f)" % (part["median"], part["min"], part["max"]) if part else "-"

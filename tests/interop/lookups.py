@@ -60,22 +60,23 @@ def patched_node():
 
 
 class LookupServer:
-    """A lookup server at the ports that the npm package can be made to use."""
+    """A lookup server, usually at the ports that the npm package can be made to use. before: a command that runs it."""
 
-    def __init__(self, program, rate_limit="disabled", more=""):
+    def __init__(self, program, rate_limit="disabled", more="", http_port=8080, dns_port=53, before=()):
         self.name, self.directory = os.path.basename(program), tempfile.mkdtemp(prefix="kith-dns-")
+        self.http_port, self.dns_port, self.before = http_port, dns_port, before
         self.config, self.program = os.path.join(self.directory, "dns.toml"), program
         with open(self.config, "w") as file:
             file.write('pkarr_put_rate_limit = "%s"\ndata_dir = "%s/data"\n' % (rate_limit, self.directory) +
-                       '[http]\nport = 8080\nbind_addr = "127.0.0.1"\n'
-                       '[dns]\nport = 53\nbind_addr = "127.0.0.1"\ndefault_ttl = 900\norigins = ["%s", "."]\n' % ORIGIN +
+                       '[http]\nport = %d\nbind_addr = "127.0.0.1"\n' % http_port +
+                       '[dns]\nport = %d\nbind_addr = "127.0.0.1"\ndefault_ttl = 900\norigins = ["%s", "."]\n' % (dns_port, ORIGIN) +
                        'default_soa = "%s hostmaster.%s 0 10800 3600 604800 3600"\n' % (ORIGIN.rstrip("."), ORIGIN.rstrip(".")) +
                        'rr_a = "127.0.0.1"\nrr_ns = "ns1.%s"\n' % ORIGIN +
                        "[metrics]\ndisabled = true\n[mainline]\nenabled = false\n" + more)
         self.start()
 
     def start(self):
-        self.process = Process([self.program, "--config", self.config], environment=dict(os.environ, RUST_LOG="warn"))
+        self.process = Process([*self.before, self.program, "--config", self.config], environment=dict(os.environ, RUST_LOG="warn"))
         deadline = time.monotonic() + 20
         while not self.answers():
             if self.process.process.poll() is not None or time.monotonic() > deadline:
@@ -84,7 +85,7 @@ class LookupServer:
 
     def answers(self):
         try:
-            with urllib.request.urlopen("http://127.0.0.1:8080/healthcheck", timeout=1) as answer:
+            with urllib.request.urlopen("http://127.0.0.1:%d/healthcheck" % self.http_port, timeout=1) as answer:
                 return answer.status == 200
         except (OSError, urllib.error.URLError):
             return False
