@@ -145,8 +145,8 @@ void kith__dht_look_for(struct kith_dht_core *core, const struct kith_dht_id *ta
 bool kith__dht_take_value(struct kith_dht_core *core, struct kith_dht_op *op, const struct kith_krpc *answer);
 /** The same for what we keep ourselves, as a server. */
 bool kith__dht_take_own(struct kith_dht_core *core, struct kith_dht_op *op, uint64_t now_ns);
-/** Keeps the packet of a put ourselves, as a server. */
-void kith__dht_keep_own(struct kith_dht_core *core, const struct kith_dht_op *op, uint64_t now_ns);
+/** Keeps the packet of a put ourselves, as a server. False: no memory. */
+bool kith__dht_keep_own(struct kith_dht_core *core, const struct kith_dht_op *op, uint64_t now_ns);
 /** Fills key, signature, seq and value of a put from a packet, which is borrowed. */
 void kith__dht_fill_put(const struct kith_pkarr *packet, struct kith_krpc *put);
 

@@ -145,8 +145,7 @@ static void begin_storing(struct kith_dht_core *core, struct kith_dht_op *op, ui
         return;
     }
     op->state = KITH_DHT_OP_STORING;
-    if (core->is_server) {
-        kith__dht_keep_own(core, op, now_ns);
+    if (core->is_server && kith__dht_keep_own(core, op, now_ns)) {
         op->stored++;
     } else if (op->query.answered == 0) {
         end_unanswered(core, op, now_ns);

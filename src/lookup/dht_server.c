@@ -19,9 +19,12 @@ static void take_secret(struct kith_dht_server *server, uint64_t now_ns)
 int kith__dht_server_init(struct kith_dht_server *server, const struct kith_mem *mem, const struct kith_random *random,
                           struct kith_dht_stats *stats, uint64_t now_ns)
 {
-    *server = (struct kith_dht_server) { .mem = mem, .random = random, .stats = stats };
-    if ((server->rates = kith__alloc_array(mem, KITH_DHT_RATES, sizeof *server->rates)) == NULL)
+    struct kith_dht_rate *rates = kith__alloc_array(mem, KITH_DHT_RATES, sizeof *rates);
+
+    *server = (struct kith_dht_server) { 0 };
+    if (rates == NULL)
         return KITH_ERR_NOMEM;
+    *server = (struct kith_dht_server) { .mem = mem, .random = random, .stats = stats, .rates = rates };
     kith__list_init(&server->values);
     kith__map_init(&server->by_target, mem, kith__random_u64(random));
     take_secret(server, now_ns);
@@ -40,7 +43,7 @@ static void forget(struct kith_dht_server *server, struct kith_dht_value *value)
 void kith__dht_server_dispose(struct kith_dht_server *server)
 {
     if (server->mem == NULL)
-        return;
+        return; /* it is none, or there was no memory for it */
     KITH_LIST_EACH_SAFE(node, after, &server->values)
     forget(server, KITH_CONTAINER(node, struct kith_dht_value, list));
     kith__map_dispose(&server->by_target);
@@ -96,10 +99,12 @@ static void make_token(const uint8_t secret[20], const struct kith_sockaddr *add
 /** Tokens of a secret are good until the second change after them. */
 static void change_secret(struct kith_dht_server *server, uint64_t now_ns)
 {
-    if (now_ns - server->secret_ns >= 2 * KITH_DHT_TOKEN_NS)
+    uint64_t age_ns = now_ns - server->secret_ns;
+
+    if (age_ns >= KITH_DHT_TOKEN_NS)
         take_secret(server, now_ns);
-    if (now_ns - server->secret_ns >= KITH_DHT_TOKEN_NS)
-        take_secret(server, now_ns);
+    if (age_ns >= 2 * KITH_DHT_TOKEN_NS)
+        take_secret(server, now_ns); /* nobody asked in between: both are too old */
 }
 
 void kith__dht_server_token(struct kith_dht_server *server, const struct kith_sockaddr *addr, uint64_t now_ns,
@@ -206,14 +211,14 @@ static struct kith_dht_value *value_for(struct kith_dht_server *server, const st
     return value;
 }
 
-void kith__dht_server_keep(struct kith_dht_server *server, const struct kith_krpc *put,
+bool kith__dht_server_keep(struct kith_dht_server *server, const struct kith_krpc *put,
                            const struct kith_sockaddr *from, uint64_t now_ns)
 {
     struct kith_dht_value *value = value_for(server, &put->target, from);
 
     if (value == NULL) {
         server->stats->stored_refused++;
-        return;
+        return false;
     }
     kith__list_remove(&value->list);
     kith__list_push_back(&server->values, &value->list);
@@ -228,6 +233,7 @@ void kith__dht_server_keep(struct kith_dht_server *server, const struct kith_krp
     value->size = (uint16_t)put->value.size;
     memcpy(value->bytes, put->value.ptr, put->value.size);
     server->stats->stored++;
+    return true;
 }
 
 /** Where it belongs. */
@@ -271,6 +277,15 @@ static int check_put(const struct kith_krpc *put, const struct kith_dht_id *targ
     return is_signed(put) ? 0 : refuse(KITH_KRPC_BAD_SIGNATURE, "Invalid signature", text);
 }
 
+/** What is inside a string; other values as they are. */
+static struct kith_slice inside_of(const uint8_t *bytes, size_t size)
+{
+    const uint8_t *colon = size != 0 && bytes[0] >= '0' && bytes[0] <= '9' ? memchr(bytes, ':', size) : NULL;
+
+    return colon != NULL ? (struct kith_slice) { colon + 1, (size_t)(bytes + size - colon) - 1 }
+                         : (struct kith_slice) { bytes, size };
+}
+
 static int compare(struct kith_slice a, struct kith_slice b)
 {
     int order = memcmp(a.ptr, b.ptr, KITH_MIN(a.size, b.size));
@@ -288,7 +303,8 @@ static int check_replaces(const struct kith_krpc *put, const struct kith_dht_val
     if (put->seq < there->seq)
         return refuse(KITH_KRPC_OLD_SEQ, "A value with a larger seq is stored", text);
     /* Two values with one seq: everybody keeps the larger, so that all come to the same (spec/03, 5). */
-    if (put->seq == there->seq && compare(put->value, (struct kith_slice) { there->bytes, there->size }) < 0)
+    if (put->seq == there->seq &&
+        compare(inside_of(put->value.ptr, put->value.size), inside_of(there->bytes, there->size)) < 0)
         return refuse(KITH_KRPC_OLD_SEQ, "A larger value with this seq is stored", text);
     return 0;
 }
@@ -312,9 +328,9 @@ int kith__dht_server_put(struct kith_dht_server *server, const struct kith_krpc 
         if ((code = check_put(put, &checked.target, text)) == 0)
             code = check_replaces(put, kith__dht_server_find(server, &checked.target, now_ns), text);
     }
-    if (code == 0)
-        kith__dht_server_keep(server, &checked, from, now_ns);
-    else
+    if (code != 0)
         server->stats->stored_refused++;
+    else if (!kith__dht_server_keep(server, &checked, from, now_ns))
+        code = refuse(KITH_KRPC_SERVER, "Out of memory", text);
     return code;
 }

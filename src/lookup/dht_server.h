@@ -72,8 +72,8 @@ void kith__dht_server_token(struct kith_dht_server *server, const struct kith_so
  */
 int kith__dht_server_put(struct kith_dht_server *server, const struct kith_krpc *put, const struct kith_sockaddr *from,
                          uint64_t now_ns, const char **text);
-/** The same for what was checked already, by its owner here. Without memory it is not stored, which is counted. */
-void kith__dht_server_keep(struct kith_dht_server *server, const struct kith_krpc *put,
+/** The same for what was checked already, by its owner here. False: there is no memory for it, which is counted. */
+bool kith__dht_server_keep(struct kith_dht_server *server, const struct kith_krpc *put,
                            const struct kith_sockaddr *from, uint64_t now_ns);
 /** The value at a target, borrowed until the next call; NULL: none. */
 const struct kith_dht_value *kith__dht_server_find(struct kith_dht_server *server, const struct kith_dht_id *target,

@@ -100,7 +100,7 @@ void kith__dht_fill_put(const struct kith_pkarr *packet, struct kith_krpc *put)
     put->value_bytes = kith__pkarr_dns(packet);
 }
 
-void kith__dht_keep_own(struct kith_dht_core *core, const struct kith_dht_op *op, uint64_t now_ns)
+bool kith__dht_keep_own(struct kith_dht_core *core, const struct kith_dht_op *op, uint64_t now_ns)
 {
     static const struct kith_sockaddr here = { .ip = { 127, 0, 0, 1 }, .family = KITH_FAMILY_V4 };
     struct kith_krpc put = { .kind = KITH_KRPC_QUESTION, .method = KITH_KRPC_PUT, .has_target = true };
@@ -112,5 +112,5 @@ void kith__dht_keep_own(struct kith_dht_core *core, const struct kith_dht_op *op
     length = snprintf((char *)encoded, sizeof encoded, "%zu:", put.value_bytes.size);
     memcpy(encoded + length, put.value_bytes.ptr, put.value_bytes.size);
     put.value = (struct kith_slice) { encoded, (size_t)length + put.value_bytes.size };
-    kith__dht_server_keep(&core->server, &put, &here, now_ns);
+    return kith__dht_server_keep(&core->server, &put, &here, now_ns);
 }
