@@ -45,6 +45,7 @@ struct kith_rt_resolve {
     void *ctx;
     uint16_t port;
     uint8_t family; /* enum kith_family; NONE: both */
+    bool is_asked;  /* of rt->resolver */
 };
 
 struct kith_rt_watch {

@@ -11,6 +11,7 @@ void kith__rt_init(struct kith_rt *rt, const struct kith_rt_ops *ops, const stru
     rt->log = log != NULL ? *log : (struct kith_log) { 0 };
     rt->random = *random;
     rt->hooks = (struct kith_rt_hooks) { 0 };
+    rt->resolver = (struct kith_rt_resolver) { 0 };
     rt->timer_count = 0;
     kith__heap_init(&rt->timers, mem);
 }
@@ -196,22 +197,90 @@ int kith__rt_resolve(struct kith_rt *rt, const char *host, uint16_t port,
     return kith__rt_resolve_family(rt, host, port, KITH_FAMILY_NONE, done, ctx, out);
 }
 
+/** A name that the rt's resolver looks up. */
+struct asked {
+    struct kith_rt_resolve head;
+    void *query;
+};
+
+static void on_asked(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count)
+{
+    struct asked *asked = ctx;
+    struct kith_rt_resolve head = asked->head;
+    struct kith_sockaddr found[KITH_RT_RESOLVED_MAX];
+
+    KITH_ASSERT(count <= KITH_RT_RESOLVED_MAX);
+    for (size_t i = 0; i < count; i++) {
+        found[i] = addrs[i];
+        found[i].port = head.port;
+    }
+    kith__free(head.rt->mem, asked);
+    head.done(head.ctx, err, found, count);
+}
+
+static int ask_resolver(struct kith_rt *rt, const char *host, const struct kith_rt_resolve *head,
+                        struct kith_rt_resolve **out)
+{
+    struct asked *asked = kith__alloc_zero(rt->mem, sizeof *asked);
+    int err;
+
+    if (asked == NULL)
+        return KITH_ERR_NOMEM;
+    asked->head = *head;
+    asked->head.is_asked = true;
+    err = rt->resolver.start(rt->resolver.ctx, host, (enum kith_family)head->family, on_asked, asked, &asked->query);
+    if (err != 0) {
+        kith__free(rt->mem, asked);
+        return err;
+    }
+    *out = &asked->head;
+    return 0;
+}
+
+/** An address rather than a name: it has a colon, or its last label begins with a digit, which no name's does. */
+static bool is_numeric(const char *host)
+{
+    size_t size = strlen(host);
+    const char *last;
+
+    if (strchr(host, ':') != NULL)
+        return true;
+    for (size -= size > 1 && host[size - 1] == '.', last = host + size; last > host && last[-1] != '.';)
+        last--;
+    return *last >= '0' && *last <= '9';
+}
+
 int kith__rt_resolve_family(struct kith_rt *rt, const char *host, uint16_t port, enum kith_family family,
                             void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs, size_t count),
                             void *ctx, struct kith_rt_resolve **out)
 {
-    struct kith_rt_resolve head = { rt, done, ctx, port, (uint8_t)family };
+    struct kith_rt_resolve head = { rt, done, ctx, port, (uint8_t)family, false };
     size_t size = strlen(host);
 
     if (size == 0 || size > 253) /* RFC 1035, 2.3.4, without the last dot */
         return KITH_ERR_INVALID;
+    if (rt->resolver.start != NULL && !is_numeric(host))
+        return ask_resolver(rt, host, &head, out);
     return rt->ops->resolve(rt, host, &head, out);
+}
+
+void kith__rt_set_resolver(struct kith_rt *rt, const struct kith_rt_resolver *resolver)
+{
+    rt->resolver = resolver != NULL ? *resolver : (struct kith_rt_resolver) { 0 };
 }
 
 void kith__rt_resolve_cancel(struct kith_rt_resolve *resolve)
 {
-    if (resolve != NULL)
+    struct asked *asked = (struct asked *)resolve;
+
+    if (resolve == NULL)
+        return;
+    if (!resolve->is_asked) {
         resolve->rt->ops->resolve_cancel(resolve);
+        return;
+    }
+    resolve->rt->resolver.cancel(resolve->rt->resolver.ctx, asked->query);
+    kith__free(resolve->rt->mem, asked);
 }
 
 /* ---- The loop ---- */

@@ -37,13 +37,27 @@ struct kith_rt_hooks {
     void *ctx;
 };
 
+/**
+ * Looks up names of hosts in place of the system. done, once, from within kith__rt_process: err 0 and 1..KITH_RT_RESOLVED_MAX
+ * addresses with port 0, of the family (NONE: both), or an error. cancel: it will not be called. The rest as
+ * kith__rt_resolve_family.
+ */
+struct kith_rt_resolver {
+    int (*start)(void *ctx, const char *host, enum kith_family family,
+                 void (*done)(void *done_ctx, int err, const struct kith_sockaddr *addrs, size_t count), void *done_ctx,
+                 void **out);
+    void (*cancel)(void *ctx, void *query);
+    void *ctx;
+};
+
 /** The part that both implementations share; they embed it as their first member. Read-only for users. */
 struct kith_rt {
     const struct kith_rt_ops *ops;
     const struct kith_mem *mem;
     struct kith_log log;
-    struct kith_random random;  /* real: the system's; simulated: seeded */
-    struct kith_rt_hooks hooks; /* set by kith__rt_set_hooks */
+    struct kith_random random;        /* real: the system's; simulated: seeded */
+    struct kith_rt_hooks hooks;       /* set by kith__rt_set_hooks */
+    struct kith_rt_resolver resolver; /* start NULL: the system's */
     struct kith_heap timers;
     size_t timer_count; /* initialised timers: the heap has room for all of them */
 };
@@ -212,6 +226,8 @@ KITH_MUST_USE int kith__rt_resolve_family(struct kith_rt *rt, const char *host, 
                                           void (*done)(void *ctx, int err, const struct kith_sockaddr *addrs,
                                                        size_t count),
                                           void *ctx, struct kith_rt_resolve **out);
+/** Names (not what is numeric) are looked up by this one from now on, which is copied; NULL: by the system. None may be under way. */
+void kith__rt_set_resolver(struct kith_rt *rt, const struct kith_rt_resolver *resolver);
 /** Gives up before done was called: it will not be. The object is gone after done or cancel. */
 void kith__rt_resolve_cancel(struct kith_rt_resolve *resolve);
 
