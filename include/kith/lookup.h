@@ -90,6 +90,75 @@ struct kith_publish_time {
     void *ctx;
 };
 
+/**
+ * The text that is published beside the addresses: at most KITH_USER_DATA_SIZE_MAX bytes of UTF-8; NULL or "": none. It is
+ * public: whoever knows the id reads it. TOO_LARGE, PARSE, NOMEM: the old one stays.
+ */
+KITH_API KITH_MUST_USE int kith_endpoint_set_user_data(struct kith_endpoint *endpoint, const char *text);
+
+enum { KITH_SEARCH_NAME_SIZE = 32, KITH_SEARCH_LABEL_SIZE = 128, KITH_SEARCH_WHY_SIZE = 256 };
+
+/** One service of an endpoint, as it is now. */
+struct kith_endpoint_lookup_info {
+    char name[KITH_SEARCH_NAME_SIZE];   /* "dns", "pkarr", "mdns", "dht", "memory", or a custom one's */
+    char label[KITH_SEARCH_LABEL_SIZE]; /* which one: "dns:dns.example" */
+    bool publishes, resolves;
+    /* Publishing. */
+    uint64_t accepted_count, failed_count;
+    uint64_t accepted_ago_ns;       /* since the last success; KITH_NEVER: there was none yet */
+    int err;                        /* of the last attempt; 0: it was accepted, or there was none */
+    char why[KITH_SEARCH_WHY_SIZE]; /* a sentence about it; "" */
+    /* Resolving: questions that ended. */
+    uint64_t found_count, unknown_count, broken_count; /* with an answer; without; the service failed */
+    int resolve_err;                                   /* of the last one that broke; 0: none did */
+    char resolve_why[KITH_SEARCH_WHY_SIZE];            /* a sentence about it; "" */
+};
+/** The services, in the order of the options: fills up to `capacity`, returns how many there are. */
+KITH_API size_t kith_endpoint_lookup_status(struct kith_endpoint *endpoint, struct kith_endpoint_lookup_info *out,
+                                            size_t capacity);
+
+/* ---- Finding others ---- */
+
+/**
+ * Tells this endpoint where another one may be; it adds to what was told before, and dials under way hear of it at once.
+ * user_data: NULL: what was told stays. NOMEM, LIMIT, TOO_LARGE, PARSE.
+ */
+KITH_API KITH_MUST_USE int kith_endpoint_add_addr(struct kith_endpoint *endpoint, const struct kith_addr *addr,
+                                                  const char *user_data);
+/** Forgets what kith_endpoint_add_addr told of an id. */
+KITH_API void kith_endpoint_remove_addr(struct kith_endpoint *endpoint, const struct kith_id *id);
+
+struct kith_search; /* one question to all services */
+
+/** What one service said, or that it is through. */
+struct kith_search_item {
+    char name[KITH_SEARCH_NAME_SIZE]; /* provenance; as in kith_endpoint_lookup_info */
+    char label[KITH_SEARCH_LABEL_SIZE];
+    bool is_end;                    /* the service is through: err and why tell; else it found what follows */
+    int err;                        /* 0: it found something; NOT_FOUND: it knows nothing; else what failed */
+    char why[KITH_SEARCH_WHY_SIZE]; /* a sentence about it; "" */
+    bool is_news;                   /* with an address that no service told before in this search */
+    struct kith_addr addr;          /* what this service said now */
+    char user_data[KITH_USER_DATA_SIZE_MAX + 1];
+    uint64_t age_ns;  /* since the other endpoint said so itself; KITH_NEVER: not told; 0 also for times to come */
+    uint64_t took_ns; /* since the services were asked */
+};
+
+/** Asks. STATE: no service resolves; INVALID: the endpoint's own id; LIMIT, NOMEM, CLOSED. */
+KITH_API KITH_MUST_USE int kith_lookup_start(struct kith_endpoint *endpoint, const struct kith_id *id,
+                                             struct kith_search **out);
+/**
+ * Waits for the next item and takes it. END: all services are through and something was found; NOT_FOUND: likewise, and
+ * nothing was: kith_error_last names each with its reason; TIMEOUT, AGAIN (limit 0), CLOSED. At most 128 items wait; of more
+ * the oldest are dropped.
+ */
+KITH_API KITH_MUST_USE int kith_lookup_next(struct kith_search *search, uint64_t limit_ns,
+                                            struct kith_search_item *out);
+/** An operation that ends with 0 when an item waits, or with how the search ended. Take it with kith_lookup_next. */
+KITH_API KITH_MUST_USE int kith_lookup_next_start(struct kith_search *search, struct kith_op **out);
+/** Gives it back; nobody is asked any more on its behalf. NULL is fine. */
+KITH_API void kith_lookup_free(struct kith_search *search);
+
 /* ---- A service of the program's own ---- */
 
 struct kith_question; /* an id that is looked for; the program gives it back with kith_question_end */
@@ -106,10 +175,24 @@ struct kith_lookup_custom {
     void (*resolve)(void *ctx, struct kith_question *question);
     /** Nobody waits for the answer any more. The question must still be ended, here or later. */
     void (*cancel)(void *ctx, struct kith_question *question);
-    /** The endpoint is gone: the last callback. */
+    /** The endpoint is gone: the last one, inside the call that ended it; to free what is the program's own, without kith. */
     void (*closed)(void *ctx);
     void *ctx;
 };
+/** Whom it is about. */
+KITH_API struct kith_id kith_question_id(const struct kith_question *question);
+/** For the program. NULL at first. */
+KITH_API void kith_question_set_user(struct kith_question *question, void *user);
+KITH_API void *kith_question_user(const struct kith_question *question);
+/**
+ * Something was found. user_data: NULL or "": none. updated_us: when the other endpoint said so (microseconds since 1970);
+ * 0: not known. INVALID: another id; TOO_LARGE, PARSE: the user data; NOMEM. 0 also when nobody waits any more; LIMIT: 64 wait for the loop already.
+ */
+KITH_API KITH_MUST_USE int kith_question_answer(struct kith_question *question, const struct kith_addr *addr,
+                                                const char *user_data, uint64_t updated_us);
+/** It is through, and gone. err: 0 or NOT_FOUND, or what failed; why: a sentence; NULL for 0. */
+KITH_API void kith_question_end(struct kith_question *question, int err, const char *why);
+
 #ifdef __cplusplus
 }
 #endif

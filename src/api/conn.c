@@ -1,5 +1,5 @@
 /* Connections of the public API. */
-#include "api/objects.h"
+#include "api/dial.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -10,6 +10,7 @@ static void on_ways_timer(void *ctx, uint64_t now_ns)
     struct kith_conn *conn = ctx;
 
     kith__conn_ways_on_deadline(&conn->ways, now_ns);
+    kith__api_dial_on_ways(conn);
     kith__api_relays_arm(conn);
     kith__api_endpoint_touch(conn->endpoint);
 }
@@ -130,6 +131,7 @@ void kith__api_conn_on_connected(struct kith_conn *conn, bool early_accepted)
     conn->is_connected = true;
     conn->was_early_accepted = early_accepted;
     remember_identity(conn);
+    kith__api_dial_on_connected(conn);
     if (conn->is_accepting) {
         conn->is_accepting = false;
         kith__list_remove(&conn->accepted_node);
@@ -171,6 +173,7 @@ static void conn_end(struct kith_conn *conn)
     struct kith_op *op;
 
     conn->is_closed = true;
+    kith__api_dial_on_conn_end(conn);
     kith__api_relays_on_conn_end(conn);
     kith__op_fail_all(&conn->handshake_ops, &conn->error);
     kith__op_fail_all(&conn->datagram_send_ops, &conn->error);
@@ -201,6 +204,8 @@ void kith__api_conn_on_closed(struct kith_conn *conn)
     conn->close_info.reason = kith__buf_slice(&conn->reason);
     kith__fail_closed(&conn->error, &conn->close_info);
     kith__api_relays_explain(conn, &conn->error);
+    kith__api_dial_explain(conn, &conn->error);
+    (void)kith__api_dial_on_failed(conn);
     conn_end(conn);
     if (conn->is_unclaimed) {
         kith__log(&conn->endpoint->context->log, KITH_LOG_INFO, "endpoint",

@@ -19,12 +19,17 @@ uint64_t kith__context_until(const struct kith_context *context, uint64_t limit_
     return limit_ns >= KITH_NEVER - now ? KITH_NEVER : now + limit_ns;
 }
 
+static bool has_callbacks(const struct kith_context *context)
+{
+    return !kith__list_is_empty(&context->finished) || !kith__list_is_empty(&context->calls);
+}
+
 void kith__context_changed(struct kith_context *context)
 {
     context->changes++;
     if (context->changed != NULL)
         kith__rt_condition_broadcast(context->changed);
-    if (context->notice != NULL && !kith__list_is_empty(&context->finished))
+    if (context->notice != NULL && has_callbacks(context))
         kith__rt_notice_set(context->notice);
 }
 
@@ -71,6 +76,32 @@ static void on_jobs(void *ctx, uint64_t now_ns)
         kith__list_remove(node);
         job->run(job->ctx);
     }
+}
+
+void kith__context_call(struct kith_context *context, struct kith_call *call)
+{
+    if (kith__list_is_linked(&call->node))
+        return;
+    kith__list_push_back(&context->calls, &call->node);
+    kith__context_changed(context);
+}
+
+/* Runs those that are due now; not those that become due meanwhile. Returns how many ran. */
+static int run_calls(struct kith_context *context)
+{
+    struct kith_list *node;
+    int due = 0, count = 0;
+
+    KITH_LIST_EACH(each, &context->calls)
+    due++;
+    while (count < due && (node = kith__list_first(&context->calls)) != NULL) {
+        struct kith_call *call = KITH_CONTAINER(node, struct kith_call, node);
+
+        kith__list_remove(node);
+        call->run(call);
+        count++;
+    }
+    return count;
 }
 
 /* Every endpoint with something new to send gets its turn. */
@@ -152,6 +183,8 @@ void kith__context_wait(struct kith_context *context, uint64_t until_ns)
 {
     uint64_t deadline, changes = context->changes;
 
+    if (run_calls(context) > 0)
+        return; /* what is waited for may have come with them */
     if (context->mode == KITH_CONTEXT_THREAD)
         flush_and_wake(context);
     else
@@ -160,7 +193,7 @@ void kith__context_wait(struct kith_context *context, uint64_t until_ns)
         return; /* what is waited for may have come with the flush: nobody would wake us up for it again */
     if (context->mode == KITH_CONTEXT_THREAD) {
         kith__rt_condition_wait(context->changed, context->lock, until_ns);
-        return;
+        return; /* the caller comes back if that was not it, and runs the calls that are due */
     }
     deadline = kith__rt_deadline(context->rt);
     kith__rt_lock_release(context->lock);
@@ -173,7 +206,7 @@ void kith__context_wait(struct kith_context *context, uint64_t until_ns)
 static int run_callbacks(struct kith_context *context)
 {
     struct kith_list *node;
-    int due = 0, count = 0;
+    int due = 0, count = 0, calls = run_calls(context);
 
     KITH_LIST_EACH(each, &context->finished)
     due++;
@@ -189,9 +222,9 @@ static int run_callbacks(struct kith_context *context)
         kith__context_enter(context);
         count++;
     }
-    if (context->notice != NULL && kith__list_is_empty(&context->finished))
+    if (context->notice != NULL && !has_callbacks(context))
         kith__rt_notice_clear(context->notice);
-    return count;
+    return count + calls;
 }
 
 static void write_log(void *ctx, enum kith_log_level level, const char *part, const char *text)
@@ -227,6 +260,7 @@ static int context_init(struct kith_context *context, const struct kith_context_
     kith__list_init(&context->endpoints);
     kith__list_init(&context->dirty);
     kith__list_init(&context->jobs);
+    kith__list_init(&context->calls);
     kith__heap_init(&context->limits, context->mem);
     if ((err = kith__rt_lock_new(context->mem, &context->lock)) != 0)
         return err;
@@ -320,7 +354,7 @@ uint64_t kith_context_timeout(struct kith_context *context)
     kith__context_enter(context);
     flush_dirty(context); /* the caller sleeps after this: nothing written may wait for it to wake up */
     now = kith__context_now(context);
-    if (!kith__list_is_empty(&context->finished))
+    if (has_callbacks(context))
         deadline = 0;
     else
         deadline = kith__rt_deadline(context->rt);
@@ -342,7 +376,7 @@ static int run_callback_rounds(struct kith_context *context)
     context->object_count++; /* a callback may end the context */
     do
         count += run_callbacks(context);
-    while (++rounds < KITH_CALLBACK_ROUNDS_MAX && !context->is_ended && !kith__list_is_empty(&context->finished));
+    while (++rounds < KITH_CALLBACK_ROUNDS_MAX && !context->is_ended && has_callbacks(context));
     context->object_count--;
     return count;
 }
@@ -381,7 +415,7 @@ bool kith__context_take_wake(struct kith_context *context)
     bool was_woken = context->was_woken;
 
     context->was_woken = false;
-    if (was_woken && context->notice != NULL && kith__list_is_empty(&context->finished))
+    if (was_woken && context->notice != NULL && !has_callbacks(context))
         kith__rt_notice_clear(context->notice);
     return was_woken;
 }

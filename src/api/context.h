@@ -39,6 +39,7 @@ struct kith_context {
     struct kith_list endpoints;
     struct kith_list dirty; /* endpoints with something to send: flushed before the loop waits */
     struct kith_list jobs;  /* kith_job: work that goes on in the next turn */
+    struct kith_list calls; /* kith_call: callbacks that are due and belong to no operation */
     struct kith_rt_timer job_timer;
 };
 
@@ -60,6 +61,28 @@ void kith__context_schedule(struct kith_context *context, struct kith_job *job);
 static inline void kith__job_cancel(struct kith_job *job)
 {
     kith__list_remove(&job->node);
+}
+
+/**
+ * A callback of the user's that belongs to no operation: run inside kith_context_process and inside calls that wait, whatever the
+ * mode, so that what a blocking call waits for can come from the program itself. By value in its owner.
+ */
+struct kith_call {
+    struct kith_list node; /* kith__call_init */
+    /** Lock held; lets go of it for the callback itself (kith__context_leave, kith__context_enter). May free its owner. */
+    void (*run)(struct kith_call *call);
+};
+static inline void kith__call_init(struct kith_call *call, void (*run)(struct kith_call *call))
+{
+    kith__list_init(&call->node);
+    call->run = run;
+}
+/** Lock held: it is due; twice is once. */
+void kith__context_call(struct kith_context *context, struct kith_call *call);
+/** Takes it back; fine for one that is not due. */
+static inline void kith__call_cancel(struct kith_call *call)
+{
+    kith__list_remove(&call->node);
 }
 
 /** Takes the lock: at the start of every public call. */

@@ -1,5 +1,5 @@
 /* Endpoints of the public API: binding, dialling, ending. Clients that come: accept.c. */
-#include "api/objects.h"
+#include "api/dial.h"
 
 #include "api/logs.h"
 #include "base/assert.h"
@@ -67,6 +67,8 @@ static struct kith_endpoint *endpoint_alloc(struct kith_context *context)
     endpoint->context = context;
     kith__list_init(&endpoint->node);
     kith__list_init(&endpoint->dirty_node);
+    kith__list_init(&endpoint->dials);
+    kith__list_init(&endpoint->dial_ops);
     kith__list_init(&endpoint->conns);
     kith__list_init(&endpoint->incoming);
     kith__list_init(&endpoint->handed);
@@ -143,7 +145,8 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
         host.alpns = alpns;
         err = kith__driver_new(&driver, &endpoint->driver);
     }
-    if (err == 0 && (err = kith__api_relays_open(endpoint, options, &host.secret)) != 0)
+    if (err == 0 && ((err = kith__api_relays_open(endpoint, options, &host.secret)) != 0 ||
+                     (err = kith__api_lookup_open(endpoint, options, &host.secret)) != 0))
         *is_told = true;
     kith__free(context->mem, alpns);
     kith_secret_wipe(&host.secret);
@@ -168,6 +171,7 @@ void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
     kith__fail_into(&error, KITH_ERR_CLOSED, 0, "the endpoint was closed");
     kith__op_fail_all(&endpoint->accept_ops, &error);
     kith__op_fail_all(&endpoint->incoming_ops, &error);
+    kith__api_dials_fail(endpoint, &error);
     while (!kith__list_is_empty(&endpoint->incoming))
         kith__api_incoming_free(KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node));
     KITH_LIST_EACH(node, &endpoint->handed)
@@ -175,6 +179,7 @@ void kith__api_endpoint_destroy(struct kith_endpoint *endpoint)
     KITH_LIST_EACH_SAFE(node, after, &endpoint->conns)
     kith__api_conn_destroy(KITH_CONTAINER(node, struct kith_conn, node));
     kith__rt_timer_dispose(&endpoint->room_timer);
+    kith__api_lookup_close(endpoint, &error);
     kith__api_relays_close(endpoint, &error);
     kith__driver_free(endpoint->driver);
     endpoint->driver = NULL;
@@ -245,8 +250,6 @@ int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_
     if ((with_defaults.bind_count > 0 && with_defaults.binds == NULL) ||
         (with_defaults.alpns_raw_count > 0 && with_defaults.alpns_raw == NULL))
         return kith__fail(KITH_ERR_INVALID, 0, "addresses to bind or protocol names are counted but not given");
-    if (with_defaults.lookup_count > 0)
-        return kith__fail(KITH_ERR_UNSUPPORTED, 0, "lookup services are not there yet");
     context = with_defaults.context;
     if (context == NULL && (err = kith_context_new(&context_options, &context)) != 0)
         return err;
@@ -348,7 +351,10 @@ static bool wait_for(struct kith_endpoint *endpoint, bool (*is_so)(const struct 
 static void close_all(struct kith_endpoint *endpoint)
 {
     struct kith_slice none = { NULL, 0 };
+    struct kith_error error;
 
+    kith__fail_into(&error, KITH_ERR_CLOSED, 0, "the endpoint was closed");
+    kith__api_dials_fail(endpoint, &error);
     while (!kith__list_is_empty(&endpoint->incoming)) {
         struct kith_incoming *incoming = KITH_CONTAINER(endpoint->incoming.next, struct kith_incoming, node);
 
@@ -391,183 +397,4 @@ int kith_endpoint_close(struct kith_endpoint *endpoint, uint64_t limit_ns)
         kith__context_leave(context);
     }
     return in_time ? 0 : kith__fail(KITH_ERR_TIMEOUT, 0, "the endpoint was closed before everything was acknowledged");
-}
-
-/* ---- Dialling ---- */
-
-/* The newest ticket of a peer, moved out: each is used once. */
-static struct kith_buf take_session(struct kith_endpoint *endpoint, const struct kith_id *id)
-{
-    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, id, false);
-    struct kith_buf none;
-
-    kith__buf_init(&none, endpoint->context->mem);
-    return peer != NULL && peer->session_count > 0 ? kith__buf_take(&peer->sessions[--peer->session_count]) : none;
-}
-
-/* Where to try, best first; what cannot be reached from here is left out. Returns how many. */
-static size_t choose_direct(struct kith_endpoint *endpoint, const struct kith_addr *addr,
-                            const struct kith_sockaddr *local, struct kith_sockaddr *out, size_t capacity)
-{
-    size_t count;
-
-    if (endpoint->is_relay_only)
-        return 0;
-    count = kith__driver_candidates(endpoint->driver, addr->ips, addr->ip_count, local, out, capacity);
-
-    if (count < addr->ip_count)
-        kith__log(&endpoint->context->log, KITH_LOG_INFO, "endpoint",
-                  "%zu of %zu addresses of the other side are tried: the others have no socket here, or are too many",
-                  count, addr->ip_count);
-    return count;
-}
-
-/* An endpoint that writes a key log or qlog does so for connections with settings of their own too. */
-static void keep_logs(const struct kith_endpoint *endpoint, struct kith_quic_transport *transport)
-{
-    transport->key_log |= kith__endpoint_logs_has_key_log(endpoint->logs);
-    transport->qlog |= kith__endpoint_logs_has_qlog(endpoint->logs);
-}
-
-static int connect_error(int err)
-{
-    if (err == KITH_ERR_WRONG_PEER)
-        return kith__fail(err, 0, "this is the endpoint's own id: an endpoint cannot connect to itself");
-    if (err == KITH_ERR_INVALID)
-        return kith__fail(err, 0,
-                          "the connection cannot be started: it needs 1 to %d protocol names of 1 to 255 bytes, and "
-                          "transport settings within their ranges",
-                          KITH_QUIC_ALPN_COUNT_MAX);
-    return kith__fail_because(err, "the connection cannot be started");
-}
-
-/* Starts the engine's connection; a ticket that turns out to be of no use is left out. */
-static int connect_quic(struct kith_endpoint *endpoint, struct kith_quic_connect_options *quic, bool no_session,
-                        struct kith_quic_conn **out)
-{
-    struct kith_quic_host *host = kith__driver_host(endpoint->driver);
-    struct kith_peer_memory *peer = kith__api_endpoint_peer(endpoint, &quic->remote_id, false);
-    uint64_t now = kith__context_now(endpoint->context);
-    struct kith_buf session, token;
-    int err;
-
-    kith__buf_init(&session, endpoint->context->mem);
-    kith__buf_init(&token, endpoint->context->mem);
-    if (!no_session && peer != NULL) {
-        session = take_session(endpoint, &quic->remote_id);
-        token = kith__buf_take(&peer->token); /* used once: RFC 9000, 8.1.3 */
-    }
-    quic->session = kith__buf_slice(&session);
-    quic->token = kith__buf_slice(&token);
-    err = kith_quic_connect(host, quic, now, out);
-    if (err == KITH_ERR_PARSE && session.size > 0) {
-        quic->session = (struct kith_slice) { NULL, 0 };
-        err = kith_quic_connect(host, quic, now, out);
-    }
-    kith__buf_dispose(&session);
-    kith__buf_dispose(&token);
-    return err;
-}
-
-/* Nothing to try: why. */
-static int no_way_error(const struct kith_endpoint *endpoint, const struct kith_addr *addr)
-{
-    if (addr->ip_count == 0 && addr->relay_count == 0)
-        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
-                          "no address is known for the other side: use a full ticket, or give an address, or a relay "
-                          "that both sides use");
-    if (addr->ip_count == 0 && endpoint->relays == NULL)
-        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
-                          "only a relay is known for the other side, and this endpoint uses no relays");
-    if (endpoint->is_relay_only)
-        return kith__fail(KITH_ERR_NO_ADDRESS, 0,
-                          "this endpoint goes through relays only, and no usable one is known for the other side");
-    return kith__fail(KITH_ERR_UNREACHABLE, 0,
-                      "no address of the other side can be reached from the sockets of this endpoint");
-}
-
-static int connect_locked(struct kith_endpoint *endpoint, const struct kith_addr *addr,
-                          const struct kith_connect_options *options, struct kith_op **out)
-{
-    struct kith_sockaddr remotes[KITH_CONNECT_REMOTES_MAX];
-    struct kith_relay_peer *relays[KITH_CONN_RELAYS_MAX];
-    size_t direct_count, relay_count;
-    struct kith_quic_transport transport;
-    struct kith_quic_connect_options quic = { .remote_id = addr->id,
-                                              .remotes = remotes,
-                                              .local = options->local,
-                                              .alpns = options->alpns,
-                                              .alpn_count = options->alpn_count,
-                                              .early_data = options->early_data };
-    struct kith_quic_conn *quic_conn;
-    struct kith_conn *conn;
-    int err;
-
-    if (endpoint->is_closing)
-        return kith__fail(KITH_ERR_CLOSED, 0, "the endpoint is closing");
-    direct_count = choose_direct(endpoint, addr, &options->local, remotes,
-                                 KITH_CONNECT_REMOTES_MAX - KITH_CONN_RELAYS_MAX);
-    relay_count = kith__api_relays_remotes(endpoint, addr, remotes + direct_count, relays, KITH_CONN_RELAYS_MAX);
-    if ((quic.remote_count = direct_count + relay_count) == 0)
-        return no_way_error(endpoint, addr);
-    if (options->transport != NULL) {
-        transport = *options->transport;
-        keep_logs(endpoint, &transport);
-        quic.transport = &transport;
-    }
-    if ((err = connect_quic(endpoint, &quic, options->no_session, &quic_conn)) != 0)
-        return connect_error(err);
-    if ((conn = kith__api_conn_new(endpoint, quic_conn)) == NULL)
-        return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be started");
-    conn->remote_id = addr->id;
-    kith__conn_ways_set_ips(&conn->ways, remotes, direct_count);
-    for (size_t i = 0; i < relay_count; i++)
-        kith__conn_ways_add_relay(&conn->ways, relays[i]);
-    conn->is_early = options->early_data;
-    if ((*out = kith__op_new(endpoint->context, KITH_OP_CONNECT, &conn->handshake_ops)) == NULL) {
-        kith__api_conn_destroy(conn);
-        return kith__fail_because(KITH_ERR_NOMEM, "the connection cannot be started");
-    }
-    (*out)->on_conn = conn;
-    (*out)->cancel = kith__api_conn_cancel_connect;
-    kith__api_endpoint_touch(endpoint);
-    return 0;
-}
-
-int kith_connect_start(struct kith_endpoint *endpoint, const struct kith_addr *addr,
-                       const struct kith_connect_options *options, struct kith_op **out)
-{
-    struct kith_connect_options with_defaults = { 0 };
-    int err;
-
-    if (options == NULL || options->size > sizeof with_defaults ||
-        options->size < offsetof(struct kith_connect_options, transport))
-        return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_CONNECT_OPTIONS_INIT");
-    memcpy(&with_defaults, options, options->size);
-    kith__context_enter(endpoint->context);
-    err = connect_locked(endpoint, addr, &with_defaults, out);
-    kith__context_leave(endpoint->context);
-    return err;
-}
-
-int kith_connect(struct kith_endpoint *endpoint, const struct kith_addr *addr, const char *alpn, uint64_t limit_ns,
-                 struct kith_conn **out)
-{
-    struct kith_slice alpns = { (const uint8_t *)alpn, alpn != NULL ? strlen(alpn) : 0 };
-    struct kith_connect_options options = { KITH_CONNECT_OPTIONS_INIT, .alpns = &alpns, .alpn_count = 1 };
-    struct kith_context *context = endpoint->context;
-    struct kith_op *op;
-    int err;
-
-    /* In one go: a limit of 0 always means AGAIN, however fast the other side is. */
-    kith__context_enter(context);
-    if ((err = connect_locked(endpoint, addr, &options, &op)) == 0) {
-        if ((err = kith__op_wait_locked(op, limit_ns, NULL)) == 0) {
-            *out = op->conn;
-            op->conn = NULL;
-        }
-        kith__op_free_locked(op);
-    }
-    kith__context_leave(context);
-    return err;
 }

@@ -1,5 +1,5 @@
 /* Relays of an endpoint: what its options, operations and connections have to do with them. */
-#include "api/objects.h"
+#include "api/dial.h"
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -31,7 +31,8 @@ static void on_batch_end(void *ctx)
 
 void kith__api_relays_arm(struct kith_conn *conn)
 {
-    kith__rt_timer_set(&conn->ways_timer, kith__conn_ways_deadline(&conn->ways));
+    kith__rt_timer_set(&conn->ways_timer,
+                       KITH_MIN(kith__conn_ways_deadline(&conn->ways), kith__api_dial_deadline(conn)));
 }
 
 /** Paths through relays: how many of all (KITH_QUIC_PATHS_MAX at most) have this id, or live (id UINT32_MAX). */
@@ -67,34 +68,11 @@ void kith__api_relays_on_conn_end(struct kith_conn *conn)
 
 void kith__api_relays_on_event(struct kith_conn *conn, const struct kith_quic_event *event)
 {
-    if (conn->endpoint->relays == NULL)
-        return;
-    count_paths(conn, event);
+    if (conn->endpoint->relays != NULL)
+        count_paths(conn, event);
     kith__conn_ways_on_event(&conn->ways, event, kith__context_now(conn->endpoint->context));
+    kith__api_dial_on_ways(conn);
     kith__api_relays_arm(conn);
-}
-
-size_t kith__api_relays_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr, struct kith_sockaddr *out,
-                                struct kith_relay_peer **found, size_t capacity)
-{
-    struct kith_relay_peer *ours[2];
-    size_t count = 0;
-
-    if (endpoint->relays == NULL)
-        return 0;
-    for (size_t i = 0; i < addr->relay_count && count < capacity; i++)
-        if (kith__relays_get(endpoint->relays, addr->relays[i], &found[count]) == 0 &&
-            kith__relay_way(found[count], &addr->id, &out[count]) == 0)
-            count++;
-    if (addr->relay_count != 0 || addr->ip_count != 0)
-        return count;
-    /* Nothing but an id: it may be at a relay of ours. */
-    ours[0] = kith__relays_home(endpoint->relays);
-    ours[1] = kith__relays_warm(endpoint->relays);
-    for (size_t i = 0; i < 2 && count < capacity; i++)
-        if (ours[i] != NULL && kith__relay_way(ours[i], &addr->id, &out[count]) == 0)
-            found[count++] = ours[i];
-    return count;
 }
 
 void kith__api_relays_explain(const struct kith_conn *conn, struct kith_error *error)
@@ -147,8 +125,10 @@ static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_pee
         struct kith_conn *conn = KITH_CONTAINER(node, struct kith_conn, node);
 
         kith__conn_ways_on_news(&conn->ways, news, relay, gone, now_ns);
+        kith__api_dial_on_ways(conn);
         kith__api_relays_arm(conn);
     }
+    kith__api_lookup_on_news(endpoint);
     kith__api_endpoint_touch(endpoint);
     if (news == KITH_RELAYS_GONE)
         return;

@@ -86,7 +86,7 @@ PAIR_TEST(error_words_of_connections)
 
     pair_open(&pair, mode);
     WORDS(kith_connect(pair.client, &pair.addr, "", PAIR_LIMIT, &conn), KITH_ERR_INVALID);
-    kith_addr_init(&nobody, &pair.addr.id);
+    kith_addr_init(&nobody, &(struct kith_id) { { 1 } });
     WORDS(kith_connect(pair.client, &nobody, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_NO_ADDRESS);
     kith_endpoint_addr(pair.client, &nobody);
     WORDS(kith_connect(pair.client, &nobody, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_WRONG_PEER);

@@ -49,6 +49,9 @@ struct kith_endpoint {
     uint64_t relay_paths_added, relay_paths_removed;
     bool is_relay_only;
     struct kith_endpoint_logs *logs; /* NULL: none */
+    struct kith_api_lookup *lookup;  /* endpoint_lookup.c; NULL: no services */
+    struct kith_list dials;          /* kith_dial */
+    struct kith_list dial_ops;       /* wait for a first address */
     struct kith_list conns;
     struct kith_list incoming;       /* clients nobody asked for yet */
     struct kith_list handed;         /* kith_incoming that the user has, or that an operation will give */
@@ -92,6 +95,8 @@ struct kith_conn {
     struct kith_list handshake_ops, closed_ops, open_ops[2], accept_ops[2], datagram_send_ops, datagram_receive_ops;
     struct kith_conn_ways ways;
     struct kith_rt_timer ways_timer;
+    struct kith_dial *dial;            /* dial.h; NULL: nothing is looked for on its behalf */
+    uint64_t lost_ns, lost_wait_ns;    /* when its other side was looked for last, and the pause after that; 0: none */
     const struct kith_conn_hook *hook; /* NULL: none */
     struct kith_list stream_waiters;   /* kith_stream_waiter, in the order in which they came */
 };
@@ -159,6 +164,22 @@ void kith__api_endpoint_touch(struct kith_endpoint *endpoint);
 struct kith_peer_memory *kith__api_endpoint_peer(struct kith_endpoint *endpoint, const struct kith_id *id, bool make);
 void kith__api_endpoint_forget_peers(struct kith_endpoint *endpoint);
 
+struct kith_dial;
+struct kith_api_lookup;
+struct kith_lookup;
+
+/* ---- endpoint_lookup.c ---- */
+
+/** Makes the endpoint's lookup services as the options say. Errors are noted in full. After its relays. */
+int kith__api_lookup_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
+                          const struct kith_secret *secret);
+/** Ends them, and every search. After the connections, before the relays. */
+void kith__api_lookup_close(struct kith_endpoint *endpoint, const struct kith_error *error);
+/** Where to ask; NULL: there are no services. */
+struct kith_lookup *kith__api_lookup_registry(const struct kith_endpoint *endpoint);
+/** Relays had news: what is published may change. */
+void kith__api_lookup_on_news(struct kith_endpoint *endpoint);
+
 /* ---- endpoint_relays.c ---- */
 
 /** Makes the endpoint's relays as the options say. Errors are noted in full (kith_error_last), unlike those of the others. */
@@ -174,9 +195,6 @@ bool kith__api_relays_on_any_event(struct kith_endpoint *endpoint, const struct 
 void kith__api_relays_adjust_stats(const struct kith_endpoint *endpoint, struct kith_quic_host_stats *stats);
 /** Adds home and spare relay. */
 void kith__api_relays_addr(const struct kith_endpoint *endpoint, struct kith_addr *out);
-/** Ways to `addr` through relays, at most capacity; returns how many. They are noted in `found` too, with references. */
-size_t kith__api_relays_remotes(struct kith_endpoint *endpoint, const struct kith_addr *addr, struct kith_sockaddr *out,
-                                struct kith_relay_peer **found, size_t capacity);
 /** An event of the connection: its paths may have to change. */
 void kith__api_relays_on_event(struct kith_conn *conn, const struct kith_quic_event *event);
 /** A handshake that failed for want of an answer: says so in words of the relays that it was to go through. */

@@ -1,7 +1,7 @@
 /* Operations: waiting, callbacks, limits, cancelling. */
 #include "api/op.h"
 
-#include "api/objects.h"
+#include "api/dial.h"
 #include "base/assert.h"
 #include "base/mem.h"
 
@@ -82,11 +82,14 @@ static const struct op_fact {
     [KITH_OP_ENDPOINT_CLOSE] = { "the endpoint was not closed", "the operation was not done in time" },
     [KITH_OP_ONLINE] = { "no relay was reached", "no relay was reached in time" },
     [KITH_OP_RELAYS_CHANGED] = { "no news of relays came", "nothing changed in time" },
+    [KITH_OP_SEARCH] = { "nothing was found", "no lookup service answered in time" },
     [KITH_OP_DRIVER] = { "the operation did not come to its end", "the operation was not done in time" },
 };
 
 static const char *late_text(const struct kith_op *op)
 {
+    if (kith__api_dial_is_waiting(op))
+        return "no address of the other side is known, and no lookup service found one in time";
     return facts[op->kind].late;
 }
 
@@ -105,14 +108,13 @@ static void op_abort(struct kith_op *op, int result)
 
     if (op->is_done)
         return;
+    kith__fail_into(&error, result, 0, "%s", late_text(op)); /* before it forgets what it waits for */
     if (op->cancel != NULL)
         op->cancel(op);
-    if (result != KITH_ERR_TIMEOUT) {
+    if (result == KITH_ERR_TIMEOUT)
+        kith__op_fail(op, &error);
+    else
         kith__op_done(op, result);
-        return;
-    }
-    kith__fail_into(&error, result, 0, "%s", late_text(op));
-    kith__op_fail(op, &error);
 }
 
 void kith__op_end(struct kith_op *op)

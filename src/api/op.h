@@ -30,6 +30,7 @@ enum kith_op_kind {
     KITH_OP_ENDPOINT_CLOSE,
     KITH_OP_ONLINE,
     KITH_OP_RELAYS_CHANGED,
+    KITH_OP_SEARCH,
     KITH_OP_DRIVER /* a protocol's work: adding blobs, fetching blobs */
 };
 

@@ -20,9 +20,8 @@ struct view {
 void kith__conn_ways_init(struct kith_conn_ways *ways, struct kith_quic_conn *quic, struct kith_relays *relays,
                           bool is_client)
 {
-    *ways = (struct kith_conn_ways) {
-        .quic = relays != NULL ? quic : NULL, .relays = relays, .is_client = is_client, .deadline_ns = KITH_NEVER
-    };
+    *ways =
+        (struct kith_conn_ways) { .quic = quic, .relays = relays, .is_client = is_client, .deadline_ns = KITH_NEVER };
 }
 
 void kith__conn_ways_dispose(struct kith_conn_ways *ways)
@@ -33,15 +32,48 @@ void kith__conn_ways_dispose(struct kith_conn_ways *ways)
     ways->quic = NULL;
 }
 
+/** The relay that is not connected and was tried longest ago. NULL: all are connected. */
+static struct kith_conn_relay *least_useful(struct kith_conn_ways *ways)
+{
+    struct kith_conn_relay *found = NULL;
+
+    for (size_t i = 0; i < ways->known_count; i++) {
+        struct kith_conn_relay *known = &ways->known[i];
+
+        if (!kith__relay_is_fit(known->relay) && (found == NULL || known->tried_ns < found->tried_ns))
+            found = known;
+    }
+    return found;
+}
+
+/** Where a relay that is new is noted; what was there is let go. NULL: there is no room. */
+static struct kith_conn_relay *place_for(struct kith_conn_ways *ways, bool is_ours)
+{
+    struct kith_conn_relay *place = NULL;
+    size_t theirs = 0;
+
+    for (size_t i = 0; i < ways->known_count; i++)
+        theirs += !ways->known[i].is_ours;
+    if (ways->known_count < KITH_COUNT(ways->known) && (is_ours || theirs < KITH_CONN_RELAYS_MAX))
+        return &ways->known[ways->known_count++];
+    if (!is_ours && (place = least_useful(ways)) != NULL)
+        kith__relay_release(place->relay);
+    return place;
+}
+
 static void add_known(struct kith_conn_ways *ways, struct kith_relay_peer *relay, bool is_ours)
 {
+    struct kith_conn_relay *place;
+
     for (size_t i = 0; i < ways->known_count; i++)
-        if (ways->known[i].relay == relay)
+        if (ways->known[i].relay == relay) {
+            ways->known[i].is_ours &= is_ours;
             return;
-    if (ways->known_count >= (is_ours ? KITH_COUNT(ways->known) : (size_t)KITH_CONN_RELAYS_MAX))
+        }
+    if ((place = place_for(ways, is_ours)) == NULL)
         return;
     kith__relay_retain(relay);
-    ways->known[ways->known_count++] = (struct kith_conn_relay) { .relay = relay, .is_ours = is_ours };
+    *place = (struct kith_conn_relay) { .relay = relay, .is_ours = is_ours };
 }
 
 void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay_peer *relay)
@@ -55,6 +87,23 @@ void kith__conn_ways_set_ips(struct kith_conn_ways *ways, const struct kith_sock
     ways->ip_count = KITH_MIN(count, (size_t)KITH_CONN_IPS_MAX);
     ways->ip_next = 0;
     memcpy(ways->ips, ips, ways->ip_count * sizeof *ips);
+}
+
+void kith__conn_ways_add_ip(struct kith_conn_ways *ways, const struct kith_sockaddr *ip)
+{
+    size_t at = 0;
+
+    while (at < ways->ip_count && !kith_sockaddr_equal(&ways->ips[at], ip))
+        at++;
+    if (at < ways->ip_count && at >= ways->ip_next)
+        return; /* its turn comes */
+    if (at == ways->ip_count && ways->ip_count == KITH_CONN_IPS_MAX)
+        at = 0;
+    if (at < ways->ip_count) {
+        memmove(&ways->ips[at], &ways->ips[at + 1], (--ways->ip_count - at) * sizeof *ip);
+        ways->ip_next -= at < ways->ip_next;
+    }
+    ways->ips[ways->ip_count++] = *ip;
 }
 
 /* ---- Looking ---- */
@@ -180,7 +229,8 @@ static struct kith_conn_relay *best_relay(struct kith_conn_ways *ways, const str
 /** Our own relays, as they are now: the peer may be at one of them. */
 static void add_ours(struct kith_conn_ways *ways)
 {
-    struct kith_relay_peer *home = kith__relays_home(ways->relays), *warm = kith__relays_warm(ways->relays);
+    struct kith_relay_peer *home = ways->relays != NULL ? kith__relays_home(ways->relays) : NULL;
+    struct kith_relay_peer *warm = ways->relays != NULL ? kith__relays_warm(ways->relays) : NULL;
 
     if (home != NULL)
         add_known(ways, home, true);
@@ -352,6 +402,7 @@ static void review(struct kith_conn_ways *ways, uint64_t now_ns)
     set_status(ways, &view, now_ns);
     if (!ways->is_client || !ways->is_confirmed)
         return;
+    ways->is_lost = !view.has_direct && !view.has_relay;
     note_what_works(ways, &view);
     is_changed = close_tried(ways, &view, now_ns);
     is_changed |= close_dead_relays(ways, &view, now_ns);
@@ -360,6 +411,12 @@ static void review(struct kith_conn_ways *ways, uint64_t now_ns)
         look(ways, &view, now_ns);
     want_direct(ways, &view, now_ns);
     want_relay(ways, &view, now_ns);
+}
+
+void kith__conn_ways_review(struct kith_conn_ways *ways, uint64_t now_ns)
+{
+    if (ways->quic != NULL)
+        review(ways, now_ns);
 }
 
 void kith__conn_ways_on_event(struct kith_conn_ways *ways, const struct kith_quic_event *event, uint64_t now_ns)

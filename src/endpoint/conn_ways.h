@@ -37,6 +37,7 @@ struct kith_conn_ways {
     struct kith_id remote_id;
     bool is_client, is_confirmed;
     bool is_single;                                         /* the peer knows no second path */
+    bool is_lost;                                           /* see kith__conn_ways_is_lost */
     struct kith_conn_relay known[KITH_CONN_RELAYS_MAX + 2]; /* the last two: our own home and warm */
     size_t known_count;
     struct kith_sockaddr ips[KITH_CONN_IPS_MAX];
@@ -51,15 +52,33 @@ struct kith_conn_ways {
     uint64_t deadline_ns;
 };
 
-/** For a connection; relays NULL: nothing happens ever. */
+/** For a connection; relays NULL: all paths are direct. */
 void kith__conn_ways_init(struct kith_conn_ways *ways, struct kith_quic_conn *quic, struct kith_relays *relays,
                           bool is_client);
 /** Lets go of connection and relays; twice is fine, also of a zeroed one. */
 void kith__conn_ways_dispose(struct kith_conn_ways *ways);
-/** The peer's relay; more than fit, or one twice, are left out. */
+/**
+ * The peer's relay; one twice changes nothing. With more than fit it takes the place of one that is not connected, else it is left
+ * out. kith__conn_ways_review uses it.
+ */
 void kith__conn_ways_add_relay(struct kith_conn_ways *ways, struct kith_relay_peer *relay);
 /** Addresses of the peer, best first, for direct paths if the handshake goes through a relay. */
 void kith__conn_ways_set_ips(struct kith_conn_ways *ways, const struct kith_sockaddr *ips, size_t count);
+/**
+ * One more address of the peer, or one that it is at again: it is tried (again) when there is no direct path that works. With more
+ * than fit it takes the place of the one that was tried longest ago. kith__conn_ways_review uses it.
+ */
+void kith__conn_ways_add_ip(struct kith_conn_ways *ways, const struct kith_sockaddr *ip);
+/** What was added is used now, if there is need. */
+void kith__conn_ways_review(struct kith_conn_ways *ways, uint64_t now_ns);
+/**
+ * True for a client's established connection none of whose paths works (they fell silent, or their relays died): where the peer is
+ * now must be found out anew. As of the last event, news or deadline.
+ */
+static inline bool kith__conn_ways_is_lost(const struct kith_conn_ways *ways)
+{
+    return ways->quic != NULL && ways->is_lost;
+}
 /** An event of this connection: of the handshake or about paths; others are ignored. */
 void kith__conn_ways_on_event(struct kith_conn_ways *ways, const struct kith_quic_event *event, uint64_t now_ns);
 /** As on_news of kith_relays_events. */

@@ -366,6 +366,35 @@ size_t kith__driver_candidates(const struct kith_driver *driver, const struct ki
                                   out, capacity);
 }
 
+static bool is_interface(const struct kith_driver *driver, const struct kith_sockaddr *address)
+{
+    struct kith_rt_interface interfaces[KITH_RT_INTERFACES_MAX];
+    size_t count = 0;
+
+    if (kith__candidate_is_loopback(address))
+        return true;
+    if (kith__rt_interfaces(driver->rt, interfaces, KITH_COUNT(interfaces), &count) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (interfaces[i].addr.family == address->family &&
+            memcmp(interfaces[i].addr.ip, address->ip, sizeof address->ip) == 0)
+            return true;
+    return false;
+}
+
+bool kith__driver_is_own(const struct kith_driver *driver, const struct kith_sockaddr *address)
+{
+    for (size_t i = 0; i < driver->socket_count; i++) {
+        const struct kith_sockaddr *local = &driver->locals[i];
+
+        if (local->family == address->family && local->port == address->port &&
+            (ip_is_unspecified(local) ? is_interface(driver, address)
+                                      : memcmp(local->ip, address->ip, sizeof local->ip) == 0))
+            return true;
+    }
+    return false;
+}
+
 struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver)
 {
     struct kith_rt_udp_stats sum = { 0 };

@@ -70,6 +70,8 @@ size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sock
  */
 size_t kith__driver_candidates(const struct kith_driver *driver, const struct kith_sockaddr *ips, size_t count,
                                const struct kith_sockaddr *local, struct kith_sockaddr *out, size_t capacity);
+/** True if a datagram to that address would come back to one of its own sockets, as far as the interfaces tell. */
+bool kith__driver_is_own(const struct kith_driver *driver, const struct kith_sockaddr *address);
 /** The sum of the counters of all its sockets. */
 struct kith_rt_udp_stats kith__driver_udp_stats(const struct kith_driver *driver);
 /** Datagrams that found no socket of their family. */

@@ -1,0 +1,121 @@
+/* Lookup services from options. */
+#include "api/endpoint_lookup.h"
+
+#include "api/error.h"
+#include "api/lookup_custom.h"
+#include "base/assert.h"
+#include <string.h>
+
+_Static_assert((int)KITH_ENDPOINT_LOOKUPS_MAX + 1 <= (int)KITH_LOOKUP_SERVICES_MAX,
+               "with the table in memory there is room for all");
+
+/* What each kind is, in words and needs. */
+static const struct kind_fact {
+    const char *name;
+    bool needs_where, needs_custom, needs_udp, tells_all;
+} facts[] = {
+    [KITH_LOOKUP_DNS] = { "DNS", .needs_where = true },
+    [KITH_LOOKUP_PKARR] = { "pkarr", .needs_where = true },
+    [KITH_LOOKUP_PKARR_PUBLISH] = { "pkarr", .needs_where = true },
+    [KITH_LOOKUP_PKARR_RESOLVE] = { "pkarr", .needs_where = true },
+    [KITH_LOOKUP_MDNS] = { "mDNS", .needs_udp = true, .tells_all = true },
+    [KITH_LOOKUP_DHT] = { "DHT", .needs_udp = true },
+    [KITH_LOOKUP_MEMORY] = { "memory" },
+    [KITH_LOOKUP_CUSTOM] = { "custom", .needs_custom = true, .tells_all = true },
+};
+
+static int check_one(const struct kith_endpoint_options *options, size_t index)
+{
+    const struct kith_lookup_option *option = &options->lookups[index];
+
+    if (option->kind >= KITH_COUNT(facts) || option->publish > KITH_PUBLISH_NONE)
+        return kith__fail(KITH_ERR_INVALID, 0, "lookup service %zu is of no kind that there is", index + 1);
+    if (facts[option->kind].needs_where && (option->where == NULL || option->where[0] == '\0'))
+        return kith__fail(KITH_ERR_INVALID, 0, "lookup service %zu (%s) needs to be told where", index + 1,
+                          facts[option->kind].name);
+    if (facts[option->kind].needs_custom &&
+        (option->custom == NULL || (option->custom->publish == NULL && option->custom->resolve == NULL)))
+        return kith__fail(KITH_ERR_INVALID, 0, "lookup service %zu is the program's own, and does nothing", index + 1);
+    if (facts[option->kind].needs_udp && options->relay_only)
+        return kith__fail(KITH_ERR_INVALID, 0, "lookup by %s needs UDP, and this endpoint goes through relays only",
+                          facts[option->kind].name);
+    return 0;
+}
+
+int kith__api_lookup_check(const struct kith_endpoint_options *options)
+{
+    int err = 0;
+
+    if (options->lookups == NULL || (options->dns_server_count > 0 && options->dns_servers == NULL))
+        return kith__fail(KITH_ERR_INVALID, 0, "lookup services or DNS servers are counted but not given");
+    if (options->lookup_count > KITH_ENDPOINT_LOOKUPS_MAX)
+        return kith__fail(KITH_ERR_LIMIT, 0, "%zu lookup services are too many: at most %d", options->lookup_count,
+                          KITH_ENDPOINT_LOOKUPS_MAX);
+    if (options->dns_server_count > KITH_ENDPOINT_DNS_SERVERS_MAX)
+        return kith__fail(KITH_ERR_LIMIT, 0, "%zu DNS servers are too many: at most %d", options->dns_server_count,
+                          KITH_ENDPOINT_DNS_SERVERS_MAX);
+    for (size_t i = 0; err == 0 && i < options->lookup_count; i++)
+        err = check_one(options, i);
+    return err;
+}
+
+/* What is published: what was asked for; else relays only, unless there are none, or the kind tells all. */
+static uint8_t filter_of(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    static const uint8_t filters[] = { [KITH_PUBLISH_RELAYS] = KITH_LOOKUP_RELAYS,
+                                       [KITH_PUBLISH_DIRECT] = KITH_LOOKUP_DIRECT,
+                                       [KITH_PUBLISH_ALL] = KITH_LOOKUP_ALL,
+                                       [KITH_PUBLISH_NONE] = KITH_LOOKUP_NONE };
+
+    if (option->publish != KITH_PUBLISH_DEFAULT)
+        return filters[option->publish];
+    return facts[option->kind].tells_all || making->options->no_relays ? KITH_LOOKUP_ALL : KITH_LOOKUP_RELAYS;
+}
+
+/* Takes the service over. */
+static int add(const struct kith_lookup_making *making, const struct kith_lookup_option *option,
+               struct kith_lookup_service *service)
+{
+    service->filter = filter_of(making, option);
+    return kith__lookup_add(making->lookup->registry, service);
+}
+
+static int make_custom(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    struct kith_lookup_service *service;
+    int err = kith__lookup_custom_new(making->lookup->endpoint->context, option->custom, &service);
+
+    return err != 0 ? err : add(making, option, service);
+}
+
+static int make_memory(const struct kith_lookup_making *making)
+{
+    struct kith_lookup_memory *memory;
+
+    return kith__api_lookup_memory(making->lookup, &memory);
+}
+
+int kith__api_lookup_make(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    int err = KITH_ERR_UNSUPPORTED;
+
+    switch ((enum kith_lookup_kind)option->kind) {
+    case KITH_LOOKUP_MEMORY:
+        err = make_memory(making);
+        break;
+    case KITH_LOOKUP_CUSTOM:
+        err = make_custom(making, option);
+        break;
+    case KITH_LOOKUP_DNS:
+    case KITH_LOOKUP_PKARR:
+    case KITH_LOOKUP_PKARR_PUBLISH:
+    case KITH_LOOKUP_PKARR_RESOLVE:
+    case KITH_LOOKUP_MDNS:
+    case KITH_LOOKUP_DHT:
+        break;
+    }
+    if (err != 0)
+        return kith__fail_because(err, "lookup by %s%s%.200s cannot be started", facts[option->kind].name,
+                                  option->where != NULL ? " at " : "", option->where != NULL ? option->where : "");
+    return 0;
+}
