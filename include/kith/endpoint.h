@@ -215,7 +215,7 @@ enum kith_relay_trust {
     KITH_RELAY_TRUST_ANY     /* no check at all: for tests. Whoever is on the way can then see who talks to whom */
 };
 
-enum { KITH_ENDPOINT_RELAYS_MAX = 16, KITH_ENDPOINT_DNS_SERVERS_MAX = 8 };
+enum { KITH_ENDPOINT_RELAYS_MAX = 16, KITH_ENDPOINT_DNS_SERVERS_MAX = 7 };
 
 struct kith_lookup_option; /* kith/lookup.h */
 struct kith_publish_time;
