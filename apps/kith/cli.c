@@ -95,7 +95,7 @@ static const char *take_one_relay(struct cli *cli, const char *url, size_t size)
 }
 
 /* "URL[,URL...]", or "none": not even those that tickets name. */
-static const char *take_relay(void *target, const char *text)
+const char *cli_take_relay(void *target, const char *text)
 {
     struct cli *cli = target;
     const char *problem = NULL;
@@ -104,6 +104,8 @@ static const char *take_relay(void *target, const char *text)
         cli->no_relays = true;
         return NULL;
     }
+    if (strcmp(text, "n0") == 0)
+        return cli_take_n0_relays(cli);
     while (problem == NULL) {
         size_t size = strcspn(text, ",");
 
@@ -139,6 +141,8 @@ static void print_help(const struct cli *cli, const struct option_spec *own, con
     options_print(common);
     if (cli->command->details != NULL)
         printf("\n%s", cli->command->details);
+    printf("\nWithout --relay and --lookup (and KITH_RELAY, KITH_LOOKUP) n0's public relays and lookup servers are "
+           "used.\n");
     printf("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 not reached, 4 verification failed,\n"
            "5 a file: not found, there already, no permission or no space, 130 interrupted.\nMore: man kith-%s\n",
            cli->command->name);
@@ -151,18 +155,26 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
           cli_take_bind },
         { "key", 0, OPTION_TEXT, &cli->key_file, "FILE", "secret key file (default: IROH_SECRET, else a new key)",
           NULL },
-        { "relay", 0, OPTION_CALL, cli, "URL[,URL...]", "relays to be reached through; none: no relay at all",
-          take_relay },
+        { "relay", 0, OPTION_CALL, cli, "URL[,URL...]",
+          "relays to be reached through; n0: its public ones; none: no relay at all", cli_take_relay },
         { "relay-only", 0, OPTION_FLAG, &cli->relay_only, NULL, "everything goes through relays, nothing directly",
           NULL },
         { "relay-token", 0, OPTION_TEXT, &cli->relay_token, "TOKEN",
           "for the relays of --relay (default: KITH_RELAY_TOKEN)", NULL },
         { "relay-quic", 0, OPTION_CALL, cli, "PORT",
           "UDP port where relays tell our address (7842 with https); or none", take_relay_quic },
-        { "relay-ca", 0, OPTION_TEXT, &cli->relay_ca, "FILE", "trust these certificate authorities for relays, too",
-          NULL },
-        { "proxy", 0, OPTION_TEXT, &cli->proxy, "URL", "HTTP proxy to reach relays through; env: that of HTTP_PROXY",
-          NULL },
+        { "relay-ca", 0, OPTION_TEXT, &cli->relay_ca, "FILE",
+          "trust these certificate authorities for relays and pkarr servers, too", NULL },
+        { "proxy", 0, OPTION_TEXT, &cli->proxy, "URL",
+          "HTTP proxy for relays and pkarr servers; env: that of HTTP_PROXY", NULL },
+        { "lookup", 0, OPTION_CALL, cli, "SERVICE",
+          "how ids are found: n0, dns:ORIGIN, pkarr:URL, mdns, dht, dht:HOST:PORT, none; may be repeated",
+          cli_take_lookup },
+        { "dns-server", 0, OPTION_CALL, cli, "ADDR:PORT", "ask this DNS server, not the system's; may be repeated",
+          cli_take_dns_server },
+        { "publish", 0, OPTION_CALL, cli, "WHAT", "what others learn by lookup: relays (default), direct, all, none",
+          cli_take_publish },
+        { "user-data", 0, OPTION_TEXT, &cli->user_data, "TEXT", "published beside the addresses", NULL },
         { "timeout", 0, OPTION_SECONDS, &cli->timeout_ns, "SECONDS", "time to reach the other side (30)", NULL },
         { "qlog", 0, OPTION_TEXT, &cli->qlog_directory, "DIR", "write a qlog file for each connection", NULL },
         { "json", 0, OPTION_FLAG, &cli->json, NULL, "print one JSON object a line on stdout", NULL },
@@ -172,6 +184,7 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
         { 0 },
     };
     char error[OPTIONS_ERROR_SIZE];
+    int code;
 
     cli->timeout_ns = TIMEOUT_NS;
     if (!options_parse(own, common, argc, argv, &cli->args, error))
@@ -184,6 +197,8 @@ int cli_parse(struct cli *cli, const struct option_spec *own, int argc, char **a
         return cli_usage(cli, "--relay none goes with no other relay option");
     if (cli->relay_token != NULL && cli->relay_count == 0) /* those of tickets may be anybody's */
         return cli_usage(cli, "--relay-token is for the relays of --relay: name the relay, too");
+    if ((code = cli_finish_lookup(cli)) != CLI_GO_ON)
+        return code;
     if (cli->args.count < args_min)
         return cli_usage(cli, "an argument is missing: kith %s %s", cli->command->name, cli->command->arguments);
     if (cli->args.count > args_max)

@@ -21,7 +21,13 @@ enum cli_exit {
 };
 enum { CLI_GO_ON = -1 }; /* of cli_parse: the command shall run */
 
-enum { CLI_VIA_SIZE = KITH_ADDR_RELAY_SIZE + 8, CLI_BINDS_MAX = 16, CLI_PATH_SIZE = 4096, CLI_ALPN_SIZE_MAX = 255 };
+enum {
+    CLI_VIA_SIZE = KITH_ADDR_RELAY_SIZE + 8,
+    CLI_BINDS_MAX = 16,
+    CLI_PATH_SIZE = 4096,
+    CLI_ALPN_SIZE_MAX = 255,
+    CLI_DHT_NODES_MAX = 16
+};
 
 struct cli;
 /** One command, as the list in main.c has it. */
@@ -48,6 +54,16 @@ struct cli {
     bool no_relays, relay_only, no_relay_quic;
     uint16_t relay_quic_port; /* 0: the usual one, of relays with https */
     const char *relay_token, *relay_ca, *proxy;
+    struct kith_lookup_option lookups[KITH_ENDPOINT_LOOKUPS_MAX]; /* --lookup; their texts are argv's */
+    size_t lookup_count;
+    bool no_lookups;
+    bool is_default;                              /* nobody named servers: those of n0 are used */
+    const char *dht_nodes[CLI_DHT_NODES_MAX + 1]; /* NULL at the end */
+    size_t dht_node_count;
+    struct kith_sockaddr dns_servers[KITH_ENDPOINT_DNS_SERVERS_MAX];
+    size_t dns_server_count;
+    const char *user_data;
+    uint8_t publish;     /* enum kith_publish */
     uint64_t timeout_ns; /* for reaching the other side */
     struct option_args args;
     struct loop loop;
@@ -65,6 +81,21 @@ const char *cli_take_bind(void *target, const char *text);
 /** The addresses of dumbpipe's --ipv4-addr and --ipv6-addr: that family there, the other one anywhere. */
 const char *cli_take_ipv4(void *target, const char *text);
 const char *cli_take_ipv6(void *target, const char *text);
+
+/** The `take` of --relay, --lookup, --dns-server, --publish; target is the struct cli. */
+const char *cli_take_relay(void *target, const char *text);
+/** Adds n0's public relays. NULL, or what is wrong. */
+const char *cli_take_n0_relays(struct cli *cli);
+const char *cli_take_lookup(void *target, const char *text);
+const char *cli_take_dns_server(void *target, const char *text);
+const char *cli_take_publish(void *target, const char *text);
+/**
+ * After all options: variables of the environment stand in for those that were not given, and n0's public servers where neither
+ * relays nor lookup services were named. CLI_GO_ON, or the exit code after telling what is wrong.
+ */
+int cli_finish_lookup(struct cli *cli);
+/** What the options say about lookup services. */
+void cli_lookup_options(struct cli *cli, struct kith_endpoint_options *options);
 
 /** Tells what is wrong with the command line. Returns CLI_EXIT_USAGE. */
 int cli_usage(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -10,7 +10,8 @@
 
 enum { RELAYS_SHOWN_MAX = 32 }; /* ours, and those of tickets */
 
-#define ONLINE_NS (10 * KITH_NS_PER_S) /* for a relay to let us in */
+#define ONLINE_NS         (10 * KITH_NS_PER_S) /* for a relay to let us in */
+#define ONLINE_DEFAULT_NS (3 * KITH_NS_PER_S)  /* if nobody named it: there may be no way to the Internet here */
 
 enum { CA_SIZE_MAX = 1 << 20 };
 
@@ -126,6 +127,7 @@ static int relay_options(struct cli *cli, struct kith_endpoint_options *options,
     options->relay_count = cli->relay_count;
     options->relay_only = cli->relay_only;
     options->no_relays = cli->no_relays;
+    cli_lookup_options(cli, options);
     options->proxy = cli->proxy != NULL && strcmp(cli->proxy, "env") == 0 ? proxy_of_environment() : cli->proxy;
     return 0;
 }
@@ -177,6 +179,7 @@ void cli_close(struct cli *cli, uint64_t limit_ns)
 /* Others shall be able to reach us with what they are told; if the relay does not let us in, they hear of the rest. */
 static int wait_online(struct cli *cli)
 {
+    uint64_t limit_ns = cli->is_default ? ONLINE_DEFAULT_NS : ONLINE_NS;
     struct kith_op *op;
     char clean[512];
     int err = 0;
@@ -185,7 +188,9 @@ static int wait_online(struct cli *cli)
         return cli->relay_only ? cli_usage(cli, "--relay-only needs --relay here: how else could others reach us?") : 0;
     if (kith_endpoint_online(cli->endpoint, 0) == 0 || kith_endpoint_online_start(cli->endpoint, &op) != 0)
         return 0;
-    kith_op_set_limit(op, cli->timeout_ns < ONLINE_NS ? cli->timeout_ns : ONLINE_NS);
+    if (limit_ns > cli->timeout_ns)
+        limit_ns = cli->timeout_ns;
+    kith_op_set_limit(op, limit_ns);
     if (loop_wait(&cli->loop, op) == KITH_ERR_TIMEOUT) {
         (void)!kith_endpoint_online(cli->endpoint, 1); /* for its words */
         output_clean(kith_error_last()->text, clean, sizeof clean);
@@ -219,13 +224,16 @@ int cli_remote_parse(struct cli *cli, const char *text, const struct kith_sockad
         if ((err = kith_addr_add_ip(&out->addr, &extra[i])) != 0)
             return cli_fail(cli, err, "cannot use the addresses");
     }
+    if (cli->lookup_count > 0)
+        return 0; /* whatever is missing may be found */
     if (out->addr.ip_count == 0 && out->addr.relay_count > 0 && cli->no_relays)
         return cli_fail_text(cli, KITH_ERR_NO_ADDRESS, "the ticket names only a relay, and none is to be used",
                              "cannot reach %s", out->name);
     if (out->addr.ip_count == 0 && out->addr.relay_count == 0 && cli->relay_count == 0)
-        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS,
-                             "only its id is known; add --addr IP:PORT or the --relay that it uses, or use a ticket",
-                             "cannot reach %s", out->name);
+        return cli_fail_text(
+            cli, KITH_ERR_NO_ADDRESS,
+            "only its id is known; add --lookup, --addr IP:PORT or the --relay that it uses, or use a ticket",
+            "cannot reach %s", out->name);
     /* An id alone is looked for at our own relays: whichever of them it is at. */
     for (size_t i = 0; out->addr.ip_count == 0 && i < cli->relay_count && i < KITH_ADDR_RELAYS_MAX; i++)
         if (out->addr.relay_count < KITH_ADDR_RELAYS_MAX)
@@ -275,7 +283,7 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
     kith_op_set_limit(op, cli->timeout_ns);
     if ((err = loop_wait(&cli->loop, op)) == 0)
         *out = kith_op_take_conn(op);
-    else if (err == KITH_ERR_TIMEOUT)
+    else if (err == KITH_ERR_TIMEOUT && remote->addr.ip_count + remote->addr.relay_count > 0)
         err = cli_fail_text(cli, err, cli_no_answer(cli, remote, why), "cannot reach %s", remote->name);
     else
         err = cli_fail_op(cli, op, NULL, "cannot reach %s", remote->name);

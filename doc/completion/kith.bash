@@ -3,24 +3,27 @@ _kith()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket relay help version" -- "$current"))
+        COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay help version" -- "$current"))
         return
     fi
     case $previous in
     --key | --unix | --output | -o | --qlog | --relay-ca | --config-path | -c | --acme-ca | --cert | --cert-dir | --token-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
-    --relay) COMPREPLY=($(compgen -W none -- "$current")); return ;;
+    --relay) COMPREPLY=($(compgen -W "n0 none" -- "$current")); return ;;
+    --lookup) COMPREPLY=($(compgen -W "n0 mdns dht none dns: pkarr:" -- "$current")); return ;;
+    --publish) COMPREPLY=($(compgen -W "relays direct all none" -- "$current")); return ;;
     esac
     case ${COMP_WORDS[1]} in
-    send) COMPREPLY=($(compgen -W "--bind --help --json --key --name --once --proxy --qlog --qr --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
-    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --force --help --json --key --output --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --stall --timeout --verbose -h -o -q -v" -- "$current")) ;;
-    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --help --json --key --proxy --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --verbose -h -q -v" -- "$current")) ;;
-    ping) COMPREPLY=($(compgen -W "--addr --bind --count --help --interval --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
-    speed) COMPREPLY=($(compgen -W "--addr --bind --down --help --json --key --listen --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --streams --time --timeout --up --verbose -P -h -l -q -t -v" -- "$current")) ;;
-    key) COMPREPLY=($(compgen -W "new show id --bind --force --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --secret --timeout --verbose -h -q -v" -- "$current")) ;;
-    ticket) COMPREPLY=($(compgen -W "--bind --help --json --key --proxy --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --verbose -h -q -v" -- "$current")) ;;
+    send) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --name --once --proxy --publish --qlog --qr --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
+    receive | recv) COMPREPLY=($(compgen -W "--addr --bind --dns-server --force --help --json --key --lookup --output --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --stall --timeout --user-data --verbose -h -o -q -v" -- "$current")) ;;
+    listen) COMPREPLY=($(compgen -W "--bind --custom-alpn --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --user-data --verbose -h -q -v" -- "$current")) ;;
+    connect) COMPREPLY=($(compgen -W "--addr --bind --custom-alpn --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --recv-only --relay --relay-ca --relay-only --relay-quic --relay-token --tcp --timeout --unix --user-data --verbose -h -q -v" -- "$current")) ;;
+    ping) COMPREPLY=($(compgen -W "--addr --bind --count --dns-server --help --interval --json --key --listen --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose --wait -W -c -h -i -l -q -v" -- "$current")) ;;
+    speed) COMPREPLY=($(compgen -W "--addr --bind --dns-server --down --help --json --key --listen --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --streams --time --timeout --up --user-data --verbose -P -h -l -q -t -v" -- "$current")) ;;
+    key) COMPREPLY=($(compgen -W "new show id --bind --dns-server --force --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --secret --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
+    lookup) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
+    ticket) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
     relay) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --cert --cert-dir --check-config --config-path --contact --dev --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --print-config --quic --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed key ticket relay" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay" -- "$current")) ;;
     esac
     if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then
         COMPREPLY=($(compgen -f -- "$current"))

@@ -249,13 +249,15 @@ struct kith_endpoint_options {
      */
     const struct kith_lookup_option *lookups;
     size_t lookup_count; /* at most KITH_ENDPOINT_LOOKUPS_MAX */
-    const struct kith_sockaddr
-        *dns_servers;             /* asked for everything that this endpoint asks the DNS; count 0: the system's */
-    size_t dns_server_count;      /* at most KITH_ENDPOINT_DNS_SERVERS_MAX */
-    const char *user_data;        /* published beside the addresses: kith_endpoint_set_user_data; NULL: none */
-    uint64_t publish_interval_ns; /* told again so often; 0: pkarr 5 minutes, DHT an hour */
-    const char
-        *publish_time_file; /* where the time of the newest signed packet is kept, made if need be; NULL: nowhere */
+    /**
+     * Asked in place of the system's DNS servers, also for the names of relays (of several endpoints in a context the first that
+     * has some decides about names). Port 0: 53.
+     */
+    const struct kith_sockaddr *dns_servers;
+    size_t dns_server_count;       /* at most KITH_ENDPOINT_DNS_SERVERS_MAX */
+    const char *user_data;         /* published beside the addresses: kith_endpoint_set_user_data; NULL: none */
+    uint64_t publish_interval_ns;  /* told again so often; 0: pkarr 5 minutes, DHT an hour */
+    const char *publish_time_file; /* keeps the time of the newest signed packet, made if need be; NULL: none */
     const struct kith_publish_time *publish_time; /* the same by callbacks; NULL: none */
 };
 #define KITH_OPTIONS_INIT .size = sizeof(struct kith_endpoint_options)

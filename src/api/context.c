@@ -4,6 +4,7 @@
 #include "api/objects.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "lookup/dns_hosts.h"
 #include "rt/uv/uv.h"
 #include <string.h>
 
@@ -273,6 +274,22 @@ static int context_init(struct kith_context *context, const struct kith_context_
     return context->mode == KITH_CONTEXT_THREAD ? start_thread(context) : 0;
 }
 
+int kith__context_use_dns(struct kith_context *context, const struct kith_sockaddr *servers, size_t count)
+{
+    struct kith_dns_options options = { .servers = servers, .server_count = count };
+    int err;
+
+    if (count == 0 || context->dns != NULL)
+        return 0;
+    if ((err = kith__dns_client_new(context->rt, context->mem, &options, &context->dns)) != 0)
+        return err;
+    if ((err = kith__dns_hosts_new(context->rt, context->mem, context->dns, &context->dns_hosts)) != 0) {
+        kith__dns_client_free(context->dns);
+        context->dns = NULL;
+    }
+    return err;
+}
+
 /* Everything but what handles that are still held refer to: the lock, the error records, the objects themselves. */
 static void context_end(struct kith_context *context)
 {
@@ -286,6 +303,8 @@ static void context_end(struct kith_context *context)
         kith__rt_timer_dispose(&context->limit_timer);
         kith__rt_timer_dispose(&context->job_timer);
     }
+    kith__dns_hosts_free(context->dns_hosts);
+    kith__dns_client_free(context->dns);
     kith__rt_free(context->rt);
     context->rt = NULL;
     kith__heap_dispose(&context->limits);

@@ -36,6 +36,8 @@ struct kith_context {
     struct kith_list finished;     /* operations whose callback is due */
     struct kith_heap limits;       /* pending operations with a limit, by time */
     struct kith_rt_timer limit_timer;
+    struct kith_dns_client *dns; /* of the first endpoint that named DNS servers: for the names of hosts; NULL */
+    struct kith_dns_hosts *dns_hosts;
     struct kith_list endpoints;
     struct kith_list dirty; /* endpoints with something to send: flushed before the loop waits */
     struct kith_list jobs;  /* kith_job: work that goes on in the next turn */
@@ -92,6 +94,9 @@ void kith__context_enter(struct kith_context *context);
  * and the call gave back the last handle: nothing of it may be touched any more.
  */
 void kith__context_leave(struct kith_context *context);
+/** Lock held: names of hosts are asked of these servers from here on, unless it was decided before. NOMEM, LIMIT. */
+KITH_MUST_USE int kith__context_use_dns(struct kith_context *context, const struct kith_sockaddr *servers,
+                                        size_t count);
 /** Lock held: something changed that a waiter may wait for. */
 void kith__context_changed(struct kith_context *context);
 /** Lock held: waits for one change, or until the time; runs the loop in CALLER mode. */

@@ -1,6 +1,7 @@
 /* Endpoints of the public API: binding, dialling, ending. Clients that come: accept.c. */
 #include "api/dial.h"
 
+#include "api/endpoint_lookup.h"
 #include "api/logs.h"
 #include "base/assert.h"
 #include "base/mem.h"
@@ -145,6 +146,8 @@ static int endpoint_open(struct kith_endpoint *endpoint, const struct kith_endpo
         host.alpns = alpns;
         err = kith__driver_new(&driver, &endpoint->driver);
     }
+    if (err == 0)
+        err = kith__context_use_dns(context, options->dns_servers, options->dns_server_count);
     if (err == 0 && ((err = kith__api_relays_open(endpoint, options, &host.secret)) != 0 ||
                      (err = kith__api_lookup_open(endpoint, options, &host.secret)) != 0))
         *is_told = true;
@@ -247,6 +250,8 @@ int kith_endpoint_bind(const struct kith_endpoint_options *options, struct kith_
         options->size < offsetof(struct kith_endpoint_options, secret))
         return kith__fail(KITH_ERR_INVALID, 0, "the options were not initialised with KITH_OPTIONS_INIT");
     memcpy(&with_defaults, options, options->size);
+    if ((err = kith__api_lookup_check(&with_defaults)) != 0)
+        return err;
     if ((with_defaults.bind_count > 0 && with_defaults.binds == NULL) ||
         (with_defaults.alpns_raw_count > 0 && with_defaults.alpns_raw == NULL))
         return kith__fail(KITH_ERR_INVALID, 0, "addresses to bind or protocol names are counted but not given");

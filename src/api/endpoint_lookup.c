@@ -16,6 +16,8 @@ static void lookup_free(struct kith_api_lookup *lookup)
 
     kith__announce_free(lookup->announce);
     kith__lookup_free(lookup->registry);
+    kith__dns_client_free(lookup->dns);
+    kith__publish_time_dispose(&lookup->time);
     kith__tls_stream_context_release(lookup->tls);
     kith__wipe(&lookup->proxy, sizeof lookup->proxy);
     kith__free(mem, lookup);
@@ -72,12 +74,13 @@ int kith__api_lookup_open(struct kith_endpoint *endpoint, const struct kith_endp
     int err;
 
     if (options->lookup_count == 0)
-        return 0;
-    if ((err = kith__api_lookup_check(options)) != 0)
-        return err;
+        return 0; /* the user data, too, are of no use then */
     if ((err = lookup_new(endpoint, &making.lookup)) != 0)
         return kith__fail_because(err, "the lookup services cannot be started");
     endpoint->lookup = making.lookup;
+    if ((err = kith__publish_time_open(&endpoint->lookup->time, endpoint->context, options->publish_time_file,
+                                       options->publish_time)) != 0)
+        return kith__fail_because(err, "the lookup services cannot be started");
     if (options->proxy != NULL &&
         (err = kith__proxy_parse(endpoint->context->mem, options->proxy, &endpoint->lookup->proxy)) != 0)
         return kith__fail(err, 0, "'%.200s' is no proxy: give http://user:password@host:port", options->proxy);

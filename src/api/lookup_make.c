@@ -4,8 +4,11 @@
 #include "api/error.h"
 #include "api/lookup_custom.h"
 #include "base/assert.h"
+#include "lookup/dht.h"
+#include "lookup/dns_service.h"
 #include <string.h>
 
+_Static_assert((int)KITH_ENDPOINT_DNS_SERVERS_MAX == (int)KITH_DNS_SERVERS_MAX, "as many as the resolver takes");
 _Static_assert((int)KITH_ENDPOINT_LOOKUPS_MAX + 1 <= (int)KITH_LOOKUP_SERVICES_MAX,
                "with the table in memory there is room for all");
 
@@ -46,7 +49,8 @@ int kith__api_lookup_check(const struct kith_endpoint_options *options)
 {
     int err = 0;
 
-    if (options->lookups == NULL || (options->dns_server_count > 0 && options->dns_servers == NULL))
+    if ((options->lookup_count > 0 && options->lookups == NULL) ||
+        (options->dns_server_count > 0 && options->dns_servers == NULL))
         return kith__fail(KITH_ERR_INVALID, 0, "lookup services or DNS servers are counted but not given");
     if (options->lookup_count > KITH_ENDPOINT_LOOKUPS_MAX)
         return kith__fail(KITH_ERR_LIMIT, 0, "%zu lookup services are too many: at most %d", options->lookup_count,
@@ -80,6 +84,42 @@ static int add(const struct kith_lookup_making *making, const struct kith_lookup
     return kith__lookup_add(making->lookup->registry, service);
 }
 
+/* ---- DNS ---- */
+
+static int make_dns(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    struct kith_api_lookup *lookup = making->lookup;
+    const struct kith_context *context = lookup->endpoint->context;
+    struct kith_dns_options options = { .servers = making->options->dns_servers,
+                                        .server_count = making->options->dns_server_count };
+    struct kith_lookup_service *service;
+    int err = 0;
+
+    if (lookup->dns == NULL && (err = kith__dns_client_new(context->rt, context->mem, &options, &lookup->dns)) != 0)
+        return err;
+    if ((err = kith__dns_service_new(lookup->dns, context->mem, option->where, &service)) != 0)
+        return err;
+    return add(making, option, service);
+}
+
+/* ---- The DHT ---- */
+
+static int make_dht(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    struct kith_dht_service_options options = { .node.bootstrap = option->bootstrap,
+                                                .secret = option->publish == KITH_PUBLISH_NONE ? NULL : making->secret,
+                                                .republish_ns = making->options->publish_interval_ns };
+    struct kith_lookup_service *service;
+    int err;
+
+    while (option->bootstrap != NULL && option->bootstrap[options.node.bootstrap_count] != NULL)
+        options.node.bootstrap_count++;
+    err = kith__dht_service_new(making->lookup->endpoint->context->rt, &options, &service);
+    return err != 0 ? err : add(making, option, service);
+}
+
+/* ---- The program's own ---- */
+
 static int make_custom(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
 {
     struct kith_lookup_service *service;
@@ -107,13 +147,23 @@ int kith__api_lookup_make(const struct kith_lookup_making *making, const struct 
         err = make_custom(making, option);
         break;
     case KITH_LOOKUP_DNS:
+        err = make_dns(making, option);
+        break;
     case KITH_LOOKUP_PKARR:
     case KITH_LOOKUP_PKARR_PUBLISH:
     case KITH_LOOKUP_PKARR_RESOLVE:
-    case KITH_LOOKUP_MDNS:
+        break;
     case KITH_LOOKUP_DHT:
+        err = make_dht(making, option);
+        break;
+    case KITH_LOOKUP_MDNS:
         break;
     }
+    if (err == KITH_ERR_PARSE && option->kind == KITH_LOOKUP_DNS)
+        return kith__fail(err, 0, "'%.200s' is no domain name to look for endpoints below", option->where);
+    if (err == KITH_ERR_PARSE || err == KITH_ERR_UNSUPPORTED)
+        return kith__fail(err, 0, "lookup by %s: '%.200s' is no URL: those begin with https:// or http://",
+                          facts[option->kind].name, option->where != NULL ? option->where : "");
     if (err != 0)
         return kith__fail_because(err, "lookup by %s%s%.200s cannot be started", facts[option->kind].name,
                                   option->where != NULL ? " at " : "", option->where != NULL ? option->where : "");

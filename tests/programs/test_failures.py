@@ -124,7 +124,7 @@ def peers_that_do_not_answer_get_one_line(home):
                  "connect", "--timeout", "0.3", "--addr", "127.0.0.1:%d" % udp.getsockname()[1], key)
         address = json.loads(run(home, "ticket", "--json", other.ticket).stdout)["addresses"][0]
         one_line(home, 3, "another key than the one that was dialled", "connect", "--addr", address, key)
-    one_line(home, 3, "only its id is known; add --addr", "connect", key)
+    one_line(home, 3, "only its id is known; add --lookup, --addr", "connect", key)
     with Evil("refuse") as evil:
         one_line(home, 3, "refused the connection", "receive", evil.ticket)
     with Evil("close", "/iroh-bytes/4", "7", b"\x1b[31mevil\n\xc2\x9bx".hex()) as evil:

@@ -225,7 +225,7 @@ def completion_knows_the_commands_options_and_files(home):
     assert "--force" in complete("kith", "receive", "--fo")
     assert complete("kith", "send", "some") == ["some-file"]
     assert complete("kith", "receive", "-o", "some") == ["some-file"]
-    for command in ("send", "receive", "listen", "connect", "ping", "speed", "key", "ticket", "relay"):
+    for command in ("send", "receive", "listen", "connect", "ping", "speed", "lookup", "key", "ticket", "relay"):
         known = set(re.findall(r"--[a-z0-9-]+", run(home, command, "--help").stdout.decode().split("Exit codes")[0].split("\n\nFiles")[0]))
         offered = set(complete("kith", command, "-"))
         table = {m for line in run(home, command, "--help").stdout.decode().splitlines() for m in re.findall(r"^  (?:-\w, |    )(--[a-z0-9-]+)", line)}
