@@ -1,6 +1,7 @@
 /* Endpoints whose only way to each other is a relay: a real one, on threads of this process. */
 #define _GNU_SOURCE 1 /* mkdtemp */
 #include "api/pair.h"
+#include <kith/lookup.h>
 #include <kith/relay.h>
 #include <stdlib.h>
 
@@ -151,6 +152,34 @@ PAIR_TEST(endpoint_relays_connection_outlives_its_relay)
     kith_endpoint_addr(test.pair.server, &test.pair.addr);
     pair_connect(&test.pair);
     exchange(&test.pair, 1000);
+    close_relayed(&test);
+}
+
+/* The only relay that the dial knew dies; where the other side is now only lookup knows. */
+PAIR_TEST(endpoint_relays_peer_at_another_relay_is_found_by_lookup)
+{
+    struct kith_addr elsewhere;
+    struct kith_quic_path_info path;
+    struct relayed test;
+    char url[KITH_ADDR_RELAY_SIZE];
+
+    open_relayed(&test, mode, 2);
+    PAIR_CHECK(kith_endpoint_close(test.pair.client, PAIR_LIMIT), 0);
+    test.pair.client = relay_endpoint(&test, 0, NULL); /* it has no relay of its own to guess with */
+    elsewhere = test.pair.addr;
+    kith_addr_init(&test.pair.addr, &elsewhere.id);
+    PAIR_CHECK(kith_addr_add_relay(&test.pair.addr, test.urls[0]), 0);
+    pair_connect(&test.pair);
+    exchange(&test.pair, 1000);
+    kith_addr_init(&elsewhere, &test.pair.addr.id);
+    PAIR_CHECK(kith_addr_add_relay(&elsewhere, test.urls[1]), 0);
+    PAIR_CHECK(kith_endpoint_add_addr(test.pair.client, &elsewhere, NULL), 0);
+    (void)kith_relay_stop(test.relays[0], 0);
+    test.relays[0] = NULL;
+    exchange(&test.pair, 100000);
+    PAIR_CHECK(kith_conn_path_in_use(test.pair.at_client, &path), 0);
+    PAIR_CHECK(kith_conn_relay_of(test.pair.at_client, &path.remote, url), 0);
+    KITH_CHECK_STR(url, test.urls[1]);
     close_relayed(&test);
 }
 

@@ -109,8 +109,10 @@ const char *kith_hash_format(const struct kith_hash *hash, char *text)
 
 void kith_addr_init(struct kith_addr *addr, const struct kith_id *id)
 {
+    struct kith_id kept = *id; /* it may be the address's own */
+
     memset(addr, 0, sizeof *addr);
-    addr->id = *id;
+    addr->id = kept;
 }
 
 /* v4 before v6, then address bytes, then port: the order of spec/03, 2.1. */
