@@ -190,7 +190,7 @@ KITH_API void *kith_question_user(const struct kith_question *question);
  */
 KITH_API KITH_MUST_USE int kith_question_answer(struct kith_question *question, const struct kith_addr *addr,
                                                 const char *user_data, uint64_t updated_us);
-/** It is through, and gone. err: 0 or NOT_FOUND, or what failed; why: a sentence; NULL for 0. */
+/** It is through, and gone. err: 0 or NOT_FOUND, or what failed; why: a sentence; NULL for 0. A NULL question is fine. */
 KITH_API void kith_question_end(struct kith_question *question, int err, const char *why);
 
 #ifdef __cplusplus
