@@ -283,7 +283,7 @@ int cli_connect(struct cli *cli, const struct cli_remote *remote, struct kith_sl
     kith_op_set_limit(op, cli->timeout_ns);
     if ((err = loop_wait(&cli->loop, op)) == 0)
         *out = kith_op_take_conn(op);
-    else if (err == KITH_ERR_TIMEOUT && remote->addr.ip_count + remote->addr.relay_count > 0)
+    else if (err == KITH_ERR_TIMEOUT && strstr(kith_op_error(op)->text, "lookup") == NULL)
         err = cli_fail_text(cli, err, cli_no_answer(cli, remote, why), "cannot reach %s", remote->name);
     else
         err = cli_fail_op(cli, op, NULL, "cannot reach %s", remote->name);

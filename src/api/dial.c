@@ -99,6 +99,7 @@ static void dial_free(struct kith_dial *dial)
     if (dial->conn != NULL)
         dial->conn->dial = NULL;
     kith__seek_dispose(&dial->seek);
+    kith__rt_timer_dispose(&dial->guess_timer);
     kith__list_remove(&dial->node);
     kith__free(dial->endpoint->context->mem, dial);
 }
@@ -165,6 +166,15 @@ static int dial_connect(struct kith_dial *dial)
     return 0;
 }
 
+/* The one that waits for the connection itself. */
+static struct kith_op *connect_op(const struct kith_conn *conn)
+{
+    KITH_LIST_EACH(node, &conn->handshake_ops)
+    if (kith__op_of_node(node)->kind == KITH_OP_CONNECT)
+        return kith__op_of_node(node);
+    return NULL;
+}
+
 /* ---- What services find ---- */
 
 static void on_remote(void *ctx)
@@ -202,7 +212,26 @@ static void on_end(void *ctx, int err, const char *why)
         dial_fail(dial);
     } else if (dial->conn->is_connected) {
         dial_free(dial);
+    } else if (dial->seek.is_guess && err != 0) {
+        kith__rt_timer_set(&dial->guess_timer, kith__context_now(dial->endpoint->context) + KITH_DIAL_GUESS_NS);
     }
+}
+
+/* The guess was wrong: nobody at our relays, and nobody knows better. */
+static void on_guess_over(void *ctx, uint64_t now_ns)
+{
+    struct kith_dial *dial = ctx;
+    struct kith_op *op = connect_op(dial->conn);
+    struct kith_error error;
+
+    (void)now_ns;
+    if (dial->conn->is_connected || op == NULL)
+        return;
+    kith__fail_into(&error, KITH_ERR_NO_ADDRESS, 0,
+                    "no address is known for the other side, it is not at our own relays, and lookup found none: %s",
+                    dial->why);
+    kith__api_conn_cancel_connect(op); /* the dial goes with the connection, when the engine tells of its end */
+    kith__op_fail(op, &error);
 }
 
 /* ---- Connecting ---- */
@@ -230,6 +259,10 @@ static struct kith_dial *dial_new(struct kith_endpoint *endpoint, const struct k
     struct kith_dial *dial = kith__alloc_zero(endpoint->context->mem, sizeof *dial + alpn_size);
     struct kith_seek_events events = { on_remote, on_end, dial };
 
+    if (dial != NULL && kith__rt_timer_init(endpoint->context->rt, &dial->guess_timer, on_guess_over, dial) != 0) {
+        kith__free(endpoint->context->mem, dial);
+        dial = NULL;
+    }
     if (dial == NULL)
         return NULL;
     dial->endpoint = endpoint;
@@ -421,15 +454,6 @@ void kith__api_dial_on_conn_end(struct kith_conn *conn)
 {
     if (conn->dial != NULL)
         dial_free(conn->dial);
-}
-
-/* The one that waits for the connection itself. */
-static struct kith_op *connect_op(const struct kith_conn *conn)
-{
-    KITH_LIST_EACH(node, &conn->handshake_ops)
-    if (kith__op_of_node(node)->kind == KITH_OP_CONNECT)
-        return kith__op_of_node(node);
-    return NULL;
 }
 
 bool kith__api_dial_on_failed(struct kith_conn *conn)

@@ -13,6 +13,8 @@ enum {
     KITH_DIAL_AGAIN_MAX = 8, /* dials anew of one call, each because somebody else answered */
     KITH_DIAL_WHY_SIZE = 400 /* of what lookup services said, with its end; longer ones are cut */
 };
+/** Nobody knows the id, and the dial went to our own relays as a guess: so long they have to find the other side there. */
+#define KITH_DIAL_GUESS_NS (5 * KITH_NS_PER_S)
 /** A connection without a path that works has its other side looked for this often, at first; then half as often each time. */
 #define KITH_DIAL_LOST_NS     (4 * KITH_NS_PER_S)
 #define KITH_DIAL_LOST_MAX_NS (64 * KITH_NS_PER_S)
@@ -21,10 +23,11 @@ struct kith_dial {
     struct kith_list node; /* in the endpoint's dials */
     struct kith_endpoint *endpoint;
     struct kith_seek seek;
-    struct kith_op *op;     /* waits for a first address; NULL */
-    struct kith_conn *conn; /* what was dialled; NULL */
-    unsigned again;         /* how often it began anew */
-    int why_err;            /* of the lookup that ended; 0: none did, or it found something */
+    struct kith_op *op;               /* waits for a first address; NULL */
+    struct kith_conn *conn;           /* what was dialled; NULL */
+    unsigned again;                   /* how often it began anew */
+    struct kith_rt_timer guess_timer; /* set: the guess ends */
+    int why_err;                      /* of the lookup that ended; 0: none did, or it found something */
     char why[KITH_DIAL_WHY_SIZE];
     struct kith_error first_error; /* of the first attempt, if it began anew; code 0 */
     /* How to dial; not for a connection that there is already. */

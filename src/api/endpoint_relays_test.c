@@ -338,3 +338,23 @@ KITH_TEST(endpoint_relays_options_that_cannot_be_are_refused_with_words)
     PAIR_CHECK(kith_endpoint_online_start(endpoint, &op), KITH_ERR_STATE);
     PAIR_CHECK(kith_endpoint_close(endpoint, PAIR_LIMIT), 0);
 }
+
+PAIR_TEST(endpoint_relays_guess_does_not_hold_up_the_answer_of_lookup)
+{
+    struct kith_addr nobody;
+    struct kith_conn *conn;
+    struct relayed test;
+
+    open_relayed(&test, mode, 1);
+    PAIR_CHECK(kith_endpoint_add_addr(test.pair.client, &test.pair.addr, NULL), 0); /* it knows somebody else */
+    kith_addr_init(&nobody, &(struct kith_id) { { 1 } });
+    PAIR_CHECK(kith_connect(test.pair.client, &nobody, PAIR_ALPN, PAIR_LIMIT, &conn), KITH_ERR_NO_ADDRESS);
+    KITH_CHECK(strstr(kith_error_last()->text, "not at our own relays") != NULL);
+    KITH_CHECK(strstr(kith_error_last()->text, "memory: ") != NULL);
+    nobody.id = test.pair.addr.id;
+    test.pair.addr = nobody; /* while somebody who is there is found by his id */
+    kith_endpoint_remove_addr(test.pair.client, &nobody.id);
+    pair_connect(&test.pair);
+    exchange(&test.pair, 1000);
+    close_relayed(&test);
+}

@@ -93,6 +93,14 @@ static const char *late_text(const struct kith_op *op)
     return facts[op->kind].late;
 }
 
+/* Before it forgets what it waits for. */
+static void late_error(const struct kith_op *op, int code, const char *late, struct kith_error *error)
+{
+    kith__fail_into(error, code, 0, "%s", late != NULL ? late : late_text(op));
+    if (op->on_conn != NULL)
+        kith__api_dial_explain(op->on_conn, error);
+}
+
 int kith__op_outcome(const struct kith_op *op)
 {
     if (op->result == 0 || op->result == KITH_ERR_AGAIN)
@@ -108,7 +116,7 @@ static void op_abort(struct kith_op *op, int result)
 
     if (op->is_done)
         return;
-    kith__fail_into(&error, result, 0, "%s", late_text(op)); /* before it forgets what it waits for */
+    late_error(op, result, NULL, &error);
     if (op->cancel != NULL)
         op->cancel(op);
     if (result == KITH_ERR_TIMEOUT)
@@ -139,14 +147,17 @@ int kith__op_wait_locked(struct kith_op *op, uint64_t limit_ns, const char *late
 {
     struct kith_context *context = op->context;
     uint64_t until = kith__context_until(context, limit_ns);
+    struct kith_error error;
 
     while (!op->is_done) {
         if (limit_ns == 0)
             return kith__fail(KITH_ERR_AGAIN, 0, "%s", late != NULL ? late : late_text(op));
         if (kith__context_take_wake(context))
             return kith__fail(KITH_ERR_AGAIN, 0, "the wait was ended by kith_context_wake");
-        if (kith__context_now(context) >= until)
-            return kith__fail(KITH_ERR_TIMEOUT, 0, "%s", late != NULL ? late : late_text(op));
+        if (kith__context_now(context) >= until) {
+            late_error(op, KITH_ERR_TIMEOUT, late, &error);
+            return kith__fail_with(&error);
+        }
         kith__context_wait(context, until);
     }
     return kith__op_outcome(op);
