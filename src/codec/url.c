@@ -289,3 +289,50 @@ int kith__url_split(struct kith_slice text, struct kith_url *out)
     *out = url;
     return 0;
 }
+
+/** True if it begins with a scheme and a colon: it stands for itself. */
+static bool has_scheme(struct kith_slice text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        char c = (char)text.ptr[i], lower = (char)(c | 0x20);
+
+        if (c == ':')
+            return i > 0;
+        if (!(lower >= 'a' && lower <= 'z') && (i == 0 || !((c >= '0' && c <= '9') || is_one_of(c, "+-."))))
+            return false;
+    }
+    return false;
+}
+
+/** How much of the base comes before a reference that has no scheme. */
+static size_t kept_size(struct kith_slice base, const struct kith_url *url, struct kith_slice reference)
+{
+    size_t path_at = (size_t)(url->path.ptr - base.ptr), path_size = 0, keep = 0;
+
+    while (path_size < url->path.size && url->path.ptr[path_size] != '?')
+        path_size++;
+    if (reference.size == 0 || reference.ptr[0] == '#')
+        return path_at + url->path.size;
+    if (reference.ptr[0] == '?')
+        return path_at + path_size;
+    if (reference.ptr[0] == '/')
+        return reference.size > 1 && reference.ptr[1] == '/' ? (url->is_https ? 6 : 5) : path_at;
+    for (size_t i = 0; i < path_size; i++)
+        if (url->path.ptr[i] == '/')
+            keep = i + 1;
+    return path_at + keep;
+}
+
+int kith__url_resolve(struct kith_slice base, struct kith_slice reference, struct kith_buf *out)
+{
+    char text[KITH_URL_SIZE_MAX];
+    struct kith_writer w = kith__writer((uint8_t *)text, sizeof text);
+    struct kith_url url;
+    int err = kith__url_split(base, &url);
+
+    if (err == 0 && !has_scheme(reference))
+        err = kith__write_bytes(&w, base.ptr, kept_size(base, &url, reference));
+    if (err == 0)
+        err = kith__write_bytes(&w, reference.ptr, reference.size);
+    return err != 0 ? err : kith__url_normalise(text, kith__writer_size(&w), out);
+}

@@ -33,4 +33,10 @@ struct kith_url {
  */
 int kith__url_split(struct kith_slice text, struct kith_url *out);
 
+/**
+ * Appends the normalised URL that `reference` (untrusted: a Location header) means in a document at `base`, which is normalised
+ * http or https. Errors: those of kith__url_normalise and kith__url_split. Source: RFC 3986, 5.2.
+ */
+int kith__url_resolve(struct kith_slice base, struct kith_slice reference, struct kith_buf *out);
+
 #endif

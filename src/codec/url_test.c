@@ -177,3 +177,53 @@ KITH_TEST(url_splits_into_what_a_client_needs)
     KITH_CHECK_EQ(split("http://a:99999/", &url), KITH_ERR_PARSE);
     KITH_CHECK_EQ(split("http://[::1/", &url), KITH_ERR_PARSE);
 }
+
+KITH_TEST(references_are_resolved_as_a_browser_does)
+{
+    static const struct {
+        const char *reference;
+        int err;
+        const char *url;
+    } cases[] = {
+        { "https://other.example", 0, "https://other.example/" },
+        { "HTTP://Other.example:80/x", 0, "http://other.example/x" },
+        { "//other.example/x", 0, "https://other.example/x" },
+        { "/x", 0, "https://u:p@a.example:8443/x" },
+        { "/x/../y?z", 0, "https://u:p@a.example:8443/y?z" },
+        { "x", 0, "https://u:p@a.example:8443/b/x" },
+        { "../x", 0, "https://u:p@a.example:8443/x" },
+        { "../../../x", 0, "https://u:p@a.example:8443/x" },
+        { ".", 0, "https://u:p@a.example:8443/b/" },
+        { "?x", 0, "https://u:p@a.example:8443/b/c?x" },
+        { "", 0, "https://u:p@a.example:8443/b/c?d/e" },
+        { "#f", 0, "https://u:p@a.example:8443/b/c?d/e#f" },
+        { "1:2", 0, "https://u:p@a.example:8443/b/1:2" }, /* a scheme begins with a letter */
+        { "ftp://x", 0, "ftp://x/" },
+        { "//", KITH_ERR_PARSE, NULL },
+        { "https://", KITH_ERR_PARSE, NULL },
+        { "//exa mple", KITH_ERR_PARSE, NULL },
+    };
+    static const char base[] = "https://u:p@a.example:8443/b/c?d/e";
+    char text[KITH_URL_SIZE_MAX + 1];
+    struct kith_buf out;
+
+    kith__buf_init(&out, kith_mem_default());
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        const char *reference = cases[i].reference;
+
+        out.size = 0;
+        KITH_CHECK_EQ(kith__url_resolve((struct kith_slice) { (const uint8_t *)base, strlen(base) },
+                                        (struct kith_slice) { (const uint8_t *)reference, strlen(reference) }, &out),
+                      cases[i].err);
+        if (cases[i].err == 0)
+            check_part(kith__buf_slice(&out), cases[i].url);
+    }
+    memset(text, 'x', sizeof text);
+    KITH_CHECK_EQ(kith__url_resolve((struct kith_slice) { (const uint8_t *)base, strlen(base) },
+                                    (struct kith_slice) { (const uint8_t *)text, sizeof text }, &out),
+                  KITH_ERR_TOO_LARGE);
+    KITH_CHECK_EQ(kith__url_resolve((struct kith_slice) { (const uint8_t *)"ftp://x/", 8 },
+                                    (struct kith_slice) { (const uint8_t *)"/", 1 }, &out),
+                  KITH_ERR_UNSUPPORTED);
+    kith__buf_dispose(&out);
+}

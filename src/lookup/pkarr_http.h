@@ -57,7 +57,7 @@ struct kith_pkarr_answer {
 };
 
 /**
- * Starts. body: of PUT, copied; NULL: GET. done is called once, out of a turn. Errors: NOMEM.
+ * Starts. body: of PUT, copied; NULL: GET. done is called once, out of a turn. Errors: those of kith__fetch.
  */
 KITH_MUST_USE int kith__pkarr_request(struct kith_pkarr_http *http, const struct kith_id *id,
                                       const struct kith_slice *body,

@@ -3,7 +3,8 @@
  * mended: requests have a time limit, nothing is sent before there is something to tell, the pauses after failures end at a
  * bound, and a clock that goes back does not make us invisible.
  *
- *     what is to be told changes    at once (one request at a time; one under way is given up for it)
+ *     what is to be told changes    at once, but not before the silence ends that the server asked for; one request at a
+ *                                   time, and one under way is given up for it
  *     accepted                      again after republish_ns, with a new timestamp; an empty packet is not repeated
  *     failed                        again after 1, 2, 3, ... s, up to KITH_PKARR_RETRY_MAX_NS, a fifth more or less; after what
  *                                   the server asked for (Retry-After), if that is longer, up to KITH_PKARR_RETRY_AFTER_MAX_NS
