@@ -153,6 +153,11 @@ int cli_finish_lookup(struct cli *cli)
     if (!has_lookups && (problem = take_variable(cli, "KITH_LOOKUP", lookups, cli_take_lookup)) != NULL)
         return cli_usage(cli, "KITH_LOOKUP: %s", problem);
     /* Who names any server of their own wants that one, and nobody else to hear of it. */
+    if (has_relays || has_lookups || cli->relay_count > 0 || cli->no_relays || cli->lookup_count > 0 || cli->no_lookups)
+        return CLI_GO_ON;
+    cli->is_default = true;
+    if ((problem = cli_take_n0_relays(cli)) != NULL || (problem = add_preset(cli)) != NULL)
+        return cli_usage(cli, "%s", problem);
     return CLI_GO_ON;
 }
 

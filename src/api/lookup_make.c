@@ -6,6 +6,8 @@
 #include "base/assert.h"
 #include "lookup/dht.h"
 #include "lookup/dns_service.h"
+#include "lookup/pkarr_publish.h"
+#include "lookup/pkarr_resolve.h"
 #include <string.h>
 
 _Static_assert((int)KITH_ENDPOINT_DNS_SERVERS_MAX == (int)KITH_DNS_SERVERS_MAX, "as many as the resolver takes");
@@ -102,6 +104,54 @@ static int make_dns(const struct kith_lookup_making *making, const struct kith_l
     return add(making, option, service);
 }
 
+/* ---- Signed packets ---- */
+
+/* Certificates are looked at only if one of the servers is to show one. */
+static int make_tls(const struct kith_lookup_making *making, const char *url)
+{
+    struct kith_api_lookup *lookup = making->lookup;
+    struct kith_tls_stream_context_options options = { .mem = lookup->endpoint->context->mem,
+                                                       .is_client = true,
+                                                       .trust = (enum kith_tls_trust)making->options->relay_trust,
+                                                       .anchors = making->options->relay_ca_pem };
+
+    if (lookup->tls != NULL || strncmp(url, "http:", 5) == 0)
+        return 0;
+    return kith__tls_stream_context_new(&options, &lookup->tls);
+}
+
+static int make_publisher(const struct kith_lookup_making *making, const struct kith_lookup_option *option,
+                          const struct kith_pkarr_http_options *http)
+{
+    struct kith_pkarr_publish_options options = { .http = *http,
+                                                  .secret = making->secret,
+                                                  .republish_ns = making->options->publish_interval_ns,
+                                                  .last_us = making->lookup->time.last_us,
+                                                  .store = kith__publish_time_store,
+                                                  .store_ctx = &making->lookup->time };
+    struct kith_lookup_service *service;
+    int err = kith__pkarr_publish_new(making->lookup->endpoint->context->rt, &options, &service);
+
+    return err != 0 ? err : add(making, option, service);
+}
+
+static int make_pkarr(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    struct kith_pkarr_http_options http = { .url = option->where };
+    struct kith_lookup_service *service;
+    int err = make_tls(making, option->where);
+
+    http.tls = making->lookup->tls;
+    if (making->lookup->proxy.host[0] != '\0')
+        http.proxy = &making->lookup->proxy;
+    if (err == 0 && option->kind != KITH_LOOKUP_PKARR_RESOLVE && option->publish != KITH_PUBLISH_NONE)
+        err = make_publisher(making, option, &http);
+    if (err == 0 && option->kind != KITH_LOOKUP_PKARR_PUBLISH &&
+        (err = kith__pkarr_resolve_new(making->lookup->endpoint->context->rt, &http, &service)) == 0)
+        err = add(making, option, service);
+    return err;
+}
+
 /* ---- The DHT ---- */
 
 static int make_dht(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
@@ -152,6 +202,7 @@ int kith__api_lookup_make(const struct kith_lookup_making *making, const struct 
     case KITH_LOOKUP_PKARR:
     case KITH_LOOKUP_PKARR_PUBLISH:
     case KITH_LOOKUP_PKARR_RESOLVE:
+        err = make_pkarr(making, option);
         break;
     case KITH_LOOKUP_DHT:
         err = make_dht(making, option);

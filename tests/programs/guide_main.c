@@ -110,6 +110,21 @@ static void check_parts(struct kith_endpoint *client, struct kith_endpoint *serv
     kith_conn_free(there);
 }
 
+/* Nobody serves signed packets at the relay's port: what is known is what the program says. */
+static void check_lookup(struct kith_context *context, struct kith_endpoint *known, const char *url)
+{
+    struct kith_endpoint *endpoint = NULL;
+    struct kith_addr addr;
+    char pkarr[96];
+
+    snprintf(pkarr, sizeof pkarr, "%s/pkarr", url);
+    check(bind_to_be_found(context, url, pkarr, &endpoint) == 0, "an endpoint with lookup services");
+    kith_endpoint_addr(known, &addr);
+    check(kith_endpoint_add_addr(endpoint, &addr, NULL) == 0, "what a program knows by itself");
+    check(show_what_is_known(endpoint, &addr.id) == 1, "a search");
+    check(kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S) == 0, "the end of an endpoint that could be found");
+}
+
 /* A relay on threads of its own, and an endpoint that is home there; the other URL leads nowhere. */
 static void check_relays(struct kith_context *context)
 {
@@ -131,6 +146,7 @@ static void check_relays(struct kith_context *context)
     check(kith_endpoint_online(endpoint, 0) == 0, "it is online");
     kith_endpoint_addr(endpoint, &addr);
     check(addr.relay_count == 1, "its address names the relay that let it in");
+    check_lookup(context, endpoint, url);
     check(kith_endpoint_close(endpoint, 10 * KITH_NS_PER_S) == 0, "its end");
     (void)kith_relay_stop(relay, 0);
 }
