@@ -21,6 +21,7 @@ struct kith_endpoint *agent_bind(struct kith_context *context, const struct kith
 
     MUST(kith_sockaddr_parse("127.0.0.1:0", &local));
     agent_relay_apply(&options);
+    agent_lookup_apply(&options);
     MUST(kith_endpoint_bind(&options, &endpoint));
     return endpoint;
 }
@@ -66,10 +67,14 @@ int main(int argc, char **argv)
         return agent_blobs_lie(argc - 2, argv + 2);
     if (argc == 3 && strcmp(argv[1], "ticket") == 0)
         return agent_ticket(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "lookup") == 0)
+        return agent_lookup(argv[2]);
     fprintf(stderr,
             "usage: kith-agent [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL]\n"
+            "  [--pkarr-publish URL] [--publish all] [--user-data TEXT] [--pkarr-resolve URL] [--dns-origin NAME] "
+            "[--dns-server ADDR]\n"
             "  serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...] |\n"
             "  blobs-serve PATH... | blobs-get [--stop-at BYTES] TICKET OUT [FIRST..LAST] | blobs-lie TICKET BYTE |\n"
-            "  ticket TEXT\n");
+            "  ticket TEXT | lookup ID\n");
     return 2;
 }

@@ -56,6 +56,13 @@ void agent_relay_addr(struct kith_addr *addr);
 /** With relays: prints the paths of a connection. */
 void agent_relay_paths(struct kith_conn *conn);
 
+/** Takes an option about lookup services; false: it is none. */
+bool agent_lookup_option(const char *name, const char *value);
+/** Puts the lookup services of the options into an endpoint's. */
+void agent_lookup_apply(struct kith_endpoint_options *options);
+/** Prints what each of them says about an id. */
+int agent_lookup(const char *id);
+
 /* The commands; README.md. Each gets the words after its name and returns the exit code. */
 int agent_serve(int argc, char **argv);
 int agent_dial(int argc, char **argv);

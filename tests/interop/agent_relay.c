@@ -45,7 +45,7 @@ int agent_relay_options(int argc, char **argv)
             read_ca(argv[at + 1]);
         } else if (strcmp(argv[at], "--proxy") == 0) {
             settings.proxy = argv[at + 1];
-        } else {
+        } else if (!agent_lookup_option(argv[at], argv[at + 1])) {
             break;
         }
         at++;

@@ -81,8 +81,6 @@ def main():
         tap.skip("lookup between real peers", why)
         tap.end()
     agents, missing = find_agents()
-    if "kith" in agents and not os.path.exists(os.path.join(lookups.BIN, "kith-dns")):
-        del agents["kith"]  # it has no lookup either
     servers, missing_servers = lookups.find_servers()
     for name, reason in {**missing, **missing_servers}.items():
         tap.skip("lookup with %s" % name, reason)
