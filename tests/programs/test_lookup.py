@@ -125,6 +125,28 @@ def lookup_tells_who_failed_and_why(home):
 
 
 @test
+def a_pipe_by_id_alone_through_a_dht_of_ones_own(home):
+    write(home + "/one", 1000, b"one")
+    nodes = subprocess.Popen([os.path.join(os.path.dirname(KITH), "dht-agent"), "node", "8"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        node = nodes.stdout.readline().decode().split()[1]
+        key = new_key(home)
+        with open(home + "/one", "rb") as one, open(home + "/got", "wb") as got, \
+                Running(home, "listen", "--key", "k", "--relay", "none", "--lookup", "dht:" + node, *LOOPBACK, stdout=got) as listener:
+            listener.ticket()
+            done = run(home, "lookup", "--lookup", "dht:" + node, key, code=None)
+            while done.returncode == 3:  # the DHT takes its time to take it
+                done = run(home, "lookup", "--lookup", "dht:" + node, key, code=None)
+            assert re.search(rb"^dht.*told (just now|\d+ s ago)\)\n  address    127\.0\.0\.1:", done.stdout, re.M), done.stdout
+            run(home, "connect", "--relay", "none", "--lookup", "dht:" + node, key, input=open(home + "/one", "rb").read())
+            listener.wait(0)
+        assert same(home + "/one", home + "/got")
+    finally:
+        nodes.stdin.close()
+        nodes.wait(LIMIT)
+
+
+@test
 def who_names_one_server_of_their_own_asks_nobody_else(home):
     with LookupServer() as server:
         key = new_key(home)
