@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct kith_zone_problem problem;
     struct kith_zone_answer answer;
     struct input input = { .packet = { .size = KITH_PKARR_HEAD_SIZE } };
-    struct kith_zone_source source = { get, &input };
+    struct kith_zone_source source = { get, &input, 0 };
     struct kith_slice query;
     size_t dns_size;
     bool is_udp;
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size < 3)
         return 0;
     if (zone == NULL)
-        KITH_ASSERT(kith__zone_new(kith_mem_default(), origins, 2, 0, &zone, &problem) == 0);
+        KITH_ASSERT(kith__zone_new(kith_mem_default(), origins, 2, &zone, &problem) == 0);
     input.choices = bytes[0];
     dns_size = ((size_t)bytes[1] << 8 | bytes[2]) % (KITH_PKARR_DNS_SIZE_MAX + 1);
     dns_size = dns_size < size - 3 ? dns_size : size - 3;

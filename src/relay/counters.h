@@ -103,4 +103,11 @@ KITH_MUST_USE int kith__relay_counters_write(const struct kith_relay_counters *c
                                              const struct kith_relay_gauge *gauges, size_t gauge_count,
                                              struct kith_buf *out);
 
+/**
+ * Appends one metric in OpenMetrics: its help (without a full stop), its type, its value, all under prefix and name. A counter's name gets
+ * "_total", unless it has it already. Errors: NOMEM.
+ */
+KITH_MUST_USE int kith__metric_write(struct kith_buf *out, const char *prefix, const char *name, const char *help,
+                                     bool is_counter, uint64_t value);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "http/body.h"
 #include "tls/stream.h"
 #include <stdio.h>
 
@@ -19,7 +20,7 @@ struct kith_httpd {
     struct listener listeners[KITH_HTTPD_LISTENERS_MAX];
     size_t listener_count;
     struct kith_rt_listener_stats ended; /* of listeners that were closed */
-    struct kith_list conns;              /* in the order in which they were accepted, which is that of their limits */
+    struct kith_list conns;              /* in the order of their limits */
     size_t conn_count;
     struct kith_rt_timer timer;
     bool is_draining;
@@ -31,8 +32,11 @@ struct kith_httpd_conn {
     struct kith_link *link;
     struct kith_relay_ticket ticket;
     struct kith_sockaddr remote;
-    uint64_t accepted_ns;
+    uint64_t accepted_ns, limit_from_ns;
     struct kith_http_intake intake;
+    struct kith_buf head; /* of a request whose body is still coming; empty: none is */
+    struct kith_http_body reader;
+    struct kith_buf body; /* of the present request */
     struct kith_buf out;  /* the answer that is being written */
     struct kith_buf kept; /* what came behind the request that is being answered */
     size_t extra;
@@ -42,6 +46,8 @@ struct kith_httpd_conn {
     bool is_answered; /* the present request */
     bool is_last;     /* the connection ends with the answer */
     bool is_taken;
+    bool is_deferred;  /* the answer comes later */
+    void *user;        /* of is_deferred */
     bool is_finishing; /* kith__link_finish: on_closed follows */
     bool is_fine;      /* ends as it should: for the counters */
 };
@@ -57,9 +63,10 @@ static void arm(struct kith_httpd *httpd)
 {
     struct kith_list *first = kith__list_first(&httpd->conns);
 
-    kith__rt_timer_set(&httpd->timer, first == NULL ? KITH_NEVER
-                                                    : KITH_CONTAINER(first, struct kith_httpd_conn, node)->accepted_ns +
-                                                          httpd->options.limit_ns);
+    kith__rt_timer_set(&httpd->timer, first == NULL
+                                          ? KITH_NEVER
+                                          : KITH_CONTAINER(first, struct kith_httpd_conn, node)->limit_from_ns +
+                                                httpd->options.limit_ns);
 }
 
 /* Frees it; the link is gone, or somebody else's. */
@@ -75,8 +82,12 @@ static void conn_dispose(struct kith_httpd_conn *conn)
     httpd->conn_count--;
     kith__relay_ticket_release(&conn->ticket);
     kith__http_intake_dispose(&conn->intake);
+    kith__buf_dispose(&conn->head);
+    kith__buf_dispose(&conn->body);
     kith__buf_dispose(&conn->out);
     kith__buf_dispose(&conn->kept);
+    if (conn->is_deferred)
+        httpd->options.on_gone(httpd->options.ctx, conn->user);
     kith__free(httpd->options.mem, conn);
 }
 
@@ -87,23 +98,6 @@ static void conn_close(struct kith_httpd_conn *conn)
 }
 
 /* ---- Answers ---- */
-
-const char *kith__httpd_date(uint64_t unix_s, char text[KITH_HTTPD_DATE_SIZE])
-{
-    static const char days[] = "ThuFriSatSunMonTueWed", months[] = "MarAprMayJunJulAugSepOctNovDecJanFeb";
-    uint64_t day = unix_s / 86400, second = unix_s % 86400;
-    /* Days since 1 March of year 0, in eras of 400 years: leap days then come last in each year. */
-    uint64_t shifted = day + 719468, of_era = shifted % 146097;
-    uint64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    uint64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    uint64_t month = (5 * of_year + 2) / 153, of_month = of_year - (153 * month + 2) / 5 + 1;
-    uint64_t year = year_of_era + shifted / 146097 * 400 + (month >= 10 ? 1 : 0);
-
-    snprintf(text, KITH_HTTPD_DATE_SIZE, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * (day % 7),
-             (unsigned)of_month % 100, months + 3 * month, (unsigned)year % 10000, (unsigned)(second / 3600),
-             (unsigned)(second / 60 % 60), (unsigned)(second % 60));
-    return text;
-}
 
 static bool status_has_body(uint16_t status)
 {
@@ -139,7 +133,7 @@ int kith__httpd_reply(struct kith_httpd_conn *conn, const struct kith_httpd_repl
     struct kith_writer w;
     int err;
 
-    KITH_ASSERT(!conn->is_answered && !conn->is_taken && conn->out.size == 0);
+    KITH_ASSERT(!conn->is_answered && !conn->is_taken && !conn->is_deferred && conn->out.size == 0);
     if (reply->header_count > KITH_HTTPD_HEADERS_MAX || reply->body.size > KITH_HTTPD_BODY_MAX)
         return KITH_ERR_TOO_LARGE;
     conn->is_last = conn->is_last || reply->is_last;
@@ -157,11 +151,23 @@ int kith__httpd_reply(struct kith_httpd_conn *conn, const struct kith_httpd_repl
 
 void kith__httpd_take(struct kith_httpd_conn *conn, struct kith_httpd_taken *out)
 {
-    KITH_ASSERT(!conn->is_answered && !conn->is_taken);
+    KITH_ASSERT(!conn->is_answered && !conn->is_taken && !conn->is_deferred);
     *out = (struct kith_httpd_taken) { conn->link, conn->ticket, conn->remote, conn->accepted_ns };
     conn->link = NULL;
     conn->ticket = (struct kith_relay_ticket) { 0 };
     conn->is_taken = true;
+}
+
+void kith__httpd_defer(struct kith_httpd_conn *conn, void *user)
+{
+    KITH_ASSERT(!conn->is_answered && !conn->is_taken && conn->httpd->options.on_gone != NULL);
+    conn->is_deferred = true;
+    conn->user = user;
+}
+
+struct kith_slice kith__httpd_conn_body(const struct kith_httpd_conn *conn)
+{
+    return kith__buf_slice(&conn->body);
 }
 
 size_t kith__httpd_conn_extra(const struct kith_httpd_conn *conn)
@@ -181,6 +187,18 @@ const struct kith_link *kith__httpd_conn_link(const struct kith_httpd_conn *conn
 
 /* ---- Requests ---- */
 
+/* The time of the next request begins. */
+static void begin_limit(struct kith_httpd_conn *conn)
+{
+    struct kith_httpd *httpd = conn->httpd;
+
+    if (!httpd->options.limits_each)
+        return;
+    conn->limit_from_ns = kith__rt_now(httpd->options.rt);
+    kith__list_remove(&conn->node);
+    kith__list_push_back(&httpd->conns, &conn->node);
+}
+
 /* Sends what kith__httpd_reply made. False: the connection is gone. */
 static bool send_answer(struct kith_httpd_conn *conn)
 {
@@ -189,6 +207,7 @@ static bool send_answer(struct kith_httpd_conn *conn)
         return false;
     }
     if (!conn->is_last) {
+        begin_limit(conn);
         kith__link_read_pause(conn->link);
         return true;
     }
@@ -197,56 +216,162 @@ static bool send_answer(struct kith_httpd_conn *conn)
     return true;
 }
 
-/* Nothing that could be answered by the owner: says what was wrong with it. */
-static void refuse(struct kith_httpd_conn *conn, int err)
+void kith__httpd_answer(struct kith_httpd_conn *conn, const struct kith_httpd_reply *reply)
 {
-    struct kith_httpd_reply reply = { .status = err == KITH_ERR_TOO_LARGE ? 431
-                                                : err == KITH_ERR_VERSION ? 505
-                                                                          : 400,
-                                      .is_last = true };
-
-    conn->is_head = false;
-    if (err == KITH_ERR_NOMEM || kith__httpd_reply(conn, &reply) != 0)
+    KITH_ASSERT(conn->is_deferred);
+    conn->is_deferred = false;
+    if (kith__httpd_reply(conn, reply) != 0)
         conn_close(conn);
     else
         send_answer(conn);
 }
 
-/* One request of what came. Returns false if the connection is gone, finishing, or waits for its answer to be written. */
-static bool take_request(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size, size_t *used)
+/* Nothing that could be answered by the owner: says what was wrong with it. */
+static void refuse(struct kith_httpd_conn *conn, uint16_t status)
+{
+    struct kith_httpd_reply reply = { .status = status, .is_last = true };
+
+    conn->is_head = conn->is_answered = false;
+    if (status == 0 || kith__httpd_reply(conn, &reply) != 0)
+        conn_close(conn);
+    else
+        send_answer(conn);
+}
+
+static uint16_t status_of(int err, bool is_body)
+{
+    switch (err) {
+    case KITH_ERR_NOMEM:
+        return 0;
+    case KITH_ERR_TOO_LARGE:
+        return is_body ? 413 : 431;
+    case KITH_ERR_VERSION:
+        return 505;
+    default:
+        return 400;
+    }
+}
+
+/* What came behind the present request waits for its turn. False: there is no room, and the connection is gone. */
+static bool keep(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size)
+{
+    if (conn->kept.size + size <= KITH_HTTPD_PIPELINE_MAX &&
+        (size == 0 || kith__buf_append(&conn->kept, bytes, size) == 0))
+        return true;
+    conn_close(conn);
+    return false;
+}
+
+/* A whole request; `rest` came behind it, and is dealt with here unless the result is true: then reading may go on. */
+static bool dispatch(struct kith_httpd_conn *conn, const struct kith_http_head *head, struct kith_slice rest)
 {
     struct kith_httpd *httpd = conn->httpd;
-    struct kith_http_head head;
-    int err = kith__http_intake_receive(&conn->intake, bytes, size, &head, used);
 
-    if (err == KITH_ERR_AGAIN) {
-        *used = size;
-        return true;
-    }
-    if (err != 0) {
-        refuse(conn, err);
-        return false;
-    }
-    conn->extra = size - *used;
+    conn->extra = rest.size;
     conn->is_answered = false;
-    conn->is_head = kith__http_is(head.method, "HEAD");
-    conn->is_last = !conn->has_keep_alive || !head.keeps_alive || head.is_chunked || head.length != 0 ||
-                    httpd->is_draining;
+    conn->is_head = kith__http_is(head->method, "HEAD");
+    conn->is_last = !conn->has_keep_alive || !head->keeps_alive || httpd->is_draining ||
+                    (httpd->options.body_max == 0 && (head->is_chunked || head->length != 0));
     conn->is_fine = true;
-    httpd->options.on_request(httpd->options.ctx, conn, &head, conn->tag);
+    httpd->options.on_request(httpd->options.ctx, conn, head, conn->tag);
     kith__http_intake_dispose(&conn->intake);
+    kith__buf_dispose(&conn->head);
+    kith__buf_dispose(&conn->body);
     if (conn->is_taken) {
         conn_dispose(conn);
         arm(httpd);
         return false;
     }
-    if (!send_answer(conn) || conn->is_last)
+    if (conn->is_deferred) {
+        kith__link_read_pause(conn->link);
+        (void)keep(conn, rest.ptr, rest.size);
         return false;
-    if (conn->extra != 0 &&
-        (conn->extra > KITH_HTTPD_PIPELINE_MAX || kith__buf_append(&conn->kept, bytes + *used, conn->extra) != 0)) {
-        conn_close(conn);
     }
+    if (send_answer(conn) && !conn->is_last)
+        (void)keep(conn, rest.ptr, rest.size);
     return false;
+}
+
+/* Some clients wait for this before they send a body (RFC 9110, 10.1.1). What comes while it is written is kept. */
+static bool invite_body(struct kith_httpd_conn *conn, const struct kith_http_head *head)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    if (head->minor_version == 0 || !kith__http_has_token(head, "expect", "100-continue"))
+        return true;
+    if (kith__link_write(conn->link, (const uint8_t *)text, sizeof text - 1) == 0)
+        return true;
+    conn_close(conn);
+    return false;
+}
+
+/* More of the body of the request whose head is kept. */
+static bool take_body(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size, size_t *used)
+{
+    struct kith_http_head head;
+    int err = kith__http_body_receive(&conn->reader, bytes, size, &conn->body, used);
+
+    if (err != 0) {
+        refuse(conn, status_of(err, true));
+        return false;
+    }
+    if (!conn->reader.is_done) {
+        *used = size;
+        return true;
+    }
+    KITH_ASSERT(kith__http_head_parse(KITH_HTTP_REQUEST, conn->head.ptr, conn->head.size, &head) == 0);
+    return dispatch(conn, &head, (struct kith_slice) { bytes + *used, size - *used });
+}
+
+/* A head with a body: the request, if all of it is there; else the head is kept. */
+static bool begin_body(struct kith_httpd_conn *conn, const struct kith_http_head *head, const uint8_t *bytes,
+                       size_t size, size_t *used)
+{
+    const uint8_t *head_bytes = conn->intake.bytes.size != 0 ? conn->intake.bytes.ptr : bytes;
+    size_t more = 0;
+    int err = kith__http_body_init(&conn->reader, head, false, conn->httpd->options.body_max);
+
+    if (err == 0)
+        err = kith__http_body_receive(&conn->reader, bytes + *used, size - *used, &conn->body, &more);
+    if (err != 0) {
+        refuse(conn, status_of(err, true));
+        return false;
+    }
+    if (conn->reader.is_done) {
+        *used += more;
+        return dispatch(conn, head, (struct kith_slice) { bytes + *used, size - *used });
+    }
+    *used = size;
+    if (kith__buf_append(&conn->head, head_bytes, head->size) != 0) {
+        conn_close(conn);
+        return false;
+    }
+    if (conn->body.size == 0 && !invite_body(conn, head))
+        return false;
+    kith__http_intake_dispose(&conn->intake);
+    return true;
+}
+
+/* One request of what came. Returns false if the connection is gone, finishing, or waits for an answer. */
+static bool take_request(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size, size_t *used)
+{
+    struct kith_http_head head;
+    int err;
+
+    if (conn->head.size != 0)
+        return take_body(conn, bytes, size, used);
+    err = kith__http_intake_receive(&conn->intake, bytes, size, &head, used);
+    if (err == KITH_ERR_AGAIN) {
+        *used = size;
+        return true;
+    }
+    if (err != 0) {
+        refuse(conn, status_of(err, false));
+        return false;
+    }
+    if (conn->httpd->options.body_max != 0 && (head.is_chunked || head.length != 0))
+        return begin_body(conn, &head, bytes, size, used);
+    return dispatch(conn, &head, (struct kith_slice) { bytes + *used, size - *used });
 }
 
 static void take_bytes(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size)
@@ -263,12 +388,10 @@ static void on_data(void *ctx, uint8_t *bytes, size_t size)
 {
     struct kith_httpd_conn *conn = ctx;
 
-    if (kith__link_is_writing(conn->link)) { /* paused, but this was on its way */
-        if (conn->kept.size + size > KITH_HTTPD_PIPELINE_MAX || kith__buf_append(&conn->kept, bytes, size) != 0)
-            conn_close(conn);
-        return;
-    }
-    take_bytes(conn, bytes, size);
+    if (kith__link_is_writing(conn->link) || conn->is_deferred) /* paused, but this was on its way */
+        (void)keep(conn, bytes, size);
+    else
+        take_bytes(conn, bytes, size);
 }
 
 static void on_writable(void *ctx, int err)
@@ -305,14 +428,17 @@ static void on_end(void *ctx, int err)
 {
     struct kith_httpd_conn *conn = ctx;
 
-    (void)err;
     /* It may have ended its own direction only: an answer under way still arrives. Else there is nothing left to do. */
+    if (conn->is_deferred && err == 0) {
+        conn->is_last = true;
+        return;
+    }
     if (kith__link_is_writing(conn->link)) {
         conn->is_finishing = true;
         kith__link_finish(conn->link, 0);
         return;
     }
-    conn->is_fine = conn->is_fine || conn->intake.bytes.size == 0;
+    conn->is_fine = conn->is_fine || (conn->intake.bytes.size == 0 && conn->head.size == 0);
     conn_close(conn);
 }
 
@@ -371,7 +497,10 @@ static void on_accept(void *ctx, struct kith_rt_stream *stream)
     conn->has_keep_alive = listener->has_keep_alive;
     conn->remote = kith__rt_stream_remote(stream);
     conn->accepted_ns = kith__rt_now(httpd->options.rt);
+    conn->limit_from_ns = conn->accepted_ns;
     kith__http_intake_init(&conn->intake, httpd->options.mem, KITH_HTTP_REQUEST);
+    kith__buf_init(&conn->head, httpd->options.mem);
+    kith__buf_init(&conn->body, httpd->options.mem);
     kith__buf_init(&conn->out, httpd->options.mem);
     kith__buf_init(&conn->kept, httpd->options.mem);
     if (!admit(httpd, conn)) {
@@ -397,9 +526,10 @@ static void on_limit(void *ctx, uint64_t now_ns)
     while ((first = kith__list_first(&httpd->conns)) != NULL) {
         struct kith_httpd_conn *conn = KITH_CONTAINER(first, struct kith_httpd_conn, node);
 
-        if (conn->accepted_ns + httpd->options.limit_ns > now_ns)
+        if (conn->limit_from_ns + httpd->options.limit_ns > now_ns)
             break;
-        conn->is_fine = conn->is_fine && conn->intake.bytes.size == 0 && !kith__link_is_writing(conn->link);
+        conn->is_fine = conn->is_fine && conn->intake.bytes.size == 0 && conn->head.size == 0 && !conn->is_deferred &&
+                        !kith__link_is_writing(conn->link);
         conn_close(conn);
     }
     arm(httpd);
@@ -495,4 +625,23 @@ void kith__httpd_drain(struct kith_httpd *httpd)
 size_t kith__httpd_conn_count(const struct kith_httpd *httpd)
 {
     return httpd->conn_count;
+}
+
+bool kith__httpd_is_idle(const struct kith_httpd *httpd)
+{
+    KITH_LIST_EACH(node, &httpd->conns)
+    {
+        const struct kith_httpd_conn *conn = KITH_CONTAINER(node, struct kith_httpd_conn, node);
+
+        if (conn->is_deferred || conn->head.size != 0 || kith__link_is_writing(conn->link))
+            return false;
+    }
+    return true;
+}
+
+void kith__httpd_set_limits(struct kith_httpd *httpd, size_t connections_max, uint64_t limit_ns)
+{
+    httpd->options.connections_max = connections_max;
+    httpd->options.limit_ns = limit_ns;
+    arm(httpd);
 }

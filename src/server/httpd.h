@@ -1,9 +1,10 @@
 /**
  * A small HTTP/1.1 server for pages and upgrades: accepts on any number of addresses, plain or TLS, reads heads of requests, and
- * asks its owner for the answer. Bodies of requests are not read: such a connection ends with its answer.
+ * asks its owner for the answer, at once or later. Bodies of requests are read up to body_max; with 0 such a connection ends with its
+ * answer.
  *
  * A connection has limit_ns from TCP accept to its end or its upgrade, whatever it does meanwhile: that is what ends slow
- * requests, idle connections and TLS handshakes that lead nowhere.
+ * requests, idle connections and TLS handshakes that lead nowhere. With limits_each it has that time for each request.
  *
  * Thread rules: those of its rt. on_request comes out of kith__rt_process.
  */
@@ -38,11 +39,15 @@ struct kith_httpd_options {
      * keep out those who do. */
     size_t connections_max;
     uint64_t limit_ns; /* 0: KITH_HTTPD_LIMIT_NS */
+    bool limits_each;  /* the time begins anew with each answer */
+    size_t body_max;   /* of a request; a larger one is answered with 413. 0: bodies are not read */
     /**
-     * A request: answer it with kith__httpd_reply, or take its connection with kith__httpd_take, before returning; a connection
-     * without either is closed. The head is valid until then. tag: of the listener.
+     * A request: answer it with kith__httpd_reply, take its connection with kith__httpd_take, or say kith__httpd_defer, before
+     * returning; a connection without any of these is closed. The head is valid until then. tag: of the listener.
      */
     void (*on_request)(void *ctx, struct kith_httpd_conn *conn, const struct kith_http_head *head, int tag);
+    /** A deferred request will not be answered any more: its connection is gone. user: as it was given. */
+    void (*on_gone)(void *ctx, void *user);
     void *ctx;
 };
 
@@ -67,6 +72,10 @@ void kith__httpd_set_tls(struct kith_httpd *httpd, struct kith_tls_stream_contex
 void kith__httpd_drain(struct kith_httpd *httpd);
 /** Connections now, without those that were taken. */
 size_t kith__httpd_conn_count(const struct kith_httpd *httpd);
+/** True if no request is under way; connections may still be open. */
+bool kith__httpd_is_idle(const struct kith_httpd *httpd);
+/** New limits: see the options of these names; for connections that are there, too. */
+void kith__httpd_set_limits(struct kith_httpd *httpd, size_t connections_max, uint64_t limit_ns);
 /** Sum of the counters of all listeners. */
 struct kith_rt_listener_stats kith__httpd_listener_stats(const struct kith_httpd *httpd);
 
@@ -80,6 +89,16 @@ struct kith_httpd_reply {
 };
 /** Answers the request. Errors: NOMEM, TOO_LARGE, INVALID (a header): the connection is closed then. */
 KITH_MUST_USE int kith__httpd_reply(struct kith_httpd_conn *conn, const struct kith_httpd_reply *reply);
+
+/**
+ * The request is answered later, with kith__httpd_answer; until then the connection reads nothing. If it goes before that, on_gone says
+ * so, with `user`.
+ */
+void kith__httpd_defer(struct kith_httpd_conn *conn, void *user);
+/** Answers a deferred request, outside of on_request. The connection may be gone after it; it is not on_gone that tells. */
+void kith__httpd_answer(struct kith_httpd_conn *conn, const struct kith_httpd_reply *reply);
+/** The body of the present request, in on_request. */
+struct kith_slice kith__httpd_conn_body(const struct kith_httpd_conn *conn);
 
 /** A connection that left the server, with all that belongs to it. */
 struct kith_httpd_taken {
@@ -99,5 +118,7 @@ const struct kith_link *kith__httpd_conn_link(const struct kith_httpd_conn *conn
 
 /** "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7) of seconds since 1970, before the year 10000. Returns text. */
 const char *kith__httpd_date(uint64_t unix_s, char text[KITH_HTTPD_DATE_SIZE]);
+/** Reads that form (untrusted); the two obsolete ones are PARSE. */
+KITH_MUST_USE int kith__httpd_date_parse(struct kith_slice text, uint64_t *unix_s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "rt/uv/uv.h"
+#include "server/bind.h"
 #include "server/locks.h"
 #include "server/relay_house.h"
 #include "server/relay_news.h"
@@ -254,43 +255,9 @@ static int make_members(struct kith_relay *relay, const struct kith_relay_option
 
 /* ---- Listening ---- */
 
-static int fail_bind(struct kith_server_why *why, int err, const char *what, const struct kith_sockaddr *at)
-{
-    char text[KITH_SOCKADDR_TEXT_SIZE];
-    const char *help = err == KITH_ERR_ADDRESS_IN_USE ? "; another program listens there"
-                       : err == KITH_ERR_PERMISSION   ? "; ports below 1024 need a permission (CAP_NET_BIND_SERVICE)"
-                                                      : "";
-
-    return kith__server_why(why, err, "%s cannot be served on %s: %s%s", what, kith_sockaddr_format(at, text),
-                            kith_strerror(err), help);
-}
-
 static void note_bound(struct kith_relay *relay, enum kith_relay_address kind, const struct kith_sockaddr *bound)
 {
     relay->bound[kind][relay->bound_count[kind]++] = *bound;
-}
-
-static void on_probe(void *ctx, struct kith_rt_stream *stream)
-{
-    (void)ctx;
-    kith__rt_stream_close(stream);
-}
-
-/*
- * Sockets that share a port share it with whoever says so too: with another relay that somebody started by mistake, half of the
- * clients would vanish. So the port is first taken alone, which fails if it is taken already, and tells a port that is free.
- */
-static int probe(struct kith_relay *relay, struct kith_sockaddr *at)
-{
-    struct kith_rt_listen_options options = { .at = { .ip = *at } };
-    struct kith_rt_listener *listener;
-    int err = kith__rt_listen_with(relay->members[0].rt, &options, on_probe, NULL, &listener);
-
-    if (err != 0)
-        return err;
-    *at = kith__rt_listener_local(listener);
-    kith__rt_listener_close(listener);
-    return 0;
 }
 
 static int listen_all(struct kith_relay *relay, enum kith_relay_door door, enum kith_relay_address kind,
@@ -300,12 +267,12 @@ static int listen_all(struct kith_relay *relay, enum kith_relay_door door, enum 
 
     for (size_t i = 0; i < count; i++) {
         struct kith_sockaddr at = binds[i], bound;
-        int err = is_shared ? probe(relay, &at) : 0;
+        int err = is_shared ? kith__server_probe(relay->members[0].rt, &at) : 0;
 
         for (unsigned w = 0; err == 0 && w < relay->worker_count; w++)
             err = kith__relay_worker_listen(relay->members[w].worker, door, &at, is_shared, &bound);
         if (err != 0)
-            return fail_bind(why, err, kind == KITH_RELAY_ADDRESS_HTTPS ? "https" : "http", &binds[i]);
+            return kith__server_fail_bind(why, err, kind == KITH_RELAY_ADDRESS_HTTPS ? "https" : "http", &binds[i]);
         note_bound(relay, kind, &bound);
     }
     return 0;
@@ -324,13 +291,13 @@ static int listen_everywhere(struct kith_relay *relay, const struct kith_relay_o
         return err;
     for (size_t i = 0; i < options->discovery_count; i++) {
         if ((err = kith__relay_house_discover(relay->house, &options->discovery[i], &bound)) != 0)
-            return fail_bind(why, err, "address discovery", &options->discovery[i]);
+            return kith__server_fail_bind(why, err, "address discovery", &options->discovery[i]);
         note_bound(relay, KITH_RELAY_ADDRESS_DISCOVERY, &bound);
         relay->shared.qad_port = bound.port;
     }
     for (size_t i = 0; i < options->metrics_count; i++) {
         if ((err = kith__relay_house_listen(relay->house, &options->metrics[i], &bound)) != 0)
-            return fail_bind(why, err, "metrics", &options->metrics[i]);
+            return kith__server_fail_bind(why, err, "metrics", &options->metrics[i]);
         note_bound(relay, KITH_RELAY_ADDRESS_METRICS, &bound);
     }
     return 0;

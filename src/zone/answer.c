@@ -22,6 +22,7 @@ struct job {
     size_t own_labels; /* of the name, before the origin */
     struct kith_dns_writer w;
     size_t size_max; /* of the answer, with OPT */
+    uint32_t ttl_max_s;
 };
 
 bool kith__zone_key(struct kith_slice label, struct kith_id *out)
@@ -120,7 +121,7 @@ static int write_any(struct job *job)
 {
     static const uint8_t hinfo[] = { 7, 'R', 'F', 'C', '8', '4', '8', '2', 0 };
     struct kith_dns_owner owner = { &job->question.name, KITH_DNS_ANSWER, KITH_DNS_IN,
-                                    KITH_MIN((uint32_t)TTL_ANY_S, job->zone->ttl_max_s) };
+                                    KITH_MIN((uint32_t)TTL_ANY_S, job->ttl_max_s) };
 
     return kith__dns_write_raw(&job->w, &owner, KITH_DNS_HINFO, (struct kith_slice) { hinfo, sizeof hinfo });
 }
@@ -248,7 +249,7 @@ static bool is_served(const struct kith_dns_record *record)
 
 static uint32_t cap_ttl(const struct job *job, uint32_t ttl_s)
 {
-    return ttl_s > INT32_MAX ? 0 : KITH_MIN(ttl_s, job->zone->ttl_max_s); /* RFC 2181, 8 */
+    return ttl_s > INT32_MAX ? 0 : KITH_MIN(ttl_s, job->ttl_max_s); /* RFC 2181, 8 */
 }
 
 static int find(const struct job *job, struct kith_slice dns, const struct kith_dns_name *name, unsigned type,
@@ -510,6 +511,7 @@ void kith__zone_answer(const struct kith_zone *zone, const struct kith_zone_sour
         return;
     job.zone = zone;
     job.source = source;
+    job.ttl_max_s = source->ttl_max_s != 0 ? source->ttl_max_s : KITH_ZONE_TTL_MAX_S;
     job.answer = answer;
     job.header = reader.header;
     job.has_question = job.has_opt = job.opt.dnssec_ok = false;

@@ -25,6 +25,7 @@ struct kith_zone_source {
     /** 0, NOT_FOUND, AGAIN: it is being looked for, ask again later; others: a failure of ours. */
     int (*get)(void *ctx, const struct kith_id *id, struct kith_pkarr *out);
     void *ctx;
+    uint32_t ttl_max_s; /* of their records; 0: KITH_ZONE_TTL_MAX_S */
 };
 
 enum kith_zone_outcome {

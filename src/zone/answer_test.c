@@ -15,6 +15,7 @@ struct rig {
     bool no_edns;
     uint16_t udp_size; /* EDNS of questions */
     bool is_tcp;
+    uint32_t ttl_max_s;
     uint8_t query[600], bytes[KITH_DNS_MESSAGE_SIZE_MAX];
     size_t query_size;
     struct kith_zone_answer answer;
@@ -51,7 +52,7 @@ static void rig_open(struct rig *rig, const struct record *records, size_t count
     rig->packet = packet_with(KEY, records, count);
     rig->has_packet = true;
     kith__base32_encode(KITH_BASE32_Z, rig->packet.bytes, KITH_ID_SIZE, rig->key);
-    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), origins, origin_count, 0, &rig->zone, &problem), 0);
+    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), origins, origin_count, &rig->zone, &problem), 0);
 }
 
 static void rig_close(struct rig *rig)
@@ -160,7 +161,7 @@ static void tell(struct rig *rig)
 static void send_query(struct rig *rig)
 {
     size_t capacity = rig->is_tcp ? sizeof rig->bytes : KITH_ZONE_UDP_SIZE;
-    struct kith_zone_source source = { get, rig };
+    struct kith_zone_source source = { get, rig, rig->ttl_max_s };
     struct kith_slice query = { rig->query, rig->query_size };
 
     rig->text[0] = 0;
@@ -304,7 +305,8 @@ KITH_TEST(answer_under_the_root_knows_keys_and_refuses_everybody_elses_names)
 
     rig_usual(&rig);
     kith__zone_release(rig.zone);
-    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), &root, 1, 25, &rig.zone, &problem), 0);
+    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), &root, 1, &rig.zone, &problem), 0);
+    rig.ttl_max_s = 25;
     KITH_CHECK_STR(ask(&rig, "www.K.", KITH_DNS_A), "0 aa: www.K. 25 1 198.51.100.1:0 opt");
     KITH_CHECK_STR(ask(&rig, "no.K.", KITH_DNS_A), "3 aa:  | . 60 6 ns1. opt");
     KITH_CHECK_STR(ask(&rig, "www.example.com.", KITH_DNS_A), "5: opt");
@@ -500,9 +502,9 @@ KITH_TEST(zone_says_what_is_wrong_with_an_origin)
     for (size_t i = 0; i < KITH_COUNT(cases); i++) {
         struct kith_dns_origin both[] = { { .name = "first" }, cases[i].origin };
 
-        KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), both, 2, 0, &zone, &problem), cases[i].err);
+        KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), both, 2, &zone, &problem), cases[i].err);
         KITH_CHECK_STR(problem.what, cases[i].what);
         KITH_CHECK_EQ(problem.origin, 1);
     }
-    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), NULL, 0, 0, &zone, &problem), KITH_ERR_INVALID);
+    KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), NULL, 0, &zone, &problem), KITH_ERR_INVALID);
 }

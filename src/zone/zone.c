@@ -145,7 +145,7 @@ static int compare(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-int kith__zone_new(const struct kith_mem *mem, const struct kith_dns_origin *origins, size_t count, uint32_t ttl_max_s,
+int kith__zone_new(const struct kith_mem *mem, const struct kith_dns_origin *origins, size_t count,
                    struct kith_zone **out, struct kith_zone_problem *problem)
 {
     struct kith_zone *zone;
@@ -158,7 +158,6 @@ int kith__zone_new(const struct kith_mem *mem, const struct kith_dns_origin *ori
         return KITH_ERR_NOMEM;
     zone->mem = mem;
     atomic_init(&zone->references, 1);
-    zone->ttl_max_s = ttl_max_s != 0 ? ttl_max_s : KITH_ZONE_TTL_MAX_S;
     zone->origin_count = count;
     for (size_t i = 0; err == 0 && i < count; i++) {
         problem->origin = i;

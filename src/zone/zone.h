@@ -25,7 +25,6 @@ struct kith_zone_origin {
 struct kith_zone {
     const struct kith_mem *mem;
     _Atomic uint32_t references;
-    uint32_t ttl_max_s; /* of records in packets */
     size_t origin_count;
     struct kith_zone_origin origins[]; /* those with most labels first: the first that fits is the longest */
 };
@@ -37,11 +36,11 @@ struct kith_zone_problem {
 };
 
 /**
- * Reads the origins (copied). ttl_max_s 0: KITH_ZONE_TTL_MAX_S. Errors: NOMEM; INVALID: none or too many of something, one twice,
+ * Reads the origins (copied). Errors: NOMEM; INVALID: none or too many of something, one twice,
  * an address without a family; PARSE, TOO_LARGE: a text; *problem is set for all but NOMEM.
  */
 KITH_MUST_USE int kith__zone_new(const struct kith_mem *mem, const struct kith_dns_origin *origins, size_t count,
-                                 uint32_t ttl_max_s, struct kith_zone **out, struct kith_zone_problem *problem);
+                                 struct kith_zone **out, struct kith_zone_problem *problem);
 /** One more holder. Returns zone. */
 struct kith_zone *kith__zone_retain(struct kith_zone *zone);
 /** One less. NULL is fine. */

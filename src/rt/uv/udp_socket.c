@@ -81,6 +81,8 @@ int kith__uv_socket_open(const struct kith_rt_udp_options *options, const struct
     *features = (struct kith_rt_udp_features) { 0 };
     if (is_v6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1))
         goto fail;
+    if (options->is_shared && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+        goto fail;
     if (is_v6)
         set_v6(fd, features);
     else
