@@ -137,25 +137,27 @@ struct kith_dns_server_options {
  * this returns. Errors: INVALID (the text says which option), PARSE (a name, a SOA, PEM), NOT_FOUND, PERMISSION (files, ports below
  * 1024), ADDRESS_IN_USE, STATE (another process has the store open, or it is damaged), LIMIT, NOMEM, NO_SPACE, IO, TLS.
  */
-KITH_MUST_USE int kith_dns_server_start(const struct kith_dns_server_options *options, struct kith_dns_server **out);
+KITH_API KITH_MUST_USE int kith_dns_server_start(const struct kith_dns_server_options *options,
+                                                 struct kith_dns_server **out);
 /** Checks options and the files that they name as kith_dns_server_start does, and does nothing. Errors: as there. */
-KITH_MUST_USE int kith_dns_server_check(const struct kith_dns_server_options *options);
+KITH_API KITH_MUST_USE int kith_dns_server_check(const struct kith_dns_server_options *options);
 /**
  * Ends in order: no new connections, requests that are under way are answered, what was put is on the disk. What is left at the limit
  * is cut; 0 cuts at once (what was answered with success is on the disk in any case). The server is gone after this, whatever it
  * returns: TIMEOUT if something was cut. NULL is fine.
  */
-int kith_dns_server_stop(struct kith_dns_server *server, uint64_t limit_ns);
+KITH_API int kith_dns_server_stop(struct kith_dns_server *server, uint64_t limit_ns);
 
 /* ---- While it runs ---- */
 
 /** Reads the certificate files again now, whether they changed or not. The old ones stay on an error, which the log tells. */
-void kith_dns_server_reload_certificate(struct kith_dns_server *server);
+KITH_API void kith_dns_server_reload_certificate(struct kith_dns_server *server);
 /** New origins, for questions from now on. Errors: INVALID, PARSE, NOMEM: the old ones stay. */
-KITH_MUST_USE int kith_dns_server_set_origins(struct kith_dns_server *server, const struct kith_dns_origin *origins,
-                                              size_t count);
+KITH_API KITH_MUST_USE int kith_dns_server_set_origins(struct kith_dns_server *server,
+                                                       const struct kith_dns_origin *origins, size_t count);
 /** New limits, from now on; NULL: the defaults. Buckets of clients are full again. Errors: INVALID, PARSE, NOMEM: the old ones stay. */
-KITH_MUST_USE int kith_dns_server_set_limits(struct kith_dns_server *server, const struct kith_dns_limits *limits);
+KITH_API KITH_MUST_USE int kith_dns_server_set_limits(struct kith_dns_server *server,
+                                                      const struct kith_dns_limits *limits);
 
 enum kith_dns_server_address {
     KITH_DNS_SERVER_ADDRESS_DNS,
@@ -166,8 +168,8 @@ enum kith_dns_server_address {
 /**
  * Bound addresses of one kind, with real ports: UDP and TCP have the same. Fills up to `capacity`; returns how many there are.
  */
-size_t kith_dns_server_addresses(const struct kith_dns_server *server, enum kith_dns_server_address kind,
-                                 struct kith_sockaddr *out, size_t capacity);
+KITH_API size_t kith_dns_server_addresses(const struct kith_dns_server *server, enum kith_dns_server_address kind,
+                                          struct kith_sockaddr *out, size_t capacity);
 
 /** Numbers since the start, and of now. The metrics have many more. */
 struct kith_dns_server_stats {
@@ -185,21 +187,21 @@ struct kith_dns_server_stats {
     uint64_t certificate_ends_s; /* when the certificate in use ends, seconds since 1970; 0: none */
 };
 /** Copies the numbers. */
-void kith_dns_server_stats(const struct kith_dns_server *server, struct kith_dns_server_stats *out);
+KITH_API void kith_dns_server_stats(const struct kith_dns_server *server, struct kith_dns_server_stats *out);
 /** True if every thread of the server has gone round since the last call, which asked them to: for watchdogs. One caller. */
-bool kith_dns_server_check_alive(struct kith_dns_server *server);
+KITH_API bool kith_dns_server_check_alive(struct kith_dns_server *server);
 /**
  * The metrics as text (OpenMetrics): writes up to `capacity` bytes with an end; *size is what the whole takes, without it.
  * TOO_LARGE: capacity was too small, nothing is written. NOMEM.
  */
-KITH_MUST_USE int kith_dns_server_metrics(const struct kith_dns_server *server, char *text, size_t capacity,
-                                          size_t *size);
+KITH_API KITH_MUST_USE int kith_dns_server_metrics(const struct kith_dns_server *server, char *text, size_t capacity,
+                                                   size_t *size);
 /**
  * The certificate authority that clients must trust, in PEM, as kith_dns_server_metrics writes text: with KITH_CERTIFICATE_SELF.
  * STATE with others.
  */
-KITH_MUST_USE int kith_dns_server_authority(const struct kith_dns_server *server, char *text, size_t capacity,
-                                            size_t *size);
+KITH_API KITH_MUST_USE int kith_dns_server_authority(const struct kith_dns_server *server, char *text, size_t capacity,
+                                                     size_t *size);
 
 #ifdef __cplusplus
 }

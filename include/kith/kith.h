@@ -6,6 +6,7 @@
 #define KITH_KITH_H
 
 #include <kith/blobs.h>
+#include <kith/dns.h>
 #include <kith/endpoint.h>
 #include <kith/lookup.h>
 #include <kith/quic.h>

@@ -1,6 +1,6 @@
 /* kith/relay.h: the relay of src/server, with errors as the rest of the library has them. */
 #include "api/error.h"
-#include "base/buf.h"
+#include "api/give.h"
 #include "server/relay_crew.h"
 #include "server/relay_news.h"
 #include <kith/kith.h>
@@ -98,28 +98,12 @@ bool kith_relay_check_alive(struct kith_relay *relay)
     return kith__relay_crew_check_alive(relay);
 }
 
-/* Hands out what was made, with an end. */
-static int give_text(struct kith_buf *made, int err, const char *what, char *text, size_t capacity, size_t *size)
-{
-    if (err == 0) {
-        *size = made->size;
-        if (made->size >= capacity)
-            err = KITH_ERR_TOO_LARGE;
-        else
-            memcpy(text, made->ptr, made->size);
-    }
-    if (err == 0)
-        text[made->size] = 0;
-    kith__buf_dispose(made);
-    return err == 0 ? 0 : kith__fail_because(err, "%s cannot be given", what);
-}
-
 int kith_relay_metrics(const struct kith_relay *relay, char *text, size_t capacity, size_t *size)
 {
     struct kith_buf made = { .mem = kith__relay_crew_mem(relay) };
     int err = kith__relay_crew_metrics(relay, &made);
 
-    return give_text(&made, err, "the metrics", text, capacity, size);
+    return kith__give_text(&made, err, "the metrics", text, capacity, size);
 }
 
 int kith_relay_authority(const struct kith_relay *relay, char *text, size_t capacity, size_t *size)
@@ -127,7 +111,7 @@ int kith_relay_authority(const struct kith_relay *relay, char *text, size_t capa
     struct kith_buf made = { .mem = kith__relay_crew_mem(relay) };
     int err = kith__relay_crew_authority(relay, &made);
 
-    return give_text(&made, err, "the certificate authority", text, capacity, size);
+    return kith__give_text(&made, err, "the certificate authority", text, capacity, size);
 }
 
 int kith_relay_next_news(struct kith_relay *relay, uint64_t limit_ns, struct kith_relay_news *out)

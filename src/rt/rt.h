@@ -130,7 +130,7 @@ struct kith_rt_udp_options {
     struct kith_sockaddr local; /* family decides: V4, or V6 (always v6-only); port 0 = any; unspecified ip = all */
     size_t buffer_size;         /* for each direction; 0 = KITH_RT_UDP_BUFFER_SIZE; the system may give less */
     bool no_offload;            /* without GSO and GRO, as with KITH_UDP_OFFLOAD=off in the environment */
-    bool is_shared;             /* others that say so too may bind there as well (SO_REUSEPORT), one for each thread: the system
+    bool is_shared; /* others that say so too may bind there as well (SO_REUSEPORT), one for each thread: the system
                                    spreads senders over them. Simulated: it makes no difference */
 };
 

@@ -110,7 +110,7 @@ int kith__dns_finder_find(void *ctx, const struct kith_id *id, struct kith_pkarr
     }
     unlock(finder);
     if (is_new)
-        finder->options.wake_house(finder->options.ctx);
+        finder->options.wake_house(finder->options.house);
     return err;
 }
 

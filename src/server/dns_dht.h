@@ -23,7 +23,8 @@ struct kith_dns_finder_options {
     struct kith_rt *rt;
     struct kith_dns_shared *shared;  /* outlives it */
     const struct kith_dns_dht *dht;  /* copied */
-    void (*wake_house)(void *ctx);   /* kith__dns_finder_run is to be called: any thread */
+    void (*wake_house)(void *house); /* kith__dns_finder_run is to be called: any thread */
+    void *house;
     void (*wake_workers)(void *ctx); /* something is known now */
     void *ctx;
     uint64_t seed; /* random */
