@@ -329,11 +329,26 @@ static bool is_flushed(const struct kith_endpoint *endpoint)
     return true;
 }
 
+/* An attempt that nobody ever answered: there is no other side that a repeated close could be for. */
+static bool was_never_answered(const struct kith_conn *conn)
+{
+    struct kith_quic_conn_stats stats;
+
+    if (!conn->is_client || conn->is_connected || conn->quic == NULL)
+        return false;
+    kith_quic_conn_stats(conn->quic, &stats);
+    return stats.packets_received == 0;
+}
+
 static bool is_drained(const struct kith_endpoint *endpoint)
 {
     KITH_LIST_EACH(node, &endpoint->conns)
-    if (!KITH_CONTAINER(node, struct kith_conn, node)->is_drained)
-        return false;
+    {
+        const struct kith_conn *conn = KITH_CONTAINER(node, struct kith_conn, node);
+
+        if (!conn->is_drained && !was_never_answered(conn))
+            return false;
+    }
     return true;
 }
 

@@ -127,6 +127,22 @@ PAIR_TEST(endpoint_relays_carry_a_connection)
     close_relayed(&test);
 }
 
+PAIR_TEST(endpoint_relays_close_does_not_wait_for_the_echo_of_what_nobody_answered)
+{
+    struct kith_conn *conn;
+    struct relayed test;
+
+    open_relayed(&test, mode, 1);
+    kith_relay_stop(test.relays[0], 0);
+    test.relays[0] = NULL;
+    PAIR_CHECK(kith_connect(test.pair.client, &test.pair.addr, PAIR_ALPN, 100 * KITH_NS_PER_MS, &conn),
+               KITH_ERR_TIMEOUT);
+    /* No limit of the test's own: its closing period, three timeouts of a first round trip of 333 ms, is 3 s long. */
+    PAIR_CHECK(kith_endpoint_close(test.pair.client, KITH_NS_PER_S), 0);
+    test.pair.client = NULL;
+    close_relayed(&test);
+}
+
 PAIR_TEST(endpoint_relays_connection_outlives_its_relay)
 {
     struct kith_quic_path_info path;

@@ -52,7 +52,7 @@ struct fake_endpoint {
     bool is_connected, is_closed;
     bool is_beating; /* writes a byte on a stream every 50 ms; the other side writes it back */
     uint64_t stream, beats, echoes, last_echo_ns, gap_ns; /* gap_ns: the longest time without an echo */
-    uint64_t home_news, connected_news, lost_news, gone_news;
+    uint64_t home_news, connected_news, lost_news, gone_news, left_news;
 };
 
 struct fake_world {

@@ -324,6 +324,7 @@ static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_pee
     endpoint->connected_news += news == KITH_RELAYS_CONNECTED;
     endpoint->lost_news += news == KITH_RELAYS_LOST;
     endpoint->gone_news += news == KITH_RELAYS_GONE;
+    endpoint->left_news += news == KITH_RELAYS_LEFT;
     kith__conn_ways_on_news(&endpoint->ways, news, relay, gone, kith__rt_now(endpoint->rt));
     kith__rt_timer_set(&endpoint->ways_timer, 0); /* pumps */
 }

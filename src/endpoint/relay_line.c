@@ -51,6 +51,7 @@ struct kith_relay_line {
     struct kith_slice url; /* the owner's, as the token */
     const char *token;     /* NULL: none */
     struct kith_list leaving_node;
+    struct kith_relay_leaving *leaving; /* NULL: it does not leave */
 };
 
 static void line_free(struct kith_relay_line *line)
@@ -399,9 +400,12 @@ static void on_end(void *ctx, int err)
 static void on_closed(void *ctx)
 {
     struct kith_relay_line *line = ctx;
+    struct kith_relay_leaving *leaving = line->leaving;
 
     line->link = NULL; /* it is gone */
     line_free(line);
+    if (leaving != NULL && kith__list_is_empty(&leaving->lines) && leaving->on_empty != NULL)
+        leaving->on_empty(leaving->ctx);
 }
 
 /* ---- Time ---- */
@@ -515,7 +519,7 @@ static void say_goodbye(struct kith_relay_line *line)
         line->output.size = 0;
 }
 
-void kith__relay_line_leave(struct kith_relay_line *line, struct kith_list *leaving)
+void kith__relay_line_leave(struct kith_relay_line *line, struct kith_relay_leaving *leaving)
 {
     if (line->state != LINE_OPEN) {
         kith__relay_line_close(line);
@@ -526,15 +530,16 @@ void kith__relay_line_leave(struct kith_relay_line *line, struct kith_list *leav
     line->client = NULL;
     line->state = LINE_OVER;
     kith__rt_timer_set(&line->timer, KITH_NEVER);
-    kith__list_push_back(leaving, &line->leaving_node);
+    line->leaving = leaving;
+    kith__list_push_back(&leaving->lines, &line->leaving_node);
     say_goodbye(line);
     kith__link_finish(line->link, KITH_RELAY_CLOSE_LIMIT_NS);
 }
 
-void kith__relay_line_close_leaving(struct kith_list *leaving)
+void kith__relay_line_close_leaving(struct kith_relay_leaving *leaving)
 {
     struct kith_list *node;
 
-    while ((node = kith__list_first(leaving)) != NULL)
+    while ((node = kith__list_first(&leaving->lines)) != NULL)
         line_free(KITH_CONTAINER(node, struct kith_relay_line, leaving_node));
 }

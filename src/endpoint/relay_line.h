@@ -44,6 +44,14 @@ struct kith_relay_line_options {
     bool prefers_v6;
 };
 
+/** Lines that say goodbye. By value in its owner; on_empty and ctx are set once. */
+struct kith_relay_leaving {
+    struct kith_list lines;
+    void (*on_empty)(
+        void *ctx); /* the last one is gone by itself. Lines must not be opened or closed inside. NULL is fine */
+    void *ctx;
+};
+
 /**
  * Starts to connect. Errors: NOMEM; UNSUPPORTED: no http or https URL; PARSE, INVALID: a URL or token that cannot be sent; on
  * errors no event follows.
@@ -58,11 +66,11 @@ struct kith_sockaddr kith__relay_line_local(const struct kith_relay_line *line);
 void kith__relay_line_close(struct kith_relay_line *line);
 /**
  * Stops the client, says goodbye (WebSocket close, 1000) and frees when that arrived, or after KITH_RELAY_CLOSE_LIMIT_NS; no event
- * follows. Meanwhile the line is in the list `leaving`, from which kith__relay_line_close_leaving takes it; the list must
- * be empty before the rt ends.
+ * follows but on_empty of `leaving`, if it was the last one there. Meanwhile the line is in its list, from which
+ * kith__relay_line_close_leaving takes it; the list must be empty before the rt ends.
  */
-void kith__relay_line_leave(struct kith_relay_line *line, struct kith_list *leaving);
-/** Closes at once all that are leaving. */
-void kith__relay_line_close_leaving(struct kith_list *leaving);
+void kith__relay_line_leave(struct kith_relay_line *line, struct kith_relay_leaving *leaving);
+/** Closes at once all that are leaving; on_empty is not called. */
+void kith__relay_line_close_leaving(struct kith_relay_leaving *leaving);
 
 #endif

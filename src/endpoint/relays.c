@@ -166,6 +166,15 @@ static void on_timer(void *ctx, uint64_t now_ns)
     kith__relays_step(ctx);
 }
 
+/** The last line has said goodbye. */
+static void on_left(void *ctx)
+{
+    struct kith_relays *relays = ctx;
+
+    if (relays->is_ended)
+        kith__relays_tell(relays, KITH_RELAYS_LEFT, NULL, NULL);
+}
+
 static int relays_init(struct kith_relays *relays, const struct kith_relays_options *options, size_t *bad)
 {
     int err;
@@ -210,7 +219,8 @@ int kith__relays_new(const struct kith_relays_options *options, const struct kit
     kith__keypair_init(&relays->pair, options->secret);
     kith__list_init(&relays->all);
     kith__list_init(&relays->dirty);
-    kith__list_init(&relays->leaving);
+    relays->leaving = (struct kith_relay_leaving) { .on_empty = on_left, .ctx = relays };
+    kith__list_init(&relays->leaving.lines);
     kith__buf_init(&relays->anchors, relays->mem);
     kith__relay_ways_init(&relays->ways, relays->mem, kith__random_u64(kith__rt_random(options->rt)));
     if ((err = relays_init(relays, options, &index)) != 0) {

@@ -43,6 +43,7 @@ enum kith_relays_news {
     KITH_RELAYS_LOST,      /* `relay` was lost, does not answer, or says that it will end */
     KITH_RELAYS_STATUS,    /* `relay` told of a change of how we stand with it: see kith_relay_info */
     KITH_RELAYS_GONE,      /* the endpoint at the way `gone` left that relay */
+    KITH_RELAYS_LEFT,      /* after kith__relays_leave: the last connection has ended in order; relay is NULL */
     KITH_RELAYS_PUBLIC     /* the public addresses are other ones: see kith__relays_public; relay is NULL */
 };
 
@@ -77,7 +78,8 @@ KITH_MUST_USE int kith__relays_new(const struct kith_relays_options *options, co
                                    struct kith_relays **out, size_t *bad);
 /** Closes all connections at once. NULL is fine. */
 void kith__relays_free(struct kith_relays *relays);
-/** Ends all connections in order; nothing is dialled any more. kith__relays_is_left tells when it is done, within a second. */
+/** Ends all connections in order; nothing is dialled any more. kith__relays_is_left tells when it is done, within a
+ * second; if it is not true at once, KITH_RELAYS_LEFT says when. */
 void kith__relays_leave(struct kith_relays *relays);
 bool kith__relays_is_left(const struct kith_relays *relays);
 

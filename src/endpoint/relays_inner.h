@@ -46,7 +46,7 @@ struct kith_relays {
     size_t count, configured_count;
     struct kith_relay_ways ways;
     struct kith_list dirty;
-    struct kith_list leaving; /* lines that say goodbye */
+    struct kith_relay_leaving leaving;
     struct kith_relay_peer *home, *warm;
     bool was_home_fit; /* what HOME told last */
     bool is_ended;     /* after kith__relays_leave */

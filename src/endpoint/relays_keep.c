@@ -117,6 +117,17 @@ static void choose(struct kith_relays *relays, uint64_t now_ns)
 
 /* ---- News of a connection ---- */
 
+/**
+ * What is relied on from now on is asked whether it is there: a spare that died in silence would be found out by its next ping
+ * only, 15 s later.
+ */
+static void check_others(struct kith_relay_peer *lost)
+{
+    KITH_LIST_EACH(node, &lost->relays->all)
+    if (relay_at(node) != lost && relay_at(node)->state == KITH_RELAY_ON)
+        kith__relay_check(relay_at(node));
+}
+
 static void tell_fit(struct kith_relay_peer *relay)
 {
     bool is_fit = kith__relay_is_fit(relay);
@@ -126,6 +137,7 @@ static void tell_fit(struct kith_relay_peer *relay)
         kith__relays_tell(relay->relays, KITH_RELAYS_CONNECTED, relay, NULL);
     } else if (!is_fit && !relay->is_told_lost && relay->was_on) {
         relay->is_told_lost = true;
+        check_others(relay);
         kith__relays_tell(relay->relays, KITH_RELAYS_LOST, relay, NULL);
     }
     choose(relay->relays, kith__rt_now(relay->relays->rt));
@@ -507,5 +519,5 @@ void kith__relays_leave(struct kith_relays *relays)
 
 bool kith__relays_is_left(const struct kith_relays *relays)
 {
-    return relays->is_ended && kith__list_is_empty(&relays->leaving);
+    return relays->is_ended && kith__list_is_empty(&relays->leaving.lines);
 }

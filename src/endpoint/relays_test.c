@@ -196,6 +196,40 @@ KITH_TEST(relays_home_that_dies_in_silence_while_nothing_flows_is_replaced)
     fake_world_close(&world_w);
 }
 
+KITH_TEST(relays_third_one_takes_over_when_home_dies_after_the_spare_died_in_silence)
+{
+    struct kith_relay_info info;
+    int home, warm;
+
+    fake_world_open(&world_w, 3, 1, NULL);
+    KITH_CHECK_EQ(fake_endpoint_open(&world_w, 0, 7, false, kith_mem_default()), 0);
+    fake_until_online(&world_w, 0);
+    fake_run(&world_w, 2 * KITH_NS_PER_S);
+    home = home_of(0);
+    kith__relay_info(kith__relays_warm(world_w.endpoints[0].relays), &info);
+    warm = info.url[strlen(info.url) - 2] - '1';
+    cut_relay(warm, true);
+    fake_run(&world_w, KITH_NS_PER_S);
+    fake_relay_stop(&world_w.relays[home]);
+    fake_run(&world_w, 2 * KITH_NS_PER_S);
+    KITH_CHECK_EQ(home_of(0), 3 - home - warm);
+    KITH_CHECK(kith__relay_is_fit(kith__relays_home(world_w.endpoints[0].relays)));
+    fake_world_close(&world_w);
+}
+
+KITH_TEST(relays_tell_when_they_are_left)
+{
+    struct fake_endpoint *endpoint = &world_w.endpoints[0];
+
+    open_pair(3, 2);
+    kith__relays_leave(endpoint->relays);
+    KITH_CHECK(!kith__relays_is_left(endpoint->relays) && endpoint->left_news == 0);
+    fake_run(&world_w, 100 * KITH_NS_PER_MS); /* a goodbye and its answer: not the limit */
+    KITH_CHECK(kith__relays_is_left(endpoint->relays));
+    KITH_CHECK_EQ(endpoint->left_news, 1);
+    fake_world_close(&world_w);
+}
+
 KITH_TEST(relays_connection_survives_a_relay_that_only_pongs)
 {
     int first;
