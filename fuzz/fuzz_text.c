@@ -8,6 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 static void check_url(const char *text, size_t size)
 {
+    static const char base[] = "https://u:p@a.example:8443/b/c?d/e";
     struct kith_buf once, twice;
     struct kith_url url;
 
@@ -20,6 +21,12 @@ static void check_url(const char *text, size_t size)
             KITH_ASSERT(kith__url_split(kith__buf_slice(&once), &url) == 0 && url.host.size != 0 && url.path.size != 0);
     }
     (void)kith__url_split((struct kith_slice) { (const uint8_t *)text, size }, &url);
+    once.size = twice.size = 0;
+    if (kith__url_resolve((struct kith_slice) { (const uint8_t *)base, sizeof base - 1 },
+                          (struct kith_slice) { (const uint8_t *)text, size }, &once) == 0) {
+        KITH_ASSERT(kith__url_normalise((const char *)once.ptr, once.size, &twice) == 0);
+        KITH_ASSERT(once.size == twice.size && memcmp(once.ptr, twice.ptr, once.size) == 0);
+    }
     kith__buf_dispose(&once);
     kith__buf_dispose(&twice);
 }

@@ -355,6 +355,28 @@ KITH_TEST(more_names_than_can_be_remembered_are_written_in_full)
     KITH_CHECK_EQ(kith__dns_next_record(&r, &record), KITH_ERR_END);
 }
 
+KITH_TEST(names_beyond_the_reach_of_pointers_are_written_in_full)
+{
+    static uint8_t message[KITH_DNS_MESSAGE_SIZE_MAX], filler[0x4000];
+    struct kith_dns_writer w;
+    struct kith_dns_reader r;
+    struct kith_dns_record record;
+    struct kith_dns_name root = name_of("."), far = name_of("far.example");
+    struct kith_dns_owner owner = { &root, KITH_DNS_ANSWER, KITH_DNS_IN, 0 };
+
+    KITH_CHECK_EQ(kith__dns_writer_init(&w, message, sizeof message, &no_header), 0);
+    KITH_CHECK_EQ(kith__dns_write_raw(&w, &owner, 99, (struct kith_slice) { filler, sizeof filler }), 0);
+    owner.name = &far;
+    for (size_t i = 0; i < 2; i++)
+        KITH_CHECK_EQ(kith__dns_write_raw(&w, &owner, 99, slice_of("x")), 0);
+    r = reader_of(message, kith__dns_writer_finish(&w));
+    KITH_CHECK_EQ(kith__dns_next_record(&r, &record), 0);
+    for (size_t i = 0; i < 2; i++) {
+        KITH_CHECK_EQ(kith__dns_next_record(&r, &record), 0);
+        check_text(&record.name, "far.example.");
+    }
+}
+
 KITH_TEST(copied_records_have_no_pointers_into_the_old_message)
 {
     /* MX, NAPTR and an unknown type of a zone; the names in the first two point to the owner of the first. */
@@ -400,6 +422,7 @@ KITH_TEST(malformed_data_are_not_copied_and_not_read)
         { KITH_DNS_NS, "01" },
         { KITH_DNS_NS, "00 00" },
         { KITH_DNS_NS, "c0ff" },
+        { KITH_DNS_SOA, "00" }, /* the second name would be that of the next record */
         { KITH_DNS_SOA, "00 00 00000000 00000000 00000000 00000000 000000" },
         { KITH_DNS_SOA, "00 00 00000000 00000000 00000000 00000000 00000000 00" },
         { KITH_DNS_SRV, "0000 0000 00" },

@@ -320,6 +320,31 @@ KITH_TEST(what_does_not_fit_is_left_out_and_user_data_stay)
     kith__lookup_info_dispose(&read);
 }
 
+KITH_TEST(user_data_of_any_size_have_room_beside_too_many_addresses)
+{
+    char user_data[10 + KITH_USER_DATA_SIZE_MAX] = "user-data=", text[64];
+
+    memset(user_data + 10, 'x', KITH_USER_DATA_SIZE_MAX);
+    for (size_t size = 1; size <= KITH_USER_DATA_SIZE_MAX; size++) {
+        struct kith_lookup_info info, read;
+        struct kith_pkarr packet;
+        size_t left_out, ignored = 0;
+
+        example_info(&info, NULL, 0);
+        for (unsigned i = 0; i < 50; i++) {
+            snprintf(text, sizeof text, "addr=203.0.113.%u:44330", i);
+            KITH_CHECK_EQ(kith__attrs_take(&info, text_of(text), &ignored), 0);
+        }
+        KITH_CHECK_EQ(kith__attrs_take(&info, (struct kith_slice) { (uint8_t *)user_data, 10 + size }, &ignored), 0);
+        make(&info, 1, &packet, &left_out);
+        KITH_CHECK_EQ(kith__pkarr_info(&packet, kith_mem_default(), &read, &ignored), 0);
+        KITH_CHECK_EQ(read.user_data_size, size);
+        KITH_CHECK_EQ(read.addr.count + left_out, 50);
+        kith__lookup_info_dispose(&info);
+        kith__lookup_info_dispose(&read);
+    }
+}
+
 KITH_TEST(a_relay_with_a_long_url_takes_several_strings)
 {
     struct kith_lookup_info info, read;
