@@ -130,6 +130,7 @@ static void check_relay(const struct looked *looked, unsigned number)
 KITH_TEST(dht_service_publishes_the_last_of_a_burst_and_finds_it)
 {
     struct looked looked = { .found = 0 };
+    struct kith_dht_stats stats;
 
     home_open(1);
     KITH_CHECK_STR(home.service->ops->name, "dht");
@@ -141,6 +142,8 @@ KITH_TEST(dht_service_publishes_the_last_of_a_burst_and_finds_it)
     crowd_pass(&home.crowd, 10 * KITH_NS_PER_S);
     KITH_CHECK_EQ(published().accepted_count, 1);
     KITH_CHECK_EQ(published().err, 0);
+    kith__dht_stats(kith__dht_service_node(home.service), &stats);
+    KITH_CHECK_EQ(stats.puts, 1);
     look(&home.id, &looked);
     KITH_CHECK(looked.is_ended && looked.err == 0 && looked.found == 1);
     KITH_CHECK(looked.updated_us > 0 && looked.updated_us <= kith__rt_wall_us(home.host->rt));

@@ -23,7 +23,7 @@ struct stage_node {
     int put_error;            /* of a put; once: then 0 */
     bool is_error_for_ever;
     int get_error;
-    bool gives_no_token;
+    bool gives_no_token, is_read_only;
     uint8_t token; /* of ours; a put with another is error 203 */
     size_t asked, put;
 };
@@ -127,6 +127,8 @@ static inline void stage_answer(struct stage *stage, struct stage_node *node, co
     struct kith_krpc answer = { .kind = KITH_KRPC_ANSWER, .transaction = question->transaction, .id = node->node.id };
     uint8_t nodes[20 * KITH_DHT_NODE_SIZE], token[1] = { node->token };
     size_t told = 0;
+
+    answer.is_read_only = node->is_read_only;
 
     if (question->method != KITH_KRPC_PING && question->method != KITH_KRPC_PUT) {
         for (size_t i = 0; i < stage->count && told < 20; i++)
