@@ -230,6 +230,7 @@ static int expire_one(struct lmdb *lmdb, MDB_cursor *cursor, const uint8_t *id, 
 static int lmdb_expire(struct kith_store *store, uint64_t before_us, size_t max, size_t *count)
 {
     struct lmdb *lmdb = lmdb_of(store);
+    bool was_idle = lmdb->writing == NULL;
     uint8_t id[KITH_ID_SIZE];
     MDB_cursor *cursor;
     MDB_val key, value;
@@ -256,6 +257,11 @@ static int lmdb_expire(struct kith_store *store, uint64_t before_us, size_t max,
         ++*count;
     }
     mdb_cursor_close(cursor);
+    /* Nothing was due: a transaction must not wait for a commit that nobody sees a reason for. It would keep its lock. */
+    if (err == 0 && *count == 0 && was_idle) {
+        mdb_txn_abort(lmdb->writing);
+        lmdb->writing = NULL;
+    }
     return err;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "zone/parts.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -270,6 +271,38 @@ KITH_TEST(store_lmdb_keeps_what_was_committed_when_its_process_is_killed)
     KITH_CHECK_EQ(rig_start(&rig, kith_mem_default(), 0), 0);
     for (uint32_t i = 0; i < 150; i++)
         KITH_CHECK_EQ(has(&rig, i), i < 100);
+    rig_close(&rig);
+}
+
+KITH_TEST(store_lmdb_holds_no_lock_when_nothing_was_due)
+{
+    struct kith_pkarr packet = packet_of(1, 5, 10);
+    struct rig rig;
+    int ready[2], status;
+    size_t count;
+    pid_t child;
+    char byte;
+
+    rig_open(&rig, LMDB, 0);
+    rig.store->ops->free(rig.store);
+    KITH_CHECK_EQ(pipe(ready), 0);
+    if ((child = fork()) == 0) {
+        byte = rig_start(&rig, kith_mem_default(), 0) == 0 &&
+               rig.store->ops->expire(rig.store, UINT64_MAX, 10, &count) == 0 && count == 0;
+        (void)!write(ready[1], &byte, 1);
+        pause();
+    }
+    KITH_CHECK_EQ(read(ready[0], &byte, 1), 1);
+    KITH_CHECK_EQ(byte, 1);
+    KITH_CHECK_EQ(rig_start(&rig, kith_mem_default(), 0), 0);
+    alarm(10); /* else a put would wait for the other process for ever */
+    put(&rig, &packet, 1);
+    commit(&rig);
+    alarm(0);
+    kill(child, SIGKILL);
+    KITH_CHECK_EQ(waitpid(child, &status, 0), child);
+    close(ready[0]);
+    close(ready[1]);
     rig_close(&rig);
 }
 
