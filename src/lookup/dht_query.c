@@ -117,15 +117,15 @@ uint8_t kith__dht_query_add(struct kith_dht_query *query, const struct kith_dht_
 
 /**
  * The index of the next one from `index` on, count if there is none, that is among the closest: *any and *secure count those that
- * were passed.
+ * were passed. `speaking`: those that are slow do not count, as silent ones never do.
  */
-static size_t next_close(const struct kith_dht_query *query, size_t index, size_t *any, size_t *secure)
+static size_t next_close(const struct kith_dht_query *query, size_t index, bool speaking, size_t *any, size_t *secure)
 {
     for (; index < query->count; index++) {
         const struct kith_dht_candidate *candidate = at(query, index);
         bool is_close;
 
-        if (candidate->state == KITH_DHT_CANDIDATE_SILENT)
+        if (candidate->state == KITH_DHT_CANDIDATE_SILENT || (speaking && candidate->state == KITH_DHT_CANDIDATE_SLOW))
             continue;
         is_close = *any < KITH_DHT_CLOSEST_MAX || (candidate->is_secure && *secure < KITH_DHT_CLOSEST_MAX);
         *any += 1;
@@ -136,15 +136,16 @@ static size_t next_close(const struct kith_dht_query *query, size_t index, size_
     return index;
 }
 
-#define EACH_CLOSE(query, index)                                                                                       \
-    for (size_t any_ = 0, secure_ = 0, index = next_close(query, 0, &any_, &secure_); index < (query)->count;          \
-         index = next_close(query, index + 1, &any_, &secure_))
+#define EACH_CLOSE(query, speaking, index)                                                                             \
+    for (size_t any_ = 0, secure_ = 0, index = next_close(query, 0, speaking, &any_, &secure_);                        \
+         index < (query)->count; index = next_close(query, index + 1, speaking, &any_, &secure_))
 
 uint8_t kith__dht_query_next(struct kith_dht_query *query)
 {
     if (query->asked >= KITH_DHT_ALPHA)
         return KITH_DHT_NOBODY;
-    EACH_CLOSE(query, i)
+    /* Who would take the place of a slow one is asked already: where many are dead, their silences do not add up. */
+    EACH_CLOSE(query, true, i)
     {
         struct kith_dht_candidate *candidate = at(query, i);
 
@@ -159,7 +160,7 @@ uint8_t kith__dht_query_next(struct kith_dht_query *query)
 
 bool kith__dht_query_is_done(const struct kith_dht_query *query)
 {
-    EACH_CLOSE(query, i)
+    EACH_CLOSE(query, false, i)
     {
         if (at(query, i)->state != KITH_DHT_CANDIDATE_ANSWERED)
             return false;
@@ -173,7 +174,7 @@ size_t kith__dht_query_mark_close(struct kith_dht_query *query)
 
     for (size_t i = 0; i < query->count; i++)
         at(query, i)->is_close = false;
-    EACH_CLOSE(query, i)
+    EACH_CLOSE(query, false, i)
     {
         struct kith_dht_candidate *candidate = at(query, i);
 

@@ -116,6 +116,32 @@ KITH_TEST(dht_query_asks_nodes_whose_ids_fit_behind_any_number_of_others)
     kith__dht_query_dispose(&query, kith_mem_default());
 }
 
+KITH_TEST(dht_query_asks_who_comes_after_slow_ones_but_waits_for_them)
+{
+    struct kith_dht_query query;
+    uint8_t slow[KITH_DHT_CLOSEST_MAX], place;
+    size_t asked = 0, after = 0;
+
+    KITH_CHECK_EQ(kith__dht_query_init(&query, kith_mem_default(), &target), 0);
+    for (unsigned i = 0; i < 60; i++)
+        add(&query, i, false);
+    while (asked < KITH_DHT_CLOSEST_MAX && (place = kith__dht_query_next(&query)) != KITH_DHT_NOBODY) {
+        kith__dht_query_on_slow(&query, place);
+        slow[asked++] = place;
+    }
+    KITH_CHECK_EQ(asked, KITH_DHT_CLOSEST_MAX);
+    while ((place = kith__dht_query_next(&query)) != KITH_DHT_NOBODY) {
+        answer(&query, place);
+        after++;
+    }
+    KITH_CHECK_EQ(after, KITH_DHT_CLOSEST_MAX);
+    KITH_CHECK(!kith__dht_query_is_done(&query));
+    for (size_t i = 0; i < asked; i++)
+        kith__dht_query_on_silence(&query, slow[i]);
+    KITH_CHECK(kith__dht_query_is_done(&query));
+    kith__dht_query_dispose(&query, kith_mem_default());
+}
+
 KITH_TEST(dht_query_hears_of_everybody_once_and_of_one_address_a_few_times)
 {
     struct kith_dht_query query;
