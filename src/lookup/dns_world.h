@@ -214,7 +214,9 @@ static inline void dns_server_open(struct dns_server *server)
     struct kith_rt_stream_addr at = { .ip = server->at };
 
     KITH_CHECK_EQ(kith__rt_udp_open(server->rt, &options, &events, &server->udp), 0);
-    options.local.port++;
+    server->at.port = kith__rt_udp_local(server->udp).port; /* it may have been any */
+    at.ip.port = server->at.port;
+    options.local.port = 0;
     KITH_CHECK_EQ(kith__rt_udp_open(server->rt, &options, &events, &server->other), 0);
     KITH_CHECK_EQ(kith__rt_listen(server->rt, &at, dns_server_accept, server, &server->listener), 0);
 }
