@@ -155,7 +155,8 @@ KITH_TEST(answer_lists_addresses_behind_aliases)
 {
     struct builder b;
     struct kith_sockaddr ips[4];
-    struct kith_slice message;
+    struct kith_slice message, ip = { (const uint8_t *)"\1\2\3\4", 4 };
+    struct kith_dns_owner other;
 
     begin(&b, KITH_DNS_AAAA);
     add_raw(&b, KITH_DNS_CNAME, 20, "\1b\7example", 11);
@@ -163,6 +164,9 @@ KITH_TEST(answer_lists_addresses_behind_aliases)
     add_raw(&b, KITH_DNS_AAAA, 30, "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16);
     add_raw(&b, KITH_DNS_A, 30, "\1\2\3\4", 4);
     add_raw(&b, KITH_DNS_AAAA, 30, "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\2", 16);
+    other = owner(&b, 30);
+    other.class_code = KITH_DNS_CH;
+    KITH_CHECK_EQ(kith__dns_write_raw(&b.w, &other, KITH_DNS_A, ip), 0);
     message = end(&b);
     KITH_CHECK_EQ(kith__dns_answer_ips(message, KITH_DNS_AAAA, ips, 4), 2);
     KITH_CHECK_EQ(ips[1].ip[15], 2);

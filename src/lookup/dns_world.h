@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DNS_PEERS_MAX = 4, DNS_SERVERS = 3, DNS_MODES_MAX = 16 };
+enum { DNS_PEERS_MAX = 8, DNS_SERVERS = 3, DNS_MODES_MAX = 16 };
 
 /** What a server does with a question. */
 enum dns_mode {
@@ -30,6 +30,7 @@ enum dns_mode {
     DNS_WRONG_SOURCE,   /* from another port */
     DNS_WRONG_QUESTION, /* repeats another name */
     DNS_TWICE,
+    DNS_HANGS_UP,  /* over UDP as DNS_TRUNCATES; over TCP it closes */
     DNS_NO_ADDRESS /* TXT without an attribute that is one */
 };
 
@@ -121,7 +122,7 @@ static inline size_t dns_reply(struct dns_server *server, enum dns_mode mode, bo
     header.flags |= mode == DNS_NXDOMAIN ? KITH_DNS_NXDOMAIN : 0;
     header.flags |= mode == DNS_SERVFAIL ? KITH_DNS_SERVFAIL : 0;
     header.flags |= mode == DNS_REFUSED ? KITH_DNS_REFUSED : 0;
-    header.flags |= mode == DNS_TRUNCATES && !is_tcp ? KITH_DNS_TC : 0;
+    header.flags |= (mode == DNS_TRUNCATES || mode == DNS_HANGS_UP) && !is_tcp ? KITH_DNS_TC : 0;
     KITH_CHECK_EQ(kith__dns_writer_init(&w, out, 4000, &header), 0);
     name = mode == DNS_WRONG_QUESTION ? dns_name("other.example") : question.name;
     KITH_CHECK_EQ(kith__dns_write_question(&w, &name, question.type, KITH_DNS_IN), 0);
@@ -182,6 +183,11 @@ static inline void dns_peer_data(void *ctx, uint8_t *bytes, size_t size)
     peer->server->tcp_count++;
     if (peer->server->modes[peer->server->mode_count - 1] == DNS_SILENT)
         return;
+    if (peer->server->modes[peer->server->mode_count - 1] == DNS_HANGS_UP) {
+        kith__rt_stream_close(peer->stream);
+        peer->stream = NULL;
+        return;
+    }
     reply = dns_reply(peer->server, peer->server->modes[peer->server->mode_count - 1], true,
                       (struct kith_slice) { peer->in.ptr + 2, whole - 2 }, peer->out + 2);
     peer->out[0] = (uint8_t)(reply >> 8);
@@ -221,13 +227,19 @@ static inline void dns_server_open(struct dns_server *server)
     KITH_CHECK_EQ(kith__rt_listen(server->rt, &at, dns_server_accept, server, &server->listener), 0);
 }
 
-static inline void dns_server_close(struct dns_server *server)
+/** Ends all connections. */
+static inline void dns_server_hang_up(struct dns_server *server)
 {
     for (size_t i = 0; i < server->peer_count; i++) {
         kith__rt_stream_close(server->peers[i].stream);
         kith__buf_dispose(&server->peers[i].in);
     }
     server->peer_count = 0;
+}
+
+static inline void dns_server_close(struct dns_server *server)
+{
+    dns_server_hang_up(server);
     kith__rt_listener_close(server->listener);
     kith__rt_udp_close(server->udp);
     kith__rt_udp_close(server->other);

@@ -418,6 +418,7 @@ KITH_TEST(lookup_ends_after_its_time_with_what_it_has)
     KITH_CHECK(a.is_ended && a.err == 0);
     KITH_CHECK_EQ(a.service_err, KITH_ERR_TIMEOUT);
     KITH_CHECK_EQ(f.fakes[0].cancelled + f.fakes[1].cancelled, 2);
+    KITH_CHECK_EQ(kith__lookup_stats(f.lookup, 0).ended_found, 1); /* it did its part */
     KITH_CHECK_EQ(ask(&b, 1), 0);
     pass(&f, KITH_LOOKUP_LIMIT_NS);
     KITH_CHECK(b.is_ended && b.err == KITH_ERR_NOT_FOUND);
