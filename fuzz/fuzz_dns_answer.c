@@ -3,7 +3,7 @@
  * TXT, AAAA, TXT); 4: the question is put behind the header; 8: the first answer over UDP is cut, and the bytes come over
  * TCP, in pieces; 16: twice. Behind it is the message without its id.
  *
- * An answer that is taken was checked, is the message byte for byte, and says something; whatever comes, it ends.
+ * An answer that is taken was checked and is the message byte for byte; whatever comes, it ends.
  */
 #include "base/mem.h"
 #include "lookup/dns_answer.h"
@@ -118,7 +118,6 @@ static void check_answer(struct kith_slice message, uint16_t type)
     if (type == KITH_DNS_TXT) {
         kith__lookup_info_init(&info, kith_mem_default(), NULL);
         KITH_ASSERT(kith__dns_answer_info(message, &info, &ignored) == 0);
-        KITH_ASSERT(info.addr.count > 0 || info.user_data_size > 0 || ignored > 0);
         kith__lookup_info_dispose(&info);
         return;
     }
