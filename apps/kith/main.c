@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 static const struct cli_command *const commands[] = {
-    &command_send,  &command_receive, &command_listen, &command_connect, &command_ping,
-    &command_speed, &command_lookup,  &command_key,    &command_ticket,  &command_relay,
+    &command_send,   &command_receive, &command_listen, &command_connect, &command_ping, &command_speed,
+    &command_lookup, &command_key,     &command_ticket, &command_relay,   &command_dns,
 };
 /* dumbpipe's words. */
 static const struct cli_command *const synonyms[] = {

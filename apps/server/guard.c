@@ -43,9 +43,16 @@ void guard_add_writable(struct guard_paths *paths, const char *path)
 
 void guard_add_directory(struct guard_paths *paths, const char *path)
 {
+    char part[PATH_MAX];
+
     /* What cannot be made is told of when it is used. */
-    if (mkdir(path, 0700) == 0)
-        log_line(LOG_LEVEL_INFO, "made the directory %s", path);
+    for (size_t i = 1; path[0] != 0 && i <= strlen(path) && i < sizeof part; i++) {
+        if (path[i] != '/' && path[i] != 0)
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)i, path);
+        if (mkdir(part, 0700) == 0)
+            log_line(LOG_LEVEL_INFO, "made the directory %s", part);
+    }
     guard_add_writable(paths, path);
 }
 
@@ -277,6 +284,8 @@ static const char *const calls[] = {
     "dup3",
     "fsync",
     "fdatasync",
+    "msync",
+    "fallocate",
     "ftruncate",
     "flock",
     "rename",

@@ -21,7 +21,7 @@ struct guard_paths {
 /** Adds; NULL is skipped. */
 void guard_add_readable(struct guard_paths *paths, const char *path);
 void guard_add_writable(struct guard_paths *paths, const char *path);
-/** Adds a directory that is to be written in. It must be there to be an exception to the fence: it is made (0700) where it is missing. */
+/** Adds a directory that is to be written in. It must be there to be an exception to the fence: it is made (0700), with those above it, where it is missing. */
 void guard_add_directory(struct guard_paths *paths, const char *path);
 
 /** No core dumps; as many descriptors as the system allows. First of all. */

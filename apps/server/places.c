@@ -3,6 +3,7 @@
 
 #include "log.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -39,6 +40,16 @@ struct kith_sockaddr place_beside(const struct kith_sockaddr *given, const struc
     if (given->family == KITH_FAMILY_NONE)
         made.port = port;
     return made;
+}
+
+bool place_parse_ip(const char *text, struct kith_sockaddr *out)
+{
+    char with_port[80];
+
+    return text[0] != '[' &&
+           snprintf(with_port, sizeof with_port, strchr(text, ':') != NULL ? "[%s]:0" : "%s:0", text) <
+               (int)sizeof with_port &&
+           kith_sockaddr_parse(with_port, out) == 0;
 }
 
 const char *place_take(void *target, const char *text)

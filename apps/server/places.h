@@ -12,6 +12,8 @@
 size_t place_expand(const struct kith_sockaddr *given, struct kith_sockaddr out[2]);
 /** The given address, or where none was given that of another one with another port. */
 struct kith_sockaddr place_beside(const struct kith_sockaddr *given, const struct kith_sockaddr *other, uint16_t port);
+/** Reads an address without a port, which is 0 then: "192.0.2.1", "2001:db8::1". */
+bool place_parse_ip(const char *text, struct kith_sockaddr *out);
 /** OPTION_CALL: "ADDR:PORT" into a struct kith_sockaddr. */
 const char *place_take(void *target, const char *text);
 /** Takes over a flag that was given. */

@@ -164,6 +164,7 @@ static void stop(struct server *server)
 
 /* ---- The whole ---- */
 
+/* Directories are made, whether there is a fence or not. */
 static void fence_files(const struct server *server)
 {
     struct guard_paths paths = { .readable_count = 0 };
@@ -171,7 +172,10 @@ static void fence_files(const struct server *server)
     guard_add_readable(&paths, server->config_file);
     guard_add_readable(&paths, getenv("SSL_CERT_FILE"));
     server->kind->add_paths(server->self, &paths);
+    if (server->has_no_guard)
+        return;
     guard_files(&paths);
+    guard_rings();
 }
 
 static int run(struct server *server)
@@ -183,10 +187,7 @@ static int run(struct server *server)
     sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: none of them gets one by its default action */
     if ((signals = signalfd(-1, &set, SFD_CLOEXEC)) < 0)
         return fail(server, SERVER_EXIT_FAILED, "signals cannot be waited for: %s", strerror(errno));
-    if (!server->has_no_guard) {
-        fence_files(server);
-        guard_rings();
-    }
+    fence_files(server);
     if (server->kind->start(server->self) != 0) {
         close(signals);
         return fail(server, SERVER_EXIT_FAILED, "%s", kith_error_last()->text);

@@ -1,6 +1,8 @@
 /* A TOML file bound to the fields of a struct. */
 #include "settings.h"
 
+#include "places.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <kith/kith.h>
@@ -75,15 +77,6 @@ bool setting_duration_parse(const char *text, uint64_t *ns)
         return false;
     *ns = (uint64_t)sum;
     return true;
-}
-
-static bool parse_ip(const char *text, struct kith_sockaddr *out)
-{
-    char with_port[80];
-
-    return snprintf(with_port, sizeof with_port, strchr(text, ':') != NULL ? "[%s]:0" : "%s:0", text) <
-               (int)sizeof with_port &&
-           text[0] != '[' && kith_sockaddr_parse(with_port, out) == 0;
 }
 
 static const char *set_texts(struct texts *texts, const struct toml_value *value)
@@ -184,7 +177,7 @@ static const char *set(void *field, enum setting_kind kind, const struct toml_va
             return "an address and port in quotes, like \"0.0.0.0:80\" or \"[::]:80\"";
         return NULL;
     case SETTING_IP:
-        if (value->kind != TOML_STRING || !parse_ip(value->text, field))
+        if (value->kind != TOML_STRING || !place_parse_ip(value->text, field))
             return "an IP address in quotes, like \"192.0.2.1\" or \"::\"";
         return NULL;
     case SETTING_DURATION:
@@ -241,7 +234,7 @@ static bool take_value(void *ctx, const struct toml_value *value, char *error)
     if (setting == NULL)
         return true;
     field = (char *)reading->target + setting->offset;
-    if (setting->kind == SETTING_CALL)
+    if (setting->take != NULL)
         return setting->take(field, value, error);
     if (setting->kind == SETTING_CHOICE)
         return set_choice(field, setting->choices, value, error);
@@ -393,8 +386,10 @@ static void print_setting(const struct setting *setting, const void *field)
 
 void settings_print(const struct settings *settings, const void *target)
 {
-    for (size_t i = 0; i < settings->count; i++)
-        print_setting(&settings->items[i], (const char *)target + settings->items[i].offset);
+    for (size_t i = 0; i < settings->count; i++) {
+        if (settings->is_shown == NULL || settings->is_shown(target, settings->items[i].path))
+            print_setting(&settings->items[i], (const char *)target + settings->items[i].offset);
+    }
 }
 
 /* ---- The environment, and other files ---- */

@@ -38,9 +38,9 @@ struct setting {
     enum setting_kind kind;
     size_t offset; /* of the field in the target */
     const struct setting_choice *choices;
-    bool (*take)(void *field, const struct toml_value *value,
-                 char *error); /* CALL; false: error, as setting_fail makes it */
-    bool is_secret;            /* printed as "(secret)" */
+    /** CALL, and others that are read in a way of their own. False: error, as setting_fail makes it. */
+    bool (*take)(void *field, const struct toml_value *value, char *error);
+    bool is_secret; /* printed as "(secret)" */
 };
 
 /** All keys of a program. */
@@ -49,6 +49,8 @@ struct settings {
     size_t count;
     /** Called for each key that is known, before it is set; to see what the file has. NULL: not wanted. */
     void (*on_key)(void *target, const char *path);
+    /** True for keys that are to be printed. NULL: all. */
+    bool (*is_shown)(const void *target, const char *path);
 };
 
 /** Reads a file over what is there. False: `error` (SETTINGS_ERROR_SIZE bytes) says what is wrong in which line. */
