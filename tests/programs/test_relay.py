@@ -4,125 +4,34 @@ access, limits. The protocol itself is in tests/interop/test_relay_server.py. TA
 
 Arguments: words of test names; none: all.
 """
-import contextlib, http.server, itertools, resource, shutil, socket, ssl, struct, urllib.request
+import contextlib, http.server, resource, socket, ssl, struct
 
-from programs import *
+from servers import *
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
 import raw_relay
 from raw_relay import PING, PONG, RESTARTING, Closed, Key, RawRelay, connected, request
 
-RELAY = os.path.join(os.path.dirname(KITH), "kith-relay")
-X509 = os.path.join(ROOT, "tests", "interop", "x509")
 STRICT = "max-age=63072000; includeSubDomains"
 POLICY = "default-src 'none'; frame-ancestors 'none'; form-action 'none'; base-uri 'self'; block-all-mixed-content; plugin-types 'none'"
 
 
-class Relay(Running):
-    """A relay on ports of the system's choice; `config`: TOML beside the addresses."""
+class Relay(Server):
+    """A relay on ports of the system's choice; `config`: TOML beside the addresses, `tls` that of its table."""
+
+    program, prefix = os.path.join(os.path.dirname(KITH), "kith-relay"), "relayserver"
+    fixed = 'http_bind_addr = "127.0.0.1:0"\nmetrics_bind_addr = "127.0.0.1:0"\n'
 
     def __init__(self, home, *flags, config="", tls="", env=None, dev=True):
-        self.file = os.path.join(home, "relay-%d.toml" % next(Relay.numbers))
-        self.fixed = 'http_bind_addr = "127.0.0.1:0"\nmetrics_bind_addr = "127.0.0.1:0"\n'
-        self.write_config(config, tls)
-        self.json, saved = {}, dict(os.environ)
-        os.environ.update(env or {})
-        try:
-            super().__init__(home, *(["--dev"] if dev and not tls else []), "--json", "-c", self.file, *flags, program=RELAY)
-        finally:
-            for name in env or {}:
-                os.environ.pop(name)
-            os.environ.update(saved)
-        first = self.process.stdout.readline()
-        if not first:
-            self.process.wait(LIMIT)
-            self.reader.join(LIMIT)
-            raise AssertionError("it does not start: %r" % self.lines)
-        self.json = json.loads(first)
-
-    numbers = itertools.count()
-
-    def write_config(self, config, tls=""):
-        with open(self.file + ".new", "w") as file:
-            file.write(self.fixed + config + ("\n[tls]\n" + tls if tls else "") + "\n")
-        os.rename(self.file + ".new", self.file)
-
-    def port(self, kind="http"):
-        return int(self.json[kind][0].rpartition(":")[2])
-
-    def hang_up(self):
-        seen = len([line for line in self.lines if "configuration is in effect" in line or "configuration stays" in line])
-        self.process.send_signal(signal.SIGHUP)
-        with self.condition:
-            assert self.condition.wait_for(lambda: self.is_over or len([line for line in self.lines if "configuration is in effect" in line
-                                                                         or "configuration stays" in line]) > seen, LIMIT), self.lines[-5:]
-
-    def metrics(self):
-        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % self.port("metrics"), timeout=10) as answer:
-            return answer.headers, answer.read().decode()
-
-    def metric(self, name):
-        found = re.search(r"^relayserver_%s (\d+)$" % name, self.metrics()[1], re.M)
-        assert found, name
-        return int(found.group(1))
-
-    def wait_metric(self, name, least):
-        until = time.monotonic() + LIMIT
-        while (value := self.metric(name)) < least:
-            assert time.monotonic() < until, (name, value, least)
-            time.sleep(0.02)
-        return value
-
-    def raw(self, data, port=None, limit=10):
-        """What comes back for these bytes, until the end."""
-        with socket.create_connection(("127.0.0.1", port or self.port()), timeout=limit) as sock:
-            sock.sendall(data)
-            return read_all(sock)
+        super().__init__(home, *(["--dev"] if dev and not tls else []), *flags, config=config + ("\n[tls]\n" + tls if tls else ""), env=env)
 
 
-def read_all(sock):
-    got = b""
-    try:
-        while (part := sock.recv(65536)):
-            got += part
-    except ConnectionError:
-        pass
-    return got
-
-
-def check(home, *flags, config=None, code=0, env=None):
-    file = os.path.join(home, "check.toml")
-    if config is not None:
-        with open(file, "w") as out:
-            out.write(config)
-        flags = (*flags, "-c", file)
-    done = run(home, "--check-config", *flags, program=RELAY, code=code, env=env)
-    return (done.stdout + done.stderr).decode()
+def check(home, *flags, **how):
+    return check_config(Relay.program, home, *flags, **how)
 
 
 def manual(directory, more=""):
     return 'cert_mode = "Manual"\nhttps_bind_addr = "127.0.0.1:0"\ncert_dir = "%s"\n%s' % (directory, more)
-
-
-def put_certificate(directory, name="cert.pem"):
-    """Files as default.crt and default.key, each under its name at once."""
-    os.makedirs(directory, exist_ok=True)
-    pair = {"cert.pem": ("cert.pem", "key.pem"), "relay.pem": ("relay.pem", "relay-key.pem")}[name]
-    for source, target in zip(pair, ("default.crt", "default.key")):
-        shutil.copy(os.path.join(X509, source), os.path.join(directory, "new"))
-        os.rename(os.path.join(directory, "new"), os.path.join(directory, target))
-
-
-def served_certificate(port):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname="localhost") as sock:
-        return sock.getpeercert(True)
-
-
-def of_file(path):
-    with open(path) as file:
-        return ssl.PEM_cert_to_DER_cert(re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", file.read(), re.S).group(0))
 
 
 # ---- HTTP ----
@@ -410,18 +319,18 @@ def flags_and_environment_are_checked_too(home):
                         (("--acme", "--hostname", "a", "--contact", "b", "--acme-url", "http://x/"), "https")):
         text = check(home, *flags, code=None)
         assert word in text, (flags, text)
-    assert "kith-relay" in run(home, "--help", program=RELAY).stdout.decode() and "kith relay" in run(home, "relay", "--help").stdout.decode()
-    assert re.match(r"kith-relay \d", run(home, "--version", program=RELAY).stdout.decode())
-    printed = run(home, "--print-config", "--dev", "--token", "geheim", "--http-bind", "127.0.0.1:81", program=RELAY).stdout.decode()
+    assert "kith-relay" in run(home, "--help", program=Relay.program).stdout.decode() and "kith relay" in run(home, "relay", "--help").stdout.decode()
+    assert re.match(r"kith-relay \d", run(home, "--version", program=Relay.program).stdout.decode())
+    printed = run(home, "--print-config", "--dev", "--token", "geheim", "--http-bind", "127.0.0.1:81", program=Relay.program).stdout.decode()
     assert 'http_bind_addr = "127.0.0.1:81"' in printed and "geheim" not in printed and "shared_token: 1" in printed, printed
 
 
 @test
 def a_port_that_is_taken_is_told_also_by_another_relay(home):
     with Relay(home) as relay:
-        done = run(home, "--http-bind", "127.0.0.1:%d" % relay.port(), "--no-metrics", program=RELAY, code=1)
+        done = run(home, "--http-bind", "127.0.0.1:%d" % relay.port(), "--no-metrics", program=Relay.program, code=1)
         assert b"already in use" in done.stderr, done.stderr
-        done = run(home, "--http-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:%d" % relay.port("metrics"), program=RELAY, code=1)
+        done = run(home, "--http-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:%d" % relay.port("metrics"), program=Relay.program, code=1)
         assert b"metrics cannot be served" in done.stderr, done.stderr
 
 
@@ -651,48 +560,6 @@ def an_endpoint_learns_its_address_from_the_relay_and_needs_no_answer(home):
             assert listening.line("connected") and listening.line("no address discovery: no answer over UDP")
 
 
-class Pebble:
-    """A test authority on loopback that resolves every name to 127.0.0.1 and asks for proof at the given ports."""
-
-    def __init__(self, home, http_port, tls_port):
-        if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
-            raise Skip("pebble is not installed")
-        ports = [free_port() for _ in range(4)]
-        config = {"pebble": {"listenAddress": "127.0.0.1:%d" % ports[0], "managementListenAddress": "127.0.0.1:%d" % ports[1],
-                             "certificate": X509 + "/cert.pem", "privateKey": X509 + "/key.pem", "httpPort": http_port, "tlsPort": tls_port,
-                             "ocspResponderURL": "", "externalAccountBindingRequired": False}}
-        with open(home + "/pebble.json", "w") as file:
-            json.dump(config, file)
-        self.url = "https://localhost:%d/dir" % ports[0]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
-        self.processes = [subprocess.Popen(["pebble-challtestsrv", "-dns01", "127.0.0.1:%d" % ports[2], "-http01", "", "-https01", "", "-tlsalpn01", "",
-                                            "-management", "127.0.0.1:%d" % ports[3], "-defaultIPv6", ""], **quiet),
-                          subprocess.Popen(["pebble", "-strict", "-config", home + "/pebble.json", "-dnsserver", "127.0.0.1:%d" % ports[2]],
-                                           env=dict(os.environ, PEBBLE_VA_NOSLEEP="1", PEBBLE_WFE_NONCEREJECT="30"), **quiet)]
-        until = time.monotonic() + LIMIT
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", ports[0]), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < until, "pebble does not listen"
-                time.sleep(0.05)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 @test
 def a_certificate_is_got_by_acme_with_either_challenge_and_kept(home):
     http_port, tls_port = free_port(), free_port()
@@ -705,22 +572,15 @@ def a_certificate_is_got_by_acme_with_either_challenge_and_kept(home):
             with Relay(home, *words, dev=False, tls='cert_mode = "LetsEncrypt"\nacme_challenge = "%s"' % challenge) as relay:
                 relay.line("ordering a certificate for relay.test .*" + challenge)
                 relay.line("a new certificate for relay.test is in use")
-                first = served_certificate_for(tls_port, "two.test")
+                first = served_certificate(tls_port, "two.test")
                 try:
-                    served_certificate_for(tls_port, "other.test")
+                    served_certificate(tls_port, "other.test")
                     raise AssertionError("a name that is not ours was served")
                 except ssl.SSLError:
                     pass
                 assert sorted(os.listdir(directory)) == ["account.key", "acme.pem"] and relay.metric("certificate_loads") == 1
             with Relay(home, *words, dev=False) as relay:
-                assert served_certificate_for(tls_port, "relay.test") == first and not any("ordering" in line for line in relay.lines)
-
-
-def served_certificate_for(port, name):
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=10), server_hostname=name) as sock:
-        return sock.getpeercert(True)
+                assert served_certificate(tls_port, "relay.test") == first and not any("ordering" in line for line in relay.lines)
 
 
 @test
@@ -733,21 +593,6 @@ def an_authority_that_cannot_be_reached_is_tried_again_and_nothing_else_suffers(
 
 
 # ---- running as a service ----
-
-class Systemd:
-    """The socket of sd_notify."""
-
-    def __init__(self, home):
-        self.path = home + "/notify"
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.bind(self.path)
-        self.sock.settimeout(LIMIT)
-
-    def next(self, *skipped):
-        while (text := self.sock.recv(4096).decode()) in skipped:
-            pass
-        return text
-
 
 @test
 def systemd_is_told_of_start_reload_life_and_end(home):
@@ -773,7 +618,7 @@ def log_lines_are_json_when_asked_for(home):
         relay.stop(number=signal.SIGTERM)
         for line in relay.lines:
             assert set(json.loads(line)) == {"time", "level", "part", "text"}, line
-    done = run(home, "--json", "--nonsense", program=RELAY, code=2)
+    done = run(home, "--json", "--nonsense", program=Relay.program, code=2)
     assert done.stdout == b"" and json.loads(done.stderr)["level"] == "error"
 
 
@@ -791,11 +636,6 @@ def it_is_fenced_in_and_leaves_no_core(home):
             assert not filters or int(filters.group(1)) >= 2, (task, status)  # calls, and before it io_uring
         limits = open("/proc/%d/limits" % pid).read()
         assert re.search(r"Max core file size\s+0\s+0", limits), limits
-
-
-def sanitized():
-    with open(os.path.join(os.path.dirname(os.path.dirname(KITH)), "CMakeCache.txt")) as cache:
-        return bool(re.search(r"^KITH_SANITIZE:[A-Z]+=.", cache.read(), re.M))
 
 
 @test
