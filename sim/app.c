@@ -265,6 +265,7 @@ static void on_closed(struct kith_simconn *conn)
                            (unsigned long long)info.code, (int)KITH_MIN(info.reason.size, (size_t)100),
                            info.reason.ptr != NULL ? (const char *)info.reason.ptr : "");
     drop_flows(conn);
+    kith__simdial_on_closed(conn);
     kith__simconn_ways_end(conn);
 }
 
@@ -323,6 +324,7 @@ static void on_conn_event(struct kith_simapp *app, struct kith_simconn *conn, co
     case KITH_QUIC_CONNECTED:
         conn->is_connected = true;
         conn->early_accepted = event->early_accepted;
+        kith__simdial_on_connected(conn);
         on_ready(conn);
         break;
     case KITH_QUIC_CONFIRMED:
@@ -426,6 +428,7 @@ static void on_event(void *ctx, const struct kith_quic_event *event)
 void kith__simapp_init(struct kith_simapp *app, uint64_t memory_max)
 {
     kith__list_init(&app->conns);
+    kith__list_init(&app->dials);
     kith__simmem_init(&app->simmem, memory_max);
 }
 
@@ -462,7 +465,9 @@ int kith__simapp_start(struct kith_simapp *app)
     if ((err = kith__driver_new(&options, &app->driver)) != 0)
         return err;
     kith__rt_set_hooks(app->rt, &(struct kith_rt_hooks) { .on_turn_end = on_turn_end, .ctx = app });
-    return kith__simapp_relays_start(app);
+    if ((err = kith__simapp_relays_start(app)) != 0)
+        return err;
+    return kith__simapp_lookup_start(app);
 }
 
 void kith__simapp_stop(struct kith_simapp *app)
@@ -471,6 +476,7 @@ void kith__simapp_stop(struct kith_simapp *app)
         return;
     kith__simapp_note(app, "stops at once");
     kith__rt_set_hooks(app->rt, &(struct kith_rt_hooks) { 0 });
+    kith__simapp_lookup_stop(app);
     kith__simapp_relays_stop(app);
     kith__driver_free(app->driver);
     app->driver = NULL;
@@ -497,6 +503,9 @@ void kith__simapp_dispose(struct kith_simapp *app)
         kith__list_remove(&conn->node);
         free(conn);
     }
+    KITH_LIST_EACH_SAFE(node, after, &app->dials)
+    free(KITH_CONTAINER(node, struct kith_simdial, node));
+    kith__list_init(&app->dials);
 }
 
 int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, const struct kith_sockaddr *addr,
@@ -504,14 +513,17 @@ int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to, con
 {
     struct kith_sockaddr remotes[1 + KITH_COUNT(app->also)] = { *addr };
 
+    struct kith_id id = kith_quic_host_id(kith__driver_host(to->driver));
+
     memcpy(remotes + 1, app->also, app->also_count * sizeof app->also[0]);
-    return kith__simapp_dial_all(app, to, remotes, 1 + app->also_count, plan, out);
+    return kith__simapp_dial_all(app, &id, remotes, 1 + app->also_count, plan, out);
 }
 
-int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_simapp *to, const struct kith_sockaddr *remotes,
+int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_id *to, const struct kith_sockaddr *remotes,
                           size_t count, const struct kith_simapp_plan *plan, struct kith_simconn **out)
 {
-    struct kith_quic_connect_options options = { .remotes = remotes,
+    struct kith_quic_connect_options options = { .remote_id = *to,
+                                                 .remotes = remotes,
                                                  .remote_count = count,
                                                  .alpns = &alpn,
                                                  .alpn_count = 1,
@@ -521,7 +533,6 @@ int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_simapp *to,
     struct kith_quic_conn *conn;
     int err;
 
-    options.remote_id = kith_quic_host_id(kith__driver_host(to->driver));
     if ((err = kith_quic_connect(kith__driver_host(app->driver), &options, kith__rt_now(app->rt), &conn)) != 0)
         return err;
     *out = conn_new(app, conn, true);

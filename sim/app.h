@@ -12,9 +12,24 @@
 #include "base/list.h"
 #include "base/random.h"
 #include "base/ranges.h"
+#include "endpoint/announce.h"
 #include "endpoint/conn_ways.h"
 #include "endpoint/driver.h"
+#include "endpoint/seek.h"
+#include "lookup/dns_client.h"
 #include "rt/sim/sim.h"
+
+enum { KITH_SIMAPP_SERVERS_MAX = 4 /* of each kind of lookup */ };
+
+/** How an endpoint is found, and finds others. All borrowed; all zero: it knows nothing of lookup. */
+struct kith_simapp_lookups {
+    const char *publish[KITH_SIMAPP_SERVERS_MAX]; /* URLs of servers of signed packets; NULL: none */
+    const char *resolve[KITH_SIMAPP_SERVERS_MAX];
+    struct kith_sockaddr dns[KITH_SIMAPP_SERVERS_MAX]; /* name servers; family NONE: none */
+    const char *origin;                                /* of "dns"; NULL: it is not used */
+    uint8_t filter;                                    /* enum kith_lookup_filter: what is published */
+    uint64_t republish_ns;                             /* 0: the default */
+};
 
 enum { KITH_SIMAPP_HEADER_SIZE = 24, KITH_SIMAPP_SESSION_MAX = KITH_QUIC_SESSION_SIZE_MAX, KITH_SIMAPP_RELAYS_MAX = 4 };
 
@@ -59,8 +74,9 @@ struct kith_simconn {
     uint32_t datagrams_sent, datagrams_refused, datagrams_received;
     struct kith_ranges datagrams_seen;
     struct kith_rt_timer datagram_timer;
-    struct kith_conn_ways ways; /* if the app has relays */
+    struct kith_conn_ways ways; /* if the app has relays or lookup */
     struct kith_rt_timer ways_timer;
+    struct kith_simdial *dial; /* what it belongs to; NULL */
     uint64_t path_changes;
     void (*on_path)(void *ctx, const struct kith_quic_event *event); /* PATH_* and PATHS_*; NULL: none */
     void *on_path_ctx;
@@ -99,6 +115,13 @@ struct kith_simapp {
     uint64_t relay_datagrams[2]; /* that the engine gave to relays, and got from them, in this life */
     uint64_t relay_frames;       /* in which it gave them */
     uint64_t home_news;
+    struct kith_simapp_lookups lookups;
+    struct kith_lookup *registry; /* NULL: it has no lookup */
+    struct kith_dns_client *dns;  /* NULL */
+    struct kith_announce *announce;
+    uint64_t host_sent;     /* by its host in earlier lives */
+    uint64_t published_us;  /* the latest timestamp that it gave away: kept over its lives */
+    struct kith_list dials; /* all that were begun */
     uint8_t session[KITH_SIMAPP_SESSION_MAX], token[KITH_SIMAPP_SESSION_MAX];
     size_t session_size, token_size;
     void (*trace)(void *ctx, const char *text); /* NULL: none */
@@ -118,8 +141,8 @@ void kith__simapp_dispose(struct kith_simapp *app);
 KITH_MUST_USE int kith__simapp_dial(struct kith_simapp *app, const struct kith_simapp *to,
                                     const struct kith_sockaddr *addr, const struct kith_simapp_plan *plan,
                                     struct kith_simconn **out);
-/** The same with remotes as they are. */
-KITH_MUST_USE int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_simapp *to,
+/** The same with remotes as they are, to whoever has the id. */
+KITH_MUST_USE int kith__simapp_dial_all(struct kith_simapp *app, const struct kith_id *to,
                                         const struct kith_sockaddr *remotes, size_t count,
                                         const struct kith_simapp_plan *plan, struct kith_simconn **out);
 /** Gives a connection (also a server's) a plan; it starts at once. */
@@ -161,6 +184,35 @@ const char *kith__simconn_relay(const struct kith_simconn *conn);
 bool kith__simconn_is_direct(const struct kith_simconn *conn);
 /** All frames that the engine gave to relays are sent, or wait, or are counted as dropped. */
 void kith__simapp_relays_check(const struct kith_simapp *app);
+
+/* ---- app_lookup.c: being found, and finding ---- */
+
+/** A dial by id alone: asks, dials what is found, and dials anew where somebody else answered. Freed with its app. */
+struct kith_simdial {
+    struct kith_list node;
+    struct kith_simapp *app;
+    struct kith_id id;
+    struct kith_simapp_plan plan;
+    struct kith_seek seek;
+    struct kith_simconn *conn;                          /* the newest; NULL: it has no address yet */
+    uint64_t began_ns, found_ns, connected_ns, over_ns; /* 0: not yet */
+    unsigned wrong_peers;                               /* addresses where somebody else answered */
+    int err;                                            /* if it is over without a connection */
+};
+
+/** Before and after the driver lives. Nothing without lookups. */
+KITH_MUST_USE int kith__simapp_lookup_start(struct kith_simapp *app);
+void kith__simapp_lookup_stop(struct kith_simapp *app);
+/** Dials `id`. The plan is copied. */
+struct kith_simdial *kith__simapp_find(struct kith_simapp *app, const struct kith_id *id,
+                                       const struct kith_simapp_plan *plan);
+/** A connection of a dial got through; ended. */
+void kith__simdial_on_connected(struct kith_simconn *conn);
+void kith__simdial_on_closed(struct kith_simconn *conn);
+/** Nobody is asked any more, and its connection closes. */
+void kith__simdial_end(struct kith_simdial *dial);
+/** Every question has its account. */
+void kith__simapp_lookup_check(const struct kith_simapp *app);
 
 /* ---- flow.c: one stream ---- */
 

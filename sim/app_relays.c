@@ -64,6 +64,7 @@ static void on_news(void *ctx, enum kith_relays_news news, struct kith_relay_pee
         kith__relay_info(relay, &info);
     kith__simapp_note(app, "relay %s: %s, state %u", info.url, names[news], info.state);
     app->home_news += news == KITH_RELAYS_HOME;
+    kith__announce_soon(app->announce);
     KITH_LIST_EACH(node, &app->conns)
     {
         struct kith_simconn *conn = KITH_CONTAINER(node, struct kith_simconn, node);
@@ -114,7 +115,7 @@ void kith__simconn_ways_begin(struct kith_simconn *conn, bool is_client)
 {
     struct kith_simapp *app = conn->app;
 
-    if (app->relays == NULL)
+    if (app->relays == NULL && app->registry == NULL)
         return;
     KITH_ASSERT(kith__rt_timer_init(app->rt, &conn->ways_timer, on_ways_timer, conn) == 0);
     kith__conn_ways_init(&conn->ways, conn->conn, app->relays, is_client);
@@ -151,7 +152,7 @@ int kith__simapp_dial_relayed(struct kith_simapp *app, const struct kith_simapp 
         if ((err = kith__relays_get(app->relays, urls[i], &relays[i])) != 0 ||
             (err = kith__relay_way(relays[i], &id, &remotes[ip_count + i])) != 0)
             return err;
-    if ((err = kith__simapp_dial_all(app, to, remotes, ip_count + url_count, plan, out)) != 0)
+    if ((err = kith__simapp_dial_all(app, &id, remotes, ip_count + url_count, plan, out)) != 0)
         return err;
     kith__conn_ways_set_ips(&(*out)->ways, remotes, ip_count);
     for (size_t i = 0; i < url_count; i++)

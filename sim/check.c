@@ -44,6 +44,7 @@ static void check_app(struct kith_trial *trial, struct kith_simapp *app)
         kith__simapp_wrong(app, "a deadline is in the past: %llu ns ago",
                            (unsigned long long)(now_ns - kith_quic_host_deadline(host)));
     kith__simapp_relays_check(app);
+    kith__simapp_lookup_check(app);
     if (app->simmem.refused != 0 || app->rt_mem.refused != 0)
         kith__simapp_wrong(app, "more memory than the limit of %llu bytes", (unsigned long long)app->simmem.max);
     walk(trial, host);
@@ -113,6 +114,19 @@ void kith__simcheck_datagrams(struct kith_trial *trial)
     check_datagram_way(server, client);
 }
 
+/* What other sockets than the driver's sent: questions to name servers, each of them once. */
+static void check_questions(struct kith_simapp *app, struct kith_simcheck *check, uint64_t by_driver)
+{
+    uint64_t sent = kith__sim_host_sent(app->host) - app->host_sent - by_driver;
+
+    if (app->dns == NULL)
+        return;
+    if (sent > kith__dns_client_stats(app->dns).asks.asked)
+        kith__simapp_wrong(app, "%llu datagrams to name servers, but fewer questions", (unsigned long long)sent);
+    app->host_sent += sent + by_driver;
+    check->sent += sent;
+}
+
 void kith__simcheck_stop(struct kith_trial *trial, int index)
 {
     struct kith_simapp *app = &trial->apps[index];
@@ -134,6 +148,7 @@ void kith__simcheck_stop(struct kith_trial *trial, int index)
     if (host.datagrams_received != udp.received_datagrams + app->relay_datagrams[1])
         kith__simapp_wrong(app, "the sockets gave %llu datagrams, the endpoint took %llu",
                            (unsigned long long)udp.received_datagrams, (unsigned long long)host.datagrams_received);
+    check_questions(app, check, udp.sent_datagrams);
     kith__simapp_stop(app);
     if (app->simmem.live != 0)
         kith__simapp_wrong(app, "%llu bytes in %llu blocks were not given back", (unsigned long long)app->simmem.live,

@@ -74,7 +74,8 @@ struct kith_simapp *kith__trial_add_app(struct kith_trial *trial, const char *na
     KITH_ASSERT(trial->app_count < KITH_TRIAL_APPS_MAX);
     options->name = app->name = name;
     kith__simmem_init(&app->rt_mem, memory_max != 0 ? memory_max : MEMORY_MAX);
-    if (trial->relay_count != 0) {
+    app->lookups = trial->lookups;
+    if (trial->relay_count != 0 || trial->lookups.publish[0] != NULL) {
         options->mem = &app->rt_mem.mem;
         kith__trial_add_mem(trial, &app->rt_mem);
     }

@@ -14,7 +14,7 @@ enum {
     KITH_TRIAL_CLIENT = 0,
     KITH_TRIAL_SERVER = 1,
     KITH_TRIAL_OTHER = 2,
-    KITH_TRIAL_MEMS_MAX = 8
+    KITH_TRIAL_MEMS_MAX = 12
 };
 
 /** A parameter that each seed chooses between min and max, both included. */
@@ -79,6 +79,7 @@ struct kith_trial {
     struct kith_quic_transport transport; /* this and what follows: of all apps that are added from now on */
     const char *relay_urls[KITH_SIMAPP_RELAYS_MAX];
     size_t relay_count;
+    struct kith_simapp_lookups lookups;
     bool no_sockets;
     const struct kith_simmem *mems[KITH_TRIAL_MEMS_MAX]; /* of hosts: empty once the world is gone */
     size_t mem_count;
@@ -155,6 +156,7 @@ void kith__trial_note(struct kith_trial *trial, const char *text);
 
 extern const struct kith_scenario kith__scenarios_transfer[], kith__scenarios_path[], kith__scenarios_peer[],
     kith__scenarios_handshake[], kith__scenarios_time[], kith__scenarios_speed[], kith__scenarios_multi[],
-    kith__scenarios_roam[], kith__scenarios_punch[], kith__scenarios_relay[], kith__scenarios_relayed[];
+    kith__scenarios_roam[], kith__scenarios_punch[], kith__scenarios_relay[], kith__scenarios_relayed[],
+    kith__scenarios_lookup[];
 
 #endif

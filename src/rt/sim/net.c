@@ -404,6 +404,7 @@ static void send_datagram(struct sim_udp *udp, const struct kith_quic_transmit *
     }
     udp->head.stats.sent_datagrams++;
     udp->head.stats.sent_bytes += size;
+    host->sent_datagrams++;
     sim->stats.sent++;
     if ((packet = packet_new(sim, bytes, size)) == NULL) {
         sim->stats.drop_no_memory++;

@@ -215,6 +215,8 @@ KITH_MUST_USE int kith__sim_set_blackhole(struct kith_sim *sim, const struct kit
 uint64_t kith__sim_now(const struct kith_sim *sim);
 /** All wall clocks (kith__rt_wall_us) jump, forward or back; the clock that everything runs by does not. */
 void kith__sim_jump_wall(struct kith_sim *sim, int64_t by_us);
+/** The same for the wall clock of one host. */
+void kith__sim_host_jump_wall(struct kith_sim_host *host, int64_t by_us);
 /** Runs all events of the next instant. False: there is none. */
 bool kith__sim_step(struct kith_sim *sim);
 /**
@@ -230,6 +232,8 @@ const char *kith__sim_why(const struct kith_sim *sim);
 /** Hash over every datagram's times, addresses, bytes and fate so far: equal for equal runs. */
 uint64_t kith__sim_hash(const struct kith_sim *sim);
 struct kith_sim_stats kith__sim_stats(const struct kith_sim *sim);
+/** Datagrams that all sockets of a host have sent, with those that are closed. */
+uint64_t kith__sim_host_sent(const struct kith_sim_host *host);
 /** Random numbers of the world for the test's own choices. */
 const struct kith_random *kith__sim_random(struct kith_sim *sim);
 

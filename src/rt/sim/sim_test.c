@@ -403,6 +403,23 @@ static bool is_never(void *ctx)
     return false;
 }
 
+KITH_TEST(sim_wall_clock_of_one_host_jumps_alone)
+{
+    static struct world world;
+    struct kith_sim_link link = { 0 };
+    uint64_t wall_us;
+
+    world_open(&world, 1, &link, NULL);
+    wall_us = kith__rt_wall_us(world.rt[1]);
+    kith__sim_host_jump_wall(world.host[0], -5000000);
+    KITH_CHECK_EQ(kith__rt_wall_us(world.rt[0]), wall_us - 5000000);
+    KITH_CHECK_EQ(kith__rt_wall_us(world.rt[1]), wall_us);
+    kith__sim_jump_wall(world.sim, 7000000);
+    KITH_CHECK_EQ(kith__rt_wall_us(world.rt[0]), wall_us + 2000000);
+    KITH_CHECK_EQ(kith__rt_wall_us(world.rt[1]), wall_us + 7000000);
+    world_close(&world);
+}
+
 KITH_TEST(sim_run_tells_stuck_from_wrong)
 {
     static struct world world;

@@ -78,7 +78,9 @@ static uint64_t sim_rt_now(const struct kith_rt *rt)
 
 static uint64_t sim_rt_wall_us(const struct kith_rt *rt)
 {
-    return kith__sim_host_of(rt)->sim->wall_us + sim_rt_now(rt) / KITH_NS_PER_US;
+    const struct kith_sim_host *host = kith__sim_host_of(rt);
+
+    return host->sim->wall_us + host->wall_us + sim_rt_now(rt) / KITH_NS_PER_US;
 }
 
 static void sim_rt_timers_changed(struct kith_rt *rt)
@@ -501,6 +503,16 @@ bool kith__sim_step(struct kith_sim *sim)
 void kith__sim_jump_wall(struct kith_sim *sim, int64_t by_us)
 {
     sim->wall_us += (uint64_t)by_us;
+}
+
+void kith__sim_host_jump_wall(struct kith_sim_host *host, int64_t by_us)
+{
+    host->wall_us += (uint64_t)by_us;
+}
+
+uint64_t kith__sim_host_sent(const struct kith_sim_host *host)
+{
+    return host->sent_datagrams;
 }
 
 enum kith_sim_verdict kith__sim_run(struct kith_sim *sim, bool (*is_done)(void *ctx), void *ctx, uint64_t until_ns)

@@ -108,6 +108,8 @@ struct kith_sim_host {
     uint16_t next_port;
     bool is_down, was_woken, is_in_turn;
     uint64_t turns;
+    uint64_t wall_us;                          /* its wall clock's own part; wraps */
+    uint64_t sent_datagrams;                   /* of all its sockets */
     struct kith_list listeners, ends, signals; /* ends: of TCP connections */
     struct kith_prng prng;                     /* of rt.random */
     struct sim_fs_node *root;
