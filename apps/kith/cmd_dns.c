@@ -12,6 +12,6 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_command command_dns = {
     .name = "dns",
     .arguments = "[OPTIONS]",
-    .summary = "run a lookup server: where endpoints publish and find each other by id",
+    .summary = "run a lookup server: where endpoints publish, and are found by their id",
     .run = run,
 };

@@ -35,12 +35,16 @@ void certificate_free(struct certificate_settings *settings)
 
 void certificate_read_environment(struct certificate_settings *settings)
 {
-    const char *url = environment_text("IROH_RELAY_ACME_URL"), *ca = environment_text("IROH_RELAY_ACME_CA");
+    static const char *const urls[] = { "IROH_RELAY_ACME_URL", "KITH_ACME_URL" }, *const roots[] = {
+        "IROH_RELAY_ACME_CA", "KITH_ACME_CA"
+    };
 
-    if (url != NULL)
-        text_set(&settings->acme_url, url);
-    if (ca != NULL)
-        text_set(&settings->acme_ca, ca);
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        if (environment_text(urls[i]) != NULL)
+            text_set(&settings->acme_url, environment_text(urls[i]));
+        if (environment_text(roots[i]) != NULL)
+            text_set(&settings->acme_ca, environment_text(roots[i]));
+    }
 }
 
 bool certificate_apply(struct certificate_settings *settings, const struct certificate_flags *flags, char *error)

@@ -57,7 +57,7 @@ extern const struct setting_choice certificate_challenges[];
 const char *certificate_take_name(void *target, const char *text);
 /** Frees. */
 void certificate_free(struct certificate_settings *settings);
-/** IROH_RELAY_ACME_URL and IROH_RELAY_ACME_CA. */
+/** KITH_ACME_URL and KITH_ACME_CA, or the older names of relays, IROH_RELAY_ACME_URL and IROH_RELAY_ACME_CA. */
 void certificate_read_environment(struct certificate_settings *settings);
 /** Flags over the file. False: error: they do not fit together. */
 bool certificate_apply(struct certificate_settings *settings, const struct certificate_flags *flags, char *error);

@@ -3,14 +3,15 @@ _kith()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay help version" -- "$current"))
+        COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns help version" -- "$current"))
         return
     fi
     case $previous in
-    --key | --unix | --output | -o | --qlog | --relay-ca | --config-path | -c | --acme-ca | --cert | --cert-dir | --token-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --key | --unix | --output | -o | --qlog | --relay-ca | --config-path | -c | --acme-ca | --cert | --cert-dir | --token-file | --data-dir) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --relay) COMPREPLY=($(compgen -W "n0 none" -- "$current")); return ;;
     --lookup) COMPREPLY=($(compgen -W "n0 mdns dht none dns: pkarr:" -- "$current")); return ;;
     --publish) COMPREPLY=($(compgen -W "relays direct all none" -- "$current")); return ;;
+    --put-limit) COMPREPLY=($(compgen -W "simple smart disabled" -- "$current")); return ;;
     esac
     case ${COMP_WORDS[1]} in
     send) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --name --once --proxy --publish --qlog --qr --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
@@ -23,7 +24,8 @@ _kith()
     lookup) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
     ticket) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
     relay) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --cert --cert-dir --check-config --config-path --contact --dev --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --print-config --quic --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay" -- "$current")) ;;
+    dns) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --address --cert --check-config --config-path --contact --data-dir --dev --dht --dht-bootstrap --dns-bind --help --hostname --http-bind --https-bind --in-memory --json --key --metrics-bind --name-server --no-metrics --no-sandbox --origin --print-config --put-limit --quiet --self-signed --soa --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns" -- "$current")) ;;
     esac
     if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then
         COMPREPLY=($(compgen -f -- "$current"))
@@ -39,3 +41,12 @@ _kith_relay()
     _kith
 }
 complete -o filenames -F _kith_relay kith-relay
+
+_kith_dns()
+{
+    # The same options as kith dns.
+    COMP_WORDS=(kith dns "${COMP_WORDS[@]:1}")
+    COMP_CWORD=$((COMP_CWORD + 1))
+    _kith
+}
+complete -o filenames -F _kith_dns kith-dns
