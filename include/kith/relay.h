@@ -79,6 +79,19 @@ struct kith_relay_quota {
     double discovery_per_ip_rate;        /* of one address [20] */
 };
 
+enum { KITH_RELAY_PASS_PATHS_MAX = 8, KITH_RELAY_PASS_PATH_SIZE_MAX = 63 };
+
+/**
+ * Requests that another HTTP server of this machine answers (kith/dns.h), so that both share a port and a certificate: those that come
+ * in where the relay itself is served (https, or http without TLS). It hears whose they are in X-Forwarded-For: a lookup server has
+ * KITH_DNS_PUT_SMART for that. All is copied.
+ */
+struct kith_relay_pass_on {
+    const char *const *paths; /* "/pkarr": that, and all below it */
+    size_t path_count;        /* 1..KITH_RELAY_PASS_PATHS_MAX, each with its slash in front and none behind */
+    struct kith_sockaddr to;  /* without TLS; must be an address of loopback */
+};
+
 struct kith_relay_options {
     uint32_t size;              /* sizeof(struct kith_relay_options) */
     const struct kith_mem *mem; /* NULL: the default. Must bear several threads */
@@ -98,6 +111,7 @@ struct kith_relay_options {
     const struct kith_relay_access_rules *access; /* NULL: everyone */
     const struct kith_relay_quota *quota;         /* NULL: the defaults */
     bool wants_news; /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
+    const struct kith_relay_pass_on *pass_on;     /* NULL: nothing is passed on */
 };
 #define KITH_RELAY_OPTIONS_INIT .size = sizeof(struct kith_relay_options)
 

@@ -141,6 +141,15 @@ int kith__ip_parse_v6(const char *text, uint8_t ip[16])
     return 0;
 }
 
+bool kith__ip_is_loopback(const struct kith_sockaddr *addr)
+{
+    static const uint8_t v6[16] = { [15] = 1 };
+
+    if (addr->family == KITH_FAMILY_V4)
+        return addr->ip[0] == 127;
+    return addr->family == KITH_FAMILY_V6 && memcmp(addr->ip, v6, sizeof v6) == 0;
+}
+
 bool kith__ip_is_link_local_v6(const uint8_t ip[16])
 {
     return (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80) || (ip[0] == 0xff && (ip[1] & 0x0f) == 0x02);

@@ -122,3 +122,20 @@ KITH_TEST(ip_text_without_port)
     KITH_CHECK_BYTES(ip, "\0\0\0\0\0\0\0\0\0\0\0\0\x0a\0\0\x01", 16);
     KITH_CHECK_EQ(kith__ip_parse_v6("::1%2", ip), KITH_ERR_PARSE);
 }
+
+KITH_TEST(loopback_is_the_machine_itself)
+{
+    static const struct {
+        const char *text;
+        bool is_loopback;
+    } cases[] = { { "127.0.0.1:1", true },           { "127.9.9.9:1", true }, { "128.0.0.1:1", false },
+                  { "10.0.0.127:1", false },         { "[::1]:1", true },     { "[7f00::1]:1", false },
+                  { "[::ffff:127.0.0.1]:1", false }, { "[::]:1", false } };
+    struct kith_sockaddr addr = { .family = KITH_FAMILY_NONE };
+
+    KITH_CHECK(!kith__ip_is_loopback(&addr));
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        KITH_CHECK_EQ(kith_sockaddr_parse(cases[i].text, &addr), 0);
+        KITH_CHECK_EQ(kith__ip_is_loopback(&addr), cases[i].is_loopback);
+    }
+}

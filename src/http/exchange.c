@@ -14,8 +14,9 @@ static int write_head(struct kith_writer *w, const struct kith_http_exchange_opt
 
     if ((err = kith__http_write_request(w, options->method, target)) != 0 ||
         (err = kith__http_write_header(w, "Host", options->host)) != 0 ||
-        (err = kith__http_write_header_text(w, "Connection", "close")) != 0 ||
-        (err = kith__http_write_header_text(w, "Accept", "*/*")) != 0)
+        (err = kith__http_write_header_text(w, "Connection", "close")) != 0)
+        return err;
+    if (!options->has_own_accept && (err = kith__http_write_header_text(w, "Accept", "*/*")) != 0)
         return err;
     if (has_body && (err = kith__http_write_header_number(w, "Content-Length", options->body.size)) != 0)
         return err;

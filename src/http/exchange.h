@@ -17,6 +17,7 @@ struct kith_http_exchange_options {
     struct kith_slice target; /* path and query; empty: "/" */
     const struct kith_http_header *headers; /* further ones, in this order */
     size_t header_count;
+    bool has_own_accept;      /* headers say what is accepted, or nothing does; else it is all */
     struct kith_slice body;   /* sent with its length unless empty; POST and PUT say 0 then */
     size_t response_size_max; /* of the decoded body; 0: none is wanted, and any is TOO_LARGE */
 };

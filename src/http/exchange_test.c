@@ -45,6 +45,12 @@ KITH_TEST(http_exchange_writes_its_request)
     KITH_CHECK_BYTES(exchange.request.ptr, wanted, sizeof wanted - 1);
     kith__http_exchange_dispose(&exchange);
 
+    options.has_own_accept = true;
+    KITH_CHECK_EQ(kith__http_exchange_init(&exchange, &options), 0);
+    KITH_CHECK_EQ(exchange.request.size, sizeof wanted - 1 - 13);
+    kith__http_exchange_dispose(&exchange);
+    options.has_own_accept = false;
+
     options.body = kith__http_text("");
     options.target = kith__http_text("");
     KITH_CHECK_EQ(kith__http_exchange_init(&exchange, &options), 0);

@@ -153,6 +153,7 @@ static int write_exchange(struct kith_fetch *fetch, const struct kith_fetch_opti
         .mem = fetch->rt->mem,
         .method = options->method != NULL ? options->method : "GET",
         .target = url->path,
+        .has_own_accept = options->has_own_accept,
         .body = options->body,
         .response_size_max = options->response_size_max,
     };

@@ -28,6 +28,7 @@ struct kith_fetch_options {
     const char *method; /* NULL: GET */
     const struct kith_http_header *headers; /* beside Host, Connection, Content-Length, Accept */
     size_t header_count;
+    bool has_own_accept; /* headers may have an Accept, and none is added */
     struct kith_slice body;
     size_t response_size_max;            /* of the body; 0: none is wanted, and any is TOO_LARGE */
     bool wants_head_only;                /* done comes with the response head; the body is not waited for */

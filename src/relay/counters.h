@@ -38,6 +38,9 @@
     X(http_connections, "HTTP connections accepted")                                                                   \
     X(http_connections_closed, "HTTP connections that ended as they should")                                           \
     X(http_connections_errored, "HTTP connections that ended otherwise")                                               \
+    X(http_passed_on, "HTTP requests passed on to the lookup server")                                                  \
+    X(http_passed_on_errored, "HTTP requests that the lookup server did not answer in time or at all")                 \
+    X(http_passed_on_refused, "HTTP requests not passed on: malformed, or too many at once")                           \
     X(drops_queue_full, "Datagram frames dropped because the receiver's queue was full")                               \
     X(drops_queue_share, "Datagram frames dropped because the sender's part of the receiver's queue was full")         \
     X(drops_memory, "Datagram frames dropped at the limit of memory for queues")                                       \

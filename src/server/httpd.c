@@ -136,7 +136,7 @@ int kith__httpd_reply(struct kith_httpd_conn *conn, const struct kith_httpd_repl
     KITH_ASSERT(!conn->is_answered && !conn->is_taken && !conn->is_deferred && conn->out.size == 0);
     if (reply->header_count > KITH_HTTPD_HEADERS_MAX || reply->body.size > KITH_HTTPD_BODY_MAX)
         return KITH_ERR_TOO_LARGE;
-    conn->is_last = conn->is_last || reply->is_last;
+    conn->is_last = conn->is_last || reply->is_last || conn->httpd->is_draining;
     if ((err = kith__buf_reserve(&conn->out, KITH_HTTP_HEAD_SIZE_MAX + reply->body.size)) != 0)
         return err;
     w = kith__writer(conn->out.ptr, KITH_HTTP_HEAD_SIZE_MAX);

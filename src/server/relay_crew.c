@@ -239,6 +239,7 @@ static int make_members(struct kith_relay *relay, const struct kith_relay_option
                                                     .shared = &relay->shared,
                                                     .routes = &relay->routes[i],
                                                     .limits = limits,
+                                                    .pass_on = options->pass_on,
                                                     .http_limit_ns = limits->handshake_ns,
                                                     .tell = on_told,
                                                     .ctx = relay };

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/sockaddr.h"
 #include "codec/url.h"
 #include "tls/stream.h"
 #include <math.h>
@@ -13,6 +14,29 @@ enum { UNAUTHENTICATED_MAX = 65536, UNAUTHENTICATED_PER_IP_MAX = 1024 };
 
 /* ---- Options ---- */
 
+static int check_pass_on(const struct kith_relay_pass_on *pass_on, struct kith_server_why *why)
+{
+    if (pass_on == NULL)
+        return 0;
+    if (pass_on->path_count == 0 || pass_on->path_count > KITH_RELAY_PASS_PATHS_MAX || pass_on->paths == NULL)
+        return kith__server_why(why, KITH_ERR_INVALID, "passing requests on needs 1 to %d paths",
+                                KITH_RELAY_PASS_PATHS_MAX);
+    if ((pass_on->to.family != KITH_FAMILY_V4 && pass_on->to.family != KITH_FAMILY_V6) || pass_on->to.port == 0 ||
+        !kith__ip_is_loopback(&pass_on->to))
+        return kith__server_why(why, KITH_ERR_INVALID, "passing requests on needs an address of loopback with a port");
+    for (size_t i = 0; i < pass_on->path_count; i++) {
+        size_t size = pass_on->paths[i] != NULL ? strlen(pass_on->paths[i]) : 0;
+
+        if (size < 2 || size > KITH_RELAY_PASS_PATH_SIZE_MAX || pass_on->paths[i][0] != '/' ||
+            pass_on->paths[i][size - 1] == '/')
+            return kith__server_why(
+                why, KITH_ERR_INVALID,
+                "a path that is passed on begins with a slash, ends without one, and has at most %d bytes",
+                KITH_RELAY_PASS_PATH_SIZE_MAX);
+    }
+    return 0;
+}
+
 int kith__relay_options_check(const struct kith_relay_options *options, struct kith_server_why *why)
 {
     bool has_tls = options->tls != NULL && options->tls->source != KITH_CERTIFICATE_NONE;
@@ -22,7 +46,7 @@ int kith__relay_options_check(const struct kith_relay_options *options, struct k
         (err = kith__server_check_binds(options->https, options->https_count, "https", why)) != 0 ||
         (err = kith__server_check_binds(options->metrics, options->metrics_count, "metrics", why)) != 0 ||
         (err = kith__server_check_binds(options->discovery, options->discovery_count, "address discovery", why)) != 0 ||
-        (err = kith__server_check_tls(options->tls, why)) != 0)
+        (err = check_pass_on(options->pass_on, why)) != 0 || (err = kith__server_check_tls(options->tls, why)) != 0)
         return err;
     if (options->https_count != 0 && !has_tls)
         return kith__server_why(why, KITH_ERR_INVALID, "https needs a certificate");

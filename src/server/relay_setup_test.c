@@ -51,6 +51,30 @@ KITH_TEST(options_must_fit_together)
     KITH_CHECK_EQ(check(&options, "neither"), KITH_ERR_INVALID);
 }
 
+KITH_TEST(what_is_passed_on_must_stay_on_the_machine)
+{
+    const char *paths[] = { "/pkarr", "/dns-query" };
+    struct kith_relay_pass_on pass_on = { .paths = paths, .path_count = 2, .to = v4 };
+    struct kith_relay_options options = { .http = &v4, .http_count = 1, .pass_on = &pass_on };
+    static const char *const bad[] = { "/", "pkarr", "/pkarr/", "" };
+
+    KITH_CHECK_EQ(check(&options, "loopback"), KITH_ERR_INVALID); /* no port */
+    pass_on.to.port = 8080;
+    KITH_CHECK_EQ(check(&options, NULL), 0);
+    pass_on.to.ip[0] = 10;
+    KITH_CHECK_EQ(check(&options, "loopback"), KITH_ERR_INVALID);
+    pass_on.to = (struct kith_sockaddr) { .family = KITH_FAMILY_V6, .port = 1, .ip = { [15] = 1 } };
+    KITH_CHECK_EQ(check(&options, NULL), 0);
+    for (size_t i = 0; i < KITH_COUNT(bad); i++) {
+        paths[1] = bad[i];
+        KITH_CHECK_EQ(check(&options, "slash"), KITH_ERR_INVALID);
+    }
+    pass_on.path_count = 0;
+    KITH_CHECK_EQ(check(&options, "1 to 8 paths"), KITH_ERR_INVALID);
+    pass_on.path_count = KITH_RELAY_PASS_PATHS_MAX + 1;
+    KITH_CHECK_EQ(check(&options, "1 to 8 paths"), KITH_ERR_INVALID);
+}
+
 KITH_TEST(quotas_have_defaults_and_must_be_numbers)
 {
     struct kith_relay_quota quota = { .rx_bytes_per_s = 1000, .accept_rate = 0.5 };

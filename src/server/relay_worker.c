@@ -43,6 +43,12 @@ static int make_acme(struct kith_relay_worker *worker, struct kith_slice token, 
     return err;
 }
 
+static void on_gone(void *ctx, void *user)
+{
+    (void)ctx;
+    kith__relay_pass_on_gone(user);
+}
+
 static void on_request(void *ctx, struct kith_httpd_conn *conn, const struct kith_http_head *head, int tag)
 {
     struct kith_relay_worker *worker = ctx;
@@ -55,6 +61,10 @@ static void on_request(void *ctx, struct kith_httpd_conn *conn, const struct kit
 
     if (door != KITH_RELAY_DOOR_CAPTIVE && kith__relay_page_is(head, "/relay")) {
         kith__relay_conn_upgrade(worker, conn, head);
+        return;
+    }
+    if (door != KITH_RELAY_DOOR_CAPTIVE && kith__relay_pass_wants(worker->pass, head)) {
+        kith__relay_pass_request(worker->pass, conn, head);
         return;
     }
     if (token.size != 0 && door != KITH_RELAY_DOOR_TLS) {
@@ -331,7 +341,9 @@ static int worker_init(struct kith_relay_worker *worker)
                                        .admission = options->shared->admission,
                                        .counters = worker->counters,
                                        .limit_ns = options->http_limit_ns,
+                                       .body_max = options->pass_on != NULL ? KITH_RELAY_PASS_BODY_MAX : 0,
                                        .on_request = on_request,
+                                       .on_gone = on_gone,
                                        .ctx = worker };
     struct kith_relay_server_options core = { .mem = worker->mem,
                                               .random = kith__rt_random(worker->rt),
@@ -347,6 +359,9 @@ static int worker_init(struct kith_relay_worker *worker)
     if ((err = kith__rt_timer_init(worker->rt, &worker->timer, on_deadline, worker)) != 0)
         return err;
     if ((err = kith__httpd_new(&http, &worker->httpd)) != 0)
+        return err;
+    if (options->pass_on != NULL &&
+        (err = kith__relay_pass_new(worker->rt, worker->mem, worker->counters, options->pass_on, &worker->pass)) != 0)
         return err;
     if ((err = kith__relay_server_new(&core, &worker->server)) != 0)
         return err;
@@ -391,6 +406,7 @@ void kith__relay_worker_free(struct kith_relay_worker *worker)
         kith__relay_order_free(worker->mem, KITH_CONTAINER(first, struct kith_relay_order, node));
     }
     kith__httpd_free(worker->httpd);
+    kith__relay_pass_free(worker->pass);
     while ((first = kith__list_first(&worker->conns)) != NULL)
         kith__relay_conn_close(KITH_CONTAINER(first, struct kith_relay_conn, node));
     kith__relay_ask_free(worker->ask);
@@ -415,5 +431,5 @@ int kith__relay_worker_listen(struct kith_relay_worker *worker, enum kith_relay_
 
 bool kith__relay_worker_is_drained(const struct kith_relay_worker *worker)
 {
-    return worker->is_draining && worker->conn_count == 0;
+    return worker->is_draining && worker->conn_count == 0 && kith__httpd_is_idle(worker->httpd);
 }

@@ -3,6 +3,7 @@
 #define KITH_SERVER_RELAY_WORKER_PARTS_H
 
 #include "server/relay_pages.h"
+#include "server/relay_pass.h"
 #include "server/relay_worker.h"
 
 struct kith_relay_worker {
@@ -14,7 +15,8 @@ struct kith_relay_worker {
     struct kith_httpd *httpd;
     struct kith_relay_server *server;
     struct kith_relay_access *access;
-    struct kith_relay_ask *ask; /* NULL: no callback over HTTP */
+    struct kith_relay_ask *ask;   /* NULL: no callback over HTTP */
+    struct kith_relay_pass *pass; /* NULL: nothing is passed on */
     struct kith_rt_timer timer;
     struct kith_list conns;  /* struct kith_relay_conn: all */
     struct kith_list hellos; /* those whose 101 is still to be written */
