@@ -1,5 +1,6 @@
 /* A relay inside a program: plain HTTP on loopback, until standard input ends. Usage: relay [PORT] */
 #include <kith/kith.h>
+#include <kith/relay.h>
 #include <stdio.h>
 #include <stdlib.h>
 

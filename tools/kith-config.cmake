@@ -1,4 +1,4 @@
-# find_package(kith) gives kith::kith (shared) and kith::kith-static.
+# find_package(kith) gives kith::kith and kith::kith-server (shared), kith::kith-static and kith::kith-server-static.
 include(CMakeFindDependencyMacro)
 find_dependency(PkgConfig)
 find_dependency(Threads)

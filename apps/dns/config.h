@@ -6,6 +6,7 @@
 #define APPS_DNS_CONFIG_H
 
 #include "../server/certificate.h"
+#include <kith/dns.h>
 
 enum { DNS_PORT_DEV = 5300, DNS_PORT_HTTP = 8080, DNS_PORT_HTTPS = 8443, DNS_PORT_METRICS = 9117 };
 

@@ -5,6 +5,7 @@
 #include "settings.h"
 
 #include <kith/kith.h>
+#include <kith/relay.h>
 
 enum { ACCESS_TOKENS_MAX = 1024 };
 

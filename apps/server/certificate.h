@@ -5,7 +5,7 @@
 #include "guard.h"
 #include "settings.h"
 
-#include <kith/kith.h>
+#include <kith/certificate.h>
 
 enum certificate_mode { CERTIFICATE_NONE, CERTIFICATE_FILES, CERTIFICATE_SELF, CERTIFICATE_ACME };
 

@@ -1,6 +1,6 @@
 /**
  * kith/dns.h: a lookup server inside any program: endpoints publish there where they are (signed packets, over HTTP), and everybody
- * can ask for it, over DNS, DNS over HTTPS, and HTTP. Public header.
+ * can ask for it, over DNS, DNS over HTTPS, and HTTP. Public header, of libkith-server.
  *
  *     struct kith_dns_server *server;
  *     struct kith_dns_origin origin = { .name = "dns.example." };

@@ -62,6 +62,8 @@ struct kith_error {
 };
 /** Never NULL; valid until this thread's next failing call. code 0 before the first failure. */
 KITH_API const struct kith_error *kith_error_last(void);
+/** Makes a copy of *error what kith_error_last says in this thread: for libraries beside this one, and for bindings. */
+KITH_API void kith_error_note(const struct kith_error *error);
 
 /* ---- Keys and ids ---- */
 

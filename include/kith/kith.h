@@ -1,16 +1,15 @@
 /**
- * kith/kith.h: all of kith. Any two devices connect by public key instead of IP address; what comes out is QUIC.
- * Start with kith/endpoint.h; its first page has the thread rules.
+ * kith/kith.h: all of libkith. Any two devices connect by public key instead of IP address; what comes out is QUIC.
+ * Start with kith/endpoint.h; its first page has the thread rules. The servers are a library of their own, libkith-server, with
+ * headers of their own: kith/relay.h and kith/dns.h.
  */
 #ifndef KITH_KITH_H
 #define KITH_KITH_H
 
 #include <kith/blobs.h>
-#include <kith/dns.h>
 #include <kith/endpoint.h>
 #include <kith/lookup.h>
 #include <kith/quic.h>
-#include <kith/relay.h>
 #include <kith/types.h>
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
 /**
  * kith/relay.h: a relay inside any program. When no direct path exists between two endpoints, their (encrypted) data flows through a
- * relay, and a relay is where they first meet. Clients are kith's and iroh's endpoints. Public header.
+ * relay, and a relay is where they first meet. Clients are kith's and iroh's endpoints. Public header,
+ * of libkith-server.
  *
  *     struct kith_relay *relay;
  *

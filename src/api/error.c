@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local struct kith_error last_error;
-
 /* Peers choose reasons: nothing of theirs may move the cursor or colour the terminal. */
 static void escape(const char *from, char *to, size_t to_size)
 {
@@ -103,11 +101,13 @@ static int fill(struct kith_error *error, int code, int64_t cause, const char *f
 
 int kith__fail(int code, int64_t cause, const char *format, ...)
 {
+    struct kith_error error;
     va_list arguments;
 
     va_start(arguments, format);
-    fill(&last_error, code, cause, format, arguments);
+    fill(&error, code, cause, format, arguments);
     va_end(arguments);
+    kith_error_note(&error);
     return code;
 }
 
@@ -135,11 +135,13 @@ static int fill_because(struct kith_error *error, int code, const char *format, 
 
 int kith__fail_because(int code, const char *format, ...)
 {
+    struct kith_error error;
     va_list arguments;
 
     va_start(arguments, format);
-    fill_because(&last_error, code, format, arguments);
+    fill_because(&error, code, format, arguments);
     va_end(arguments);
+    kith_error_note(&error);
     return code;
 }
 
@@ -160,13 +162,8 @@ int kith__fail_null(const char *what)
 
 int kith__fail_with(const struct kith_error *error)
 {
-    last_error = *error;
+    kith_error_note(error);
     return error->code;
-}
-
-const struct kith_error *kith_error_last(void)
-{
-    return &last_error;
 }
 
 int kith__fail_closed(struct kith_error *error, const struct kith_quic_close_info *info)

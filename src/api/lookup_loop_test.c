@@ -1,6 +1,7 @@
 /* The whole loop: an endpoint publishes to a lookup server of this process, another finds it there by DNS or pkarr, with and without TLS. */
 #define _GNU_SOURCE 1 /* mkdtemp */
 #include "api/pair.h"
+#include <kith/dns.h>
 #include <kith/kith.h>
 #include <stdlib.h>
 

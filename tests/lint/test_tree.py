@@ -17,7 +17,8 @@ LAYERS = {
     "blobs": ["base", "codec", "crypto", "rt", "endpoint"],
     "zone": ["base", "codec", "crypto", "lookup"],
     "server": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup", "zone"],
-    "api": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup", "endpoint", "blobs", "zone", "server"],
+    "api": ["base", "codec", "crypto", "tls", "quic", "rt", "http", "link", "relay", "lookup", "endpoint", "blobs"],
+    "serve": ["base", "codec", "crypto", "lookup", "server", "api"],
 }
 # Inside src/quic nothing below conn/ sees a connection.
 QUIC_PARTS = {"wire": [], "guard": ["wire", "stream"], "recover": ["wire"], "stream": ["wire"], "path": ["wire", "recover"],
@@ -126,17 +127,20 @@ def check_documentation():
 
 
 def check_symbols():
-    library = os.path.join(BUILD, "lib", "libkith.so")
-    if not os.path.exists(library):
-        skip("exported symbols", "no shared library in " + BUILD)
-        return
-    names = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True).stdout.split("\n")
-    exported = [line.split()[-1] for line in names if line.strip()]
-    report([n for n in exported if not re.match(r"^kith_[a-z]", n)], "only public names are exported")
-    declared = set()
+    exported, declared = {}, {"libkith.so": set(), "libkith-server.so": set()}
+    for name in declared:
+        library = os.path.join(BUILD, "lib", name)
+        if not os.path.exists(library):
+            skip("exported symbols", "no shared library in " + BUILD)
+            return
+        names = subprocess.run(["nm", "-D", "--defined-only", library], capture_output=True, text=True).stdout.split("\n")
+        exported[name] = {line.split()[-1] for line in names if line.strip()}
     for path in sources("include"):
-        declared.update(re.findall(r"^KITH_API\b[^;]*?\b(kith_\w+)\s*\(", without_comments(text(path)), re.M | re.S))
-    report(sorted(declared - set(exported)), "every declared public function exists")
+        name = "libkith-server.so" if os.path.basename(path) in ("relay.h", "dns.h") else "libkith.so"
+        declared[name].update(re.findall(r"^KITH_API\b[^;]*?\b(kith_\w+)\s*\(", without_comments(text(path)), re.M | re.S))
+    report([n for names in exported.values() for n in sorted(names) if not re.match(r"^kith_[a-z]", n)], "only public names are exported")
+    report(sorted(n for name in declared for n in declared[name] - exported[name]), "every declared public function exists")
+    report(sorted(exported["libkith.so"] & exported["libkith-server.so"]), "no function is in both libraries")
 
 
 def check_words():

@@ -5,6 +5,7 @@
  */
 #include "guide.inc"
 
+#include <kith/relay.h>
 #include <pthread.h>
 
 static int count, failures;

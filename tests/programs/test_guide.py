@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory() as work:
     sanitize = setting("KITH_SANITIZE")
     words = [setting("CMAKE_C_COMPILER") or "cc", "-std=c11", "-pedantic", "-Wall", "-Wextra", "-Werror", "-g", "-I", work,
              "-I", os.path.join(ROOT, "include"), *(["-fsanitize=" + sanitize] if sanitize else []), "-o", program,
-             os.path.join(ROOT, "tests", "programs", "guide_main.c"), "-pthread", "-L", BUILD + "/lib", "-lkith", "-Wl,-rpath," + BUILD + "/lib"]
+             os.path.join(ROOT, "tests", "programs", "guide_main.c"), "-pthread", "-L", BUILD + "/lib", "-lkith-server", "-lkith", "-Wl,-rpath," + BUILD + "/lib"]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode != 0:
         fail("the guide's C compiles", done.stderr)

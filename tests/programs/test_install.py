@@ -61,9 +61,20 @@ with tempfile.TemporaryDirectory() as work:
     done = run("cc", "-std=c11", "-o", program, example, "-I", os.path.join(prefix, "include"), os.path.join(libdir, "libkith.a"), *words)
     if report(done, "a program links the static library"):
         report(run(program), "and runs without the shared one")
+    relay = os.path.join(ROOT, "examples", "relay.c")
+    flags = run("pkg-config", "--cflags", "--libs", "kith-server", env=environment)
+    program = os.path.join(work, "relay")
+    done = run("cc", "-std=c11", "-o", program, relay, *flags.stdout.split())
+    report(done, "a relay inside a program builds with the flags of kith-server")
+    static = run("pkg-config", "--static", "--cflags", "--libs", "kith-server", env=environment).stdout
+    words = [word for word in static.split() if word not in ("-lkith", "-lkith-server")]
+    archives = [os.path.join(libdir, name) for name in ("libkith-server.a", "libkith.a")]
+    report(run("cc", "-std=c11", "-o", program, relay, *archives, *words), "and with the static libraries")
+    needs = run("readelf", "-d", os.path.join(libdir, "libkith.so")).stdout
+    report(done, "an endpoint does not carry the servers' database", "libuv" in needs and "lmdb" not in needs)
     header = os.path.join(work, "headers.cc")
     with open(header, "w") as file:
-        file.write("#include <kith/kith.h>\nint main() { return kith_version() == nullptr; }\n")
+        file.write("#include <kith/kith.h>\n#include <kith/relay.h>\n#include <kith/dns.h>\nint main() { return kith_version() == nullptr; }\n")
     if shutil.which("c++"):
         done = run("c++", "-std=c++17", "-Wall", "-Wextra", "-fsyntax-only", header, "-I", os.path.join(prefix, "include"))
         report(done, "the headers are good C++")
@@ -72,7 +83,10 @@ with tempfile.TemporaryDirectory() as work:
     with open(os.path.join(project, "CMakeLists.txt"), "w") as file:
         file.write("cmake_minimum_required(VERSION 3.25)\nproject(user C)\nfind_package(kith 0.1 REQUIRED)\n"
                    "add_executable(user %s)\ntarget_link_libraries(user PRIVATE kith::kith)\n"
-                   "add_executable(alone %s)\ntarget_link_libraries(alone PRIVATE kith::kith-static)\n" % (example, example))
+                   "add_executable(alone %s)\ntarget_link_libraries(alone PRIVATE kith::kith-static)\n"
+                   "add_executable(relay %s)\ntarget_link_libraries(relay PRIVATE kith::kith-server)\n"
+                   "add_executable(relay-alone %s)\ntarget_link_libraries(relay-alone PRIVATE kith::kith-server-static)\n"
+                   % (example, example, relay, relay))
     done = run("cmake", "-S", project, "-B", project + "/build", "-DCMAKE_PREFIX_PATH=" + prefix, env=environment)
     if report(done, "CMake finds the package"):
         report(run("cmake", "--build", project + "/build"), "and builds against it, shared and static")

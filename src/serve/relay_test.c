@@ -1,6 +1,7 @@
 /* kith/relay.h from outside: options, start, questions, end. What a relay does with clients is tested in src/server and src/api. */
 #include "base/test.h"
 #include <kith/kith.h>
+#include <kith/relay.h>
 #include <string.h>
 
 static const struct kith_sockaddr loopback = { .family = KITH_FAMILY_V4, .ip = { 127, 0, 0, 1 } };

@@ -4,6 +4,7 @@
 #include "server/relay_crew.h"
 #include "server/relay_news.h"
 #include <kith/kith.h>
+#include <kith/relay.h>
 #include <string.h>
 
 static int take_options(const struct kith_relay_options *options, struct kith_relay_options *out)

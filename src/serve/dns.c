@@ -2,6 +2,7 @@
 #include "api/error.h"
 #include "api/give.h"
 #include "server/dns_crew.h"
+#include <kith/dns.h>
 #include <kith/kith.h>
 #include <string.h>
 

@@ -5,6 +5,7 @@
 #include "crypto/sign.h"
 #include "lookup/pkarr.h"
 #include <arpa/inet.h>
+#include <kith/dns.h>
 #include <kith/kith.h>
 #include <pthread.h>
 #include <stdio.h>
