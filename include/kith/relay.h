@@ -111,8 +111,8 @@ struct kith_relay_options {
     const struct kith_server_tls *tls;            /* NULL: none */
     const struct kith_relay_access_rules *access; /* NULL: everyone */
     const struct kith_relay_quota *quota;         /* NULL: the defaults */
-    bool wants_news; /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
-    const struct kith_relay_pass_on *pass_on;     /* NULL: nothing is passed on */
+    bool wants_news;                          /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
+    const struct kith_relay_pass_on *pass_on; /* NULL: nothing is passed on */
 };
 #define KITH_RELAY_OPTIONS_INIT .size = sizeof(struct kith_relay_options)
 

@@ -33,7 +33,7 @@ struct kith_relay_worker_options {
     struct kith_relay_routes *routes; /* outlives the worker */
     const struct kith_relay_server_limits *limits;
     const struct kith_relay_pass_on *pass_on; /* checked; copied; NULL: nothing */
-    uint64_t http_limit_ns; /* from accept to upgrade or end; 0: KITH_HTTPD_LIMIT_NS */
+    uint64_t http_limit_ns;                   /* from accept to upgrade or end; 0: KITH_HTTPD_LIMIT_NS */
     /**
      * A client came or went, or (ACCESS, and there is no callback over HTTP) asks to come: kith_relay_order of kind ANSWER
      * follows some time. May be NULL. False: it cannot be told; an ACCESS is denied then.
