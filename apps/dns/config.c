@@ -110,6 +110,32 @@ static bool take_v6(void *field, const struct toml_value *value, char *error)
     return take_addresses(field, value, KITH_FAMILY_V6, "an IPv6 address in quotes, or an array of them", error);
 }
 
+const char *dns_take_bootstrap(void *target, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    char *end;
+    unsigned long port = colon != NULL && colon[1] >= '0' && colon[1] <= '9' ? strtoul(colon + 1, &end, 10) : 0;
+
+    if (colon == text || port == 0 || port > UINT16_MAX || *end != 0)
+        return "a host and its port, like \"router.example.com:6881\"";
+    texts_add(target, text);
+    return NULL;
+}
+
+static bool take_bootstrap(void *field, const struct toml_value *value, char *error)
+{
+    static const char expected[] = "an array of hosts with their ports, like [\"router.example.com:6881\"]";
+
+    texts_free(field);
+    if (value->kind != TOML_STRINGS)
+        return setting_wrong(error, value, expected);
+    for (size_t i = 0; i < value->text_count; i++) {
+        if (dns_take_bootstrap(field, value->texts[i]) != NULL)
+            return setting_wrong(error, value, expected);
+    }
+    return true;
+}
+
 #define FIELD(name) offsetof(struct dns_config, name)
 static const struct setting keys[] = {
     { "data_dir", SETTING_TEXT, FIELD(data_dir) },
@@ -135,7 +161,7 @@ static const struct setting keys[] = {
     { "metrics.disabled", SETTING_BOOL, FIELD(has_no_metrics) },
     { "metrics.bind_addr", SETTING_ADDRESS, FIELD(metrics) },
     { "mainline.enabled", SETTING_BOOL, FIELD(has_dht) },
-    { "mainline.bootstrap", SETTING_TEXTS, FIELD(bootstrap) },
+    { "mainline.bootstrap", SETTING_TEXTS, FIELD(bootstrap), .take = take_bootstrap },
     { "zone_store.max_batch_size", SETTING_U64, FIELD(batch_max) },
     { "zone_store.max_batch_time", SETTING_DURATION, FIELD(storage.batch_ns) },
     { "zone_store.eviction", SETTING_DURATION, FIELD(storage.evict_after_ns) },

@@ -49,6 +49,9 @@ struct dns_config {
 
 extern const struct setting_choice dns_put_limits[];
 
+/** OPTION_CALL: a node of the DHT, "HOST:PORT", into a struct texts. */
+const char *dns_take_bootstrap(void *target, const char *text);
+
 /** The built-in configuration of iroh-dns-server, for a start without a file. */
 void dns_config_init(struct dns_config *config);
 /** Frees. A zeroed one is fine. */

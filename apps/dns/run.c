@@ -242,7 +242,7 @@ static int run(struct program *p, int argc, char **argv)
           "limit of each client's PUTs: simple, smart (behind a proxy), disabled", take_put_limit },
         { "dht", 0, OPTION_FLAG, &p->wants_dht, NULL, "ask the Mainline DHT for what nobody put here", NULL },
         { "dht-bootstrap", 0, OPTION_CALL, &p->bootstrap, "HOST:PORT", "node of a DHT to begin with; repeatable",
-          take_text },
+          dns_take_bootstrap },
         { "workers", 0, OPTION_UNSIGNED, &p->workers, "N", "threads (as many as cores)", NULL },
         { 0 },
     };

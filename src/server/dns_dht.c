@@ -121,7 +121,9 @@ static void on_end(void *ctx, int err, const struct kith_pkarr *newest, const ch
     struct key *key = ctx;
     struct kith_dns_finder *finder = key->finder;
     /* Nobody to ask, or no answer, is no knowledge: the next query asks again; this one is told that there is nothing. */
-    uint64_t keep_ns = err == 0 || err == KITH_ERR_NOT_FOUND ? KITH_DNS_FINDER_KEEP_NS : KITH_NS_PER_S;
+    uint64_t keep_ns = err == 0                    ? KITH_DNS_FINDER_KEEP_NS
+                       : err == KITH_ERR_NOT_FOUND ? KITH_DNS_FINDER_KEEP_NONE_NS
+                                                   : KITH_NS_PER_S;
 
     (void)why;
     lock(finder);

@@ -1,6 +1,6 @@
 /**
- * Keys that nobody put here are looked for in the Mainline DHT, by one node on the house's rt, and what is found (also that nothing is)
- * is remembered for five minutes. Source: spec/03, 9.4.
+ * Keys that nobody put here are looked for in the Mainline DHT, by one node on the house's rt, and what is found is
+ * remembered for five minutes; that nothing is, for a shorter time: its owner may just be starting. Source: spec/03, 9.4.
  *
  * Thread rules: find from any thread; the rest from that of the rt.
  */
@@ -17,7 +17,8 @@ enum {
     KITH_DNS_FINDER_ASKED_MAX = 1024, /* that wait to be looked for; beyond it others are refused */
     KITH_DNS_FINDER_RUNNING_MAX = 64  /* looked for at once */
 };
-#define KITH_DNS_FINDER_KEEP_NS (300 * KITH_NS_PER_S)
+#define KITH_DNS_FINDER_KEEP_NS      (300 * KITH_NS_PER_S)
+#define KITH_DNS_FINDER_KEEP_NONE_NS (30 * KITH_NS_PER_S)
 
 struct kith_dns_finder_options {
     struct kith_rt *rt;

@@ -130,7 +130,7 @@ class Pebble:
         self.processes = [subprocess.Popen(["pebble-challtestsrv", "-dns01", "127.0.0.1:%d" % ports[2], "-http01", "", "-https01", "", "-tlsalpn01", "",
                                             "-management", "127.0.0.1:%d" % ports[3], "-defaultIPv6", ""], **quiet),
                           subprocess.Popen(["pebble", "-strict", "-config", home + "/pebble.json", "-dnsserver", "127.0.0.1:%d" % ports[2]],
-                                           env=dict(os.environ, PEBBLE_VA_NOSLEEP="1", PEBBLE_WFE_NONCEREJECT="30"), **quiet)]
+                                           env=dict(os.environ, PEBBLE_VA_NOSLEEP="1", PEBBLE_WFE_NONCEREJECT="10"), **quiet)]
         until = time.monotonic() + LIMIT
         while True:
             try:
