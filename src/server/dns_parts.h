@@ -36,6 +36,7 @@ struct kith_dns_worker {
     bool is_late;   /* what is answered now has waited too long */
     struct kith_rt_timer timer;
     size_t put_count; /* with the scribe */
+    bool has_put;     /* in this turn */
     bool is_draining;
     uint8_t *buffer; /* KITH_DNS_MESSAGE_SIZE_MAX: of the present answer */
     void *lock;      /* of what follows: what other threads want */

@@ -142,6 +142,7 @@ static int hand_over(struct kith_dns_worker *worker, struct kith_httpd_conn *con
         return err;
     }
     worker->put_count++;
+    worker->has_put = true;
     kith__httpd_defer(conn, request);
     return 0;
 }

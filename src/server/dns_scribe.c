@@ -68,21 +68,30 @@ void kith__dns_scribe_free(struct kith_dns_scribe *scribe)
 
 int kith__dns_scribe_put(struct kith_dns_scribe *scribe, struct kith_dns_put *put)
 {
-    bool is_first, is_full;
+    bool is_full, is_enough;
 
     kith__sync_lock(scribe->shared->sync, scribe->lock);
-    is_first = scribe->waiting_count == 0;
     is_full = scribe->waiting_count == KITH_DNS_WAITING_MAX;
     if (!is_full) {
         kith__list_push_back(&scribe->waiting, &put->node);
         scribe->waiting_count++;
     }
+    is_enough = scribe->waiting_count == KITH_DNS_BATCH_FULL;
     kith__sync_unlock(scribe->shared->sync, scribe->lock);
-    if (is_full)
-        return KITH_ERR_LIMIT;
-    if (is_first)
+    if (is_enough && !is_full)
         scribe->options.wake_scribe(scribe->options.ctx);
-    return 0;
+    return is_full ? KITH_ERR_LIMIT : 0;
+}
+
+void kith__dns_scribe_wake(struct kith_dns_scribe *scribe)
+{
+    bool is_wanted;
+
+    kith__sync_lock(scribe->shared->sync, scribe->lock);
+    is_wanted = scribe->waiting_count != 0;
+    kith__sync_unlock(scribe->shared->sync, scribe->lock);
+    if (is_wanted)
+        scribe->options.wake_scribe(scribe->options.ctx);
 }
 
 /* Moves up to batch_max puts to the batch. True: others are left. */

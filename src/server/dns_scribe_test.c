@@ -157,7 +157,6 @@ KITH_TEST(dns_scribe_writes_what_gathered_at_once_and_gives_each_worker_its_own)
     rig_open(&rig, 3);
     for (unsigned i = 0; i < 5; i++)
         put(&rig, i % 2);
-    KITH_CHECK_EQ(rig.scribe_wakes, 1);
     KITH_CHECK(kith__dns_scribe_run(rig.scribe, 1, 1)); /* two are left */
     KITH_CHECK_EQ(rig.fake.puts, 3);
     KITH_CHECK_EQ(rig.fake.commits, 1);
@@ -170,6 +169,28 @@ KITH_TEST(dns_scribe_writes_what_gathered_at_once_and_gives_each_worker_its_own)
     KITH_CHECK_EQ(take(&rig, 0), 1);
     KITH_CHECK_EQ(take(&rig, 1), 0);
     rig_close(&rig); /* and one that nobody has fetched is freed */
+}
+
+KITH_TEST(dns_scribe_is_woken_once_for_what_came_in_a_turn_and_earlier_when_that_is_worth_a_write)
+{
+    struct rig rig;
+
+    rig_open(&rig, 0);
+    kith__dns_scribe_wake(rig.scribe);
+    KITH_CHECK_EQ(rig.scribe_wakes, 0); /* for nothing */
+    for (unsigned i = 0; i < KITH_DNS_BATCH_FULL - 1; i++)
+        put(&rig, 0);
+    KITH_CHECK_EQ(rig.scribe_wakes, 0);
+    kith__dns_scribe_wake(rig.scribe);
+    KITH_CHECK_EQ(rig.scribe_wakes, 1);
+    put(&rig, 1);
+    KITH_CHECK_EQ(rig.scribe_wakes, 2);
+    put(&rig, 1);
+    KITH_CHECK_EQ(rig.scribe_wakes, 2); /* it knows */
+    KITH_CHECK(!kith__dns_scribe_run(rig.scribe, 1, 1));
+    KITH_CHECK_EQ(rig.fake.commits, 1);
+    KITH_CHECK_EQ(rig.fake.puts, KITH_DNS_BATCH_FULL + 1);
+    rig_close(&rig);
 }
 
 KITH_TEST(dns_scribe_takes_no_more_than_may_wait)

@@ -215,8 +215,12 @@ static void on_turn_end(void *ctx)
 {
     struct kith_dns_worker *worker = ctx;
 
-    if (!worker->options.runs_scribe)
+    if (!worker->options.runs_scribe) {
+        if (worker->has_put)
+            kith__dns_scribe_wake(worker->options.scribe);
+        worker->has_put = false;
         return;
+    }
     while (kith__dns_scribe_run(worker->options.scribe, now(worker), kith__rt_wall_us(worker->rt)))
         ;
     take_done(worker);
