@@ -58,9 +58,20 @@ static struct kith_sockaddr client_of(const struct kith_dns_worker *worker, stru
     return kith__dns_rules_client(worker->rules, &remote, list != NULL ? list->value : (struct kith_slice) { NULL, 0 });
 }
 
-/* Reads and checks the packet. NULL: it is answered. */
+/* Reads and checks the packet. The very packet that is stored (NULL: none is) was checked when it came: so repeating it costs little. */
+static int read_packet(const struct kith_id *id, struct kith_slice body, const struct kith_pkarr *stored,
+                       struct kith_pkarr *out)
+{
+    if (stored == NULL || stored->size != KITH_ID_SIZE + body.size ||
+        memcmp(stored->bytes + KITH_ID_SIZE, body.ptr, body.size) != 0)
+        return kith__pkarr_read(id, body, out);
+    *out = *stored;
+    return 0;
+}
+
+/* Takes the packet out of the request. NULL: it is answered. */
 static struct kith_dns_put *read_put(struct kith_dns_worker *worker, struct kith_httpd_conn *conn,
-                                     const struct kith_id *id, uint64_t began_ns)
+                                     const struct kith_id *id, const struct kith_pkarr *stored, uint64_t began_ns)
 {
     struct kith_slice body = kith__httpd_conn_body(conn);
     struct kith_dns_put *put = NULL;
@@ -71,7 +82,7 @@ static struct kith_dns_put *read_put(struct kith_dns_worker *worker, struct kith
             send_error(worker, conn, 503, "there is no memory for it now", began_ns);
             return NULL;
         }
-        err = kith__pkarr_read(id, body, &put->packet);
+        err = read_packet(id, body, stored, &put->packet);
     }
     if (err == 0 && kith__pkarr_timestamp(&put->packet) > kith__rt_wall_us(worker->rt) + worker->rules->future_us) {
         kith__dns_count(&worker->counters->puts_future, 1);
@@ -100,24 +111,22 @@ static void page_of_older(const struct kith_pkarr *stored, struct kith_dns_page 
     kith__dns_page_text(page, 409, "application/json", page->text);
 }
 
-/* Looks at what is stored: an older packet needs no writing, and a key that is new counts. False: it is answered. */
-static bool is_welcome(struct kith_dns_worker *worker, struct kith_httpd_conn *conn, const struct kith_id *id,
-                       const struct kith_dns_put *put, const struct kith_sockaddr *client, uint64_t began_ns)
+/* An older packet than the stored one needs no writing, and a key that is new counts (stored_err: NOT_FOUND). False: it is answered. */
+static bool is_welcome(struct kith_dns_worker *worker, struct kith_httpd_conn *conn, const struct kith_dns_put *put,
+                       int stored_err, const struct kith_pkarr *stored, const struct kith_sockaddr *client,
+                       uint64_t began_ns)
 {
-    struct kith_store *store = worker->shared->store;
     struct kith_dns_page page = { 0 };
-    struct kith_pkarr stored;
     uint64_t wait_ns;
-    int err = store->ops->get(store, id, &stored, NULL);
 
-    if (err == 0 && kith__pkarr_is_newer(&stored, &put->packet)) {
+    if (stored_err == 0 && kith__pkarr_is_newer(stored, &put->packet)) {
         kith__dns_count(&worker->counters->puts_older, 1);
         kith__dns_count(&worker->counters->pkarr_publish_noop, 1);
-        page_of_older(&stored, &page);
+        page_of_older(stored, &page);
         kith__dns_page_send(worker, conn, &page, began_ns, false);
         return false;
     }
-    if (err != KITH_ERR_NOT_FOUND || worker->rules->keys == NULL ||
+    if (stored_err != KITH_ERR_NOT_FOUND || worker->rules->keys == NULL ||
         (wait_ns = kith__rates_take(worker->rules->keys, client, began_ns)) == 0)
         return true;
     kith__dns_count(&worker->counters->puts_keys_limited, 1);
@@ -151,9 +160,12 @@ void kith__dns_pkarr_put(struct kith_dns_worker *worker, struct kith_httpd_conn 
                          const struct kith_http_head *head, struct kith_slice text, uint64_t now_ns)
 {
     struct kith_sockaddr client = client_of(worker, conn, head);
+    struct kith_store *store = worker->shared->store;
+    struct kith_pkarr stored;
     struct kith_dns_put *put;
     struct kith_id id;
     uint64_t wait_ns;
+    int stored_err;
 
     if (worker->rules->puts != NULL && (wait_ns = kith__rates_take(worker->rules->puts, &client, now_ns)) != 0) {
         kith__dns_count(&worker->counters->puts_limited, 1);
@@ -165,9 +177,10 @@ void kith__dns_pkarr_put(struct kith_dns_worker *worker, struct kith_httpd_conn 
         send_error(worker, conn, 400, "invalid key: it is no z-base-32 of 32 bytes", now_ns);
         return;
     }
-    if ((put = read_put(worker, conn, &id, now_ns)) == NULL)
+    stored_err = store->ops->get(store, &id, &stored, NULL);
+    if ((put = read_put(worker, conn, &id, stored_err == 0 ? &stored : NULL, now_ns)) == NULL)
         return;
-    if (!is_welcome(worker, conn, &id, put, &client, now_ns)) {
+    if (!is_welcome(worker, conn, put, stored_err, &stored, &client, now_ns)) {
         kith__free(worker->mem, put);
         return;
     }

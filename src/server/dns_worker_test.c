@@ -319,7 +319,7 @@ KITH_TEST(dns_worker_stores_what_is_put_and_tells_it_over_udp_tcp_and_http)
 
 KITH_TEST(dns_worker_says_no_to_packets_that_it_does_not_take)
 {
-    struct kith_pkarr packet, older, newer, foreign;
+    struct kith_pkarr packet, older, newer, foreign, forged;
     uint8_t large[1200] = { 0 };
     struct kith_secret other = { { 9 } };
     char head[128];
@@ -338,6 +338,9 @@ KITH_TEST(dns_worker_says_no_to_packets_that_it_does_not_take)
     snprintf(head, sizeof head, "PUT /pkarr/%s HTTP/1.1", rig.key);
     foreign = packet_of(&other, wall_us(&rig), "d");
     KITH_CHECK_EQ(http_once(&rig, head, kith__pkarr_payload(&foreign)), 400);
+    forged = newer; /* but for one bit it is what is stored */
+    forged.bytes[KITH_ID_SIZE] ^= 1;
+    KITH_CHECK_EQ(http_once(&rig, head, kith__pkarr_payload(&forged)), 400);
     KITH_CHECK_EQ(http_once(&rig, head, (struct kith_slice) { large, 71 }), 400);
     KITH_CHECK_EQ(http_once(&rig, head, (struct kith_slice) { large, 1073 }), 413);
     KITH_CHECK_EQ(http_once(&rig, head, nothing), 400);
