@@ -24,14 +24,6 @@ struct program {
 
 /* ---- Configuration: file, then environment, then flags ---- */
 
-static const char *take_text(void *target, const char *text)
-{
-    if (text[0] == 0)
-        return "it is empty";
-    texts_add(target, text);
-    return NULL;
-}
-
 static const char *take_ip(void *target, const char *text)
 {
     struct program *program = target;
@@ -54,15 +46,6 @@ static const char *take_put_limit(void *target, const char *text)
     return "simple, smart or disabled is expected";
 }
 
-static void replace_texts(struct texts *to, const struct texts *from)
-{
-    if (from->count == 0)
-        return;
-    texts_free(to);
-    for (size_t i = 0; i < from->count; i++)
-        texts_add(to, from->items[i]);
-}
-
 static void apply_place(const struct kith_sockaddr *flag, struct dns_place *place)
 {
     if (flag->family == KITH_FAMILY_NONE)
@@ -80,10 +63,10 @@ static void apply_zone(const struct program *p, struct dns_config *config)
         texts_free(&config->addresses_v4);
         texts_free(&config->addresses_v6);
     }
-    replace_texts(&config->origins, &p->origins);
-    replace_texts(&config->name_servers, &p->name_servers);
-    replace_texts(&config->addresses_v4, &p->addresses_v4);
-    replace_texts(&config->addresses_v6, &p->addresses_v6);
+    texts_replace(&config->origins, &p->origins);
+    texts_replace(&config->name_servers, &p->name_servers);
+    texts_replace(&config->addresses_v4, &p->addresses_v4);
+    texts_replace(&config->addresses_v6, &p->addresses_v6);
     if (p->soa != NULL)
         text_set(&config->soa, p->soa);
 }
@@ -112,7 +95,7 @@ static bool apply_flags(const struct program *p, struct dns_config *config, char
     place_apply(&p->metrics, &config->metrics);
     config->has_no_metrics = (config->has_no_metrics && p->metrics.family == KITH_FAMILY_NONE) || p->has_no_metrics;
     config->has_dht = config->has_dht || p->wants_dht || p->bootstrap.count != 0;
-    replace_texts(&config->bootstrap, &p->bootstrap);
+    texts_replace(&config->bootstrap, &p->bootstrap);
     apply_zone(p, config);
     if (p->put_limit >= 0)
         config->put_limit = p->put_limit;
@@ -228,9 +211,9 @@ static int run(struct program *p, int argc, char **argv)
         { "data-dir", 0, OPTION_TEXT, &p->data_dir, "DIR", "where packets and certificates are kept", NULL },
         { "in-memory", 0, OPTION_FLAG, &p->is_in_memory, NULL, "keep packets in memory only", NULL },
         { "origin", 0, OPTION_CALL, &p->origins, "NAME", "zone that is served; repeatable; instead of the file's",
-          take_text },
+          texts_take },
         { "address", 0, OPTION_CALL, p, "IP", "A or AAAA of the zones: of this server; repeatable", take_ip },
-        { "name-server", 0, OPTION_CALL, &p->name_servers, "NAME", "NS of the zones; repeatable", take_text },
+        { "name-server", 0, OPTION_CALL, &p->name_servers, "NAME", "NS of the zones; repeatable", texts_take },
         { "soa", 0, OPTION_TEXT, &p->soa, "TEXT", "SOA of the zones, as in a zone file", NULL },
         { "dns-bind", 0, OPTION_CALL, &p->dns, "ADDR:PORT", "DNS over UDP and TCP", place_take },
         { "http-bind", 0, OPTION_CALL, &p->http, "ADDR:PORT", "HTTP", place_take },

@@ -84,31 +84,9 @@ static bool same_place(const struct dns_place *a, const struct dns_place *b)
     return a->bind_count == b->bind_count && memcmp(a->binds, b->binds, sizeof a->binds) == 0;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-static bool same_texts(const struct texts *a, const struct texts *b)
-{
-    for (size_t i = 0; a->count == b->count && i < a->count; i++) {
-        if (strcmp(a->items[i], b->items[i]) != 0)
-            return false;
-    }
-    return a->count == b->count;
-}
-
-static bool same_certificate(const struct certificate_settings *a, const struct certificate_settings *b)
-{
-    return a->mode == b->mode && same_texts(&a->names, &b->names) && same_text(a->directory, b->directory) &&
-           same_text(a->chain_file, b->chain_file) && same_text(a->key_file, b->key_file) &&
-           same_text(a->contact, b->contact) && same_text(a->acme_url, b->acme_url) &&
-           same_text(a->acme_ca, b->acme_ca) && a->is_staging == b->is_staging && a->challenge == b->challenge;
-}
-
 static bool same_dht(const struct dns_config *a, const struct dns_config *b)
 {
-    return a->has_dht == b->has_dht && same_texts(&a->bootstrap, &b->bootstrap) &&
+    return a->has_dht == b->has_dht && texts_same(&a->bootstrap, &b->bootstrap) &&
            memcmp(&a->dht_local, &b->dht_local, sizeof a->dht_local) == 0;
 }
 
@@ -123,9 +101,9 @@ static const char *find_change(const struct dns_config *a, const struct dns_conf
 {
     if (!same_places(a, b))
         return "other addresses need a restart";
-    if (!same_certificate(&a->certificate, &b->certificate))
+    if (!certificate_same(&a->certificate, &b->certificate))
         return "another certificate needs a restart; the files of this one are read again";
-    if (a->is_in_memory != b->is_in_memory || !same_text(a->data_dir, b->data_dir) ||
+    if (a->is_in_memory != b->is_in_memory || !text_same(a->data_dir, b->data_dir) ||
         memcmp(&a->storage, &b->storage, sizeof a->storage) != 0)
         return "other settings of the store need a restart";
     if (!same_dht(a, b))

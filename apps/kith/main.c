@@ -8,7 +8,7 @@
 
 static const struct cli_command *const commands[] = {
     &command_send,   &command_receive, &command_listen, &command_connect, &command_ping, &command_speed,
-    &command_lookup, &command_key,     &command_ticket, &command_relay,   &command_dns,
+    &command_lookup, &command_key,     &command_ticket, &command_relay,   &command_dns,  &command_serve,
 };
 /* dumbpipe's words. */
 static const struct cli_command *const synonyms[] = {

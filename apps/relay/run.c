@@ -27,14 +27,6 @@ struct program {
 
 /* ---- Configuration: file, then environment, then flags ---- */
 
-static const char *take_text(void *target, const char *text)
-{
-    if (text[0] == 0)
-        return "it is empty";
-    texts_add(target, text);
-    return NULL;
-}
-
 static bool apply_flags(const struct program *p, struct config *config, char *error)
 {
     config->is_dev = config->is_dev || p->is_dev;
@@ -226,7 +218,7 @@ static int run(struct program *p, int argc, char **argv)
         { "metrics-bind", 0, OPTION_CALL, &p->metrics, "ADDR:PORT", "metrics (port 9090 there)", place_take },
         { "no-metrics", 0, OPTION_FLAG, &p->has_no_metrics, NULL, "serve no metrics", NULL },
         { "token", 0, OPTION_CALL, &p->tokens, "TOKEN", "clients must know it; repeatable. Others see it in ps",
-          take_text },
+          texts_take },
         { "token-file", 0, OPTION_TEXT, &p->token_file, "FILE", "the same, one a line", NULL },
         { "workers", 0, OPTION_UNSIGNED, &p->workers, "N", "threads (as many as cores)", NULL },
         { 0 },

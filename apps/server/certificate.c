@@ -14,14 +14,6 @@ const struct setting_choice certificate_challenges[] = { { "any", KITH_ACME_PROO
                                                          { "http-01", KITH_ACME_PROOF_HTTP },
                                                          { NULL, 0 } };
 
-const char *certificate_take_name(void *target, const char *text)
-{
-    if (text[0] == 0)
-        return "it is empty";
-    texts_add(target, text);
-    return NULL;
-}
-
 void certificate_free(struct certificate_settings *settings)
 {
     char **const owned[] = { &settings->directory, &settings->chain_file, &settings->key_file,
@@ -131,4 +123,12 @@ void certificate_add_paths(const struct certificate_settings *settings, struct g
     guard_add_readable(paths, settings->acme_ca);
     if (settings->mode == CERTIFICATE_SELF || settings->mode == CERTIFICATE_ACME)
         guard_add_directory(paths, settings->directory);
+}
+
+bool certificate_same(const struct certificate_settings *a, const struct certificate_settings *b)
+{
+    return a->mode == b->mode && texts_same(&a->names, &b->names) && text_same(a->directory, b->directory) &&
+           text_same(a->chain_file, b->chain_file) && text_same(a->key_file, b->key_file) &&
+           text_same(a->contact, b->contact) && text_same(a->acme_url, b->acme_url) &&
+           text_same(a->acme_ca, b->acme_ca) && a->is_staging == b->is_staging && a->challenge == b->challenge;
 }

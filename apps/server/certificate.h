@@ -37,9 +37,8 @@ extern const struct setting_choice certificate_challenges[];
 
 /** The rows of a table of options; `flags`: a struct certificate_flags. */
 #define CERTIFICATE_OPTIONS(flags)                                                                                          \
-    { "hostname",           0,      OPTION_CALL,                                                                            \
-      &(flags).names,       "NAME", "name of this server for its certificate; repeatable",                                  \
-      certificate_take_name },                                                                                              \
+    { "hostname", 0, OPTION_CALL, &(flags).names, "NAME", "name of this server for its certificate; repeatable",            \
+      texts_take },                                                                                                         \
         { "self-signed", 0,                                                                                                 \
           OPTION_FLAG,   &(flags).is_self_signed,                                                                           \
           NULL,          "make a certificate authority and a certificate",                                                  \
@@ -53,8 +52,6 @@ extern const struct setting_choice certificate_challenges[];
         "key", 0, OPTION_TEXT, &(flags).key_file, "FILE", "PEM private key of --cert", NULL                                 \
     }
 
-/** OPTION_CALL of --hostname: adds to a struct texts. */
-const char *certificate_take_name(void *target, const char *text);
 /** Frees. */
 void certificate_free(struct certificate_settings *settings);
 /** KITH_ACME_URL and KITH_ACME_CA, or the older names of relays, IROH_RELAY_ACME_URL and IROH_RELAY_ACME_CA. */
@@ -63,6 +60,8 @@ void certificate_read_environment(struct certificate_settings *settings);
 bool certificate_apply(struct certificate_settings *settings, const struct certificate_flags *flags, char *error);
 /** Makes settings->tls. Not with CERTIFICATE_NONE. False: error: something is missing. */
 bool certificate_fill(struct certificate_settings *settings, const struct certificate_words *words, char *error);
+/** True if both lead to the same certificate: from the same place, for the same names. */
+bool certificate_same(const struct certificate_settings *a, const struct certificate_settings *b);
 /** Adds what it needs after the start; makes its directory where that is missing. */
 void certificate_add_paths(const struct certificate_settings *settings, struct guard_paths *paths);
 

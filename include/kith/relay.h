@@ -111,7 +111,12 @@ struct kith_relay_options {
     const struct kith_server_tls *tls;            /* NULL: none */
     const struct kith_relay_access_rules *access; /* NULL: everyone */
     const struct kith_relay_quota *quota;         /* NULL: the defaults */
-    bool wants_news;                          /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
+    bool wants_news; /* keep news for kith_relay_next_news; ADMIT_ASK keeps them in any case */
+    /**
+     * Another server's metrics, served with those of the relay: as kith_dns_server_metrics. Called by a thread of the relay. NULL: none.
+     */
+    int (*more_metrics)(void *ctx, char *text, size_t capacity, size_t *size);
+    void *more_metrics_ctx;
     const struct kith_relay_pass_on *pass_on; /* NULL: nothing is passed on */
 };
 #define KITH_RELAY_OPTIONS_INIT .size = sizeof(struct kith_relay_options)

@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 
-enum { METRICS_CONNECTIONS_MAX = 64 };
+enum { METRICS_CONNECTIONS_MAX = 64, MORE_SPARE = 1024 };
 
 struct kith_relay_house {
     const struct kith_mem *mem;
@@ -14,8 +14,10 @@ struct kith_relay_house {
     struct kith_httpd *httpd;
     struct kith_rt_timer sample_timer;
     uint64_t sampled_ns, sampled_frames, sampled_bytes;
-    struct kith_certs *certs;   /* NULL: no TLS */
-    struct kith_relay_qad *qad; /* NULL: no address discovery */
+    struct kith_certs *certs;                                                  /* NULL: no TLS */
+    struct kith_relay_qad *qad;                                                /* NULL: no address discovery */
+    int (*more_metrics)(void *ctx, char *text, size_t capacity, size_t *size); /* of another server; NULL: none */
+    void *more_ctx;
     void (*on_certificate)(void *ctx, struct kith_tls_stream_context *context);
     void *ctx;
     void *lock; /* of what follows: what other threads want */
@@ -54,6 +56,25 @@ int kith__relay_metrics_write(const struct kith_relay_shared *shared, uint64_t n
     return kith__relay_counters_write(&sum, gauges, KITH_COUNT(gauges), out);
 }
 
+/* Another server's text takes the place of the mark at the end, which it has itself. */
+static int append_more(const struct kith_relay_house *house, struct kith_buf *text)
+{
+    static const char end[] = "# EOF\n";
+    size_t size = 0, room;
+    int err = house->more_metrics(house->more_ctx, NULL, 0, &size);
+
+    if (err != KITH_ERR_TOO_LARGE)
+        return err;
+    room = size + MORE_SPARE; /* numbers may get longer meanwhile */
+    if ((err = kith__buf_reserve(text, room)) != 0)
+        return err;
+    text->size -= sizeof end - 1;
+    if ((err = house->more_metrics(house->more_ctx, (char *)text->ptr + text->size, room, &size)) != 0)
+        size = sizeof end - 1; /* it wrote nothing: the mark is still there */
+    text->size += size;
+    return err;
+}
+
 /* Any path and method, as the reference does. */
 static void on_request(void *ctx, struct kith_httpd_conn *conn, const struct kith_http_head *head, int tag)
 {
@@ -64,8 +85,12 @@ static void on_request(void *ctx, struct kith_httpd_conn *conn, const struct kit
     (void)head;
     (void)tag;
     if (kith__relay_metrics_write(house->shared, kith__rt_now(house->rt), &text) == 0) {
-        struct kith_httpd_reply reply = { 200, &type, 1, kith__buf_slice(&text), false };
+        struct kith_httpd_reply reply = { 200, &type, 1, { 0 }, false };
+        int err = house->more_metrics != NULL ? append_more(house, &text) : 0;
 
+        if (err != 0)
+            kith__log(&house->rt->log, KITH_LOG_WARN, "relay", "there are no further metrics: %s", kith_strerror(err));
+        reply.body = kith__buf_slice(&text);
         if (kith__httpd_reply(conn, &reply) != 0)
             kith__log(&house->rt->log, KITH_LOG_WARN, "relay", "no memory for the metrics");
     }
@@ -205,6 +230,8 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
     house->rt = options->rt;
     house->shared = options->shared;
     house->sampled_ns = kith__rt_now(options->rt);
+    house->more_metrics = options->relay->more_metrics;
+    house->more_ctx = options->relay->more_metrics_ctx;
     house->on_certificate = options->on_certificate;
     house->ctx = options->ctx;
     if ((err = kith__relay_lock_new(house->shared->sync, &house->lock)) != 0 ||

@@ -10,7 +10,7 @@ X509 = os.path.join(ROOT, "tests", "interop", "x509")
 class Server(Running):
     """A server program with a configuration file of its own, `fixed` and what is given; started when made."""
 
-    fixed = ""
+    fixed, words = "", ()
     numbers = itertools.count()
 
     def __init__(self, home, *flags, config="", env=None):
@@ -19,7 +19,7 @@ class Server(Running):
         self.json, saved = {}, dict(os.environ)
         os.environ.update(env or {})
         try:
-            super().__init__(home, "--json", "-c", self.file, *flags, program=self.program)
+            super().__init__(home, *self.words, "--json", "-c", self.file, *flags, program=self.program)
         finally:
             for name in env or {}:
                 os.environ.pop(name)
@@ -81,14 +81,14 @@ def read_all(sock):
     return got
 
 
-def check_config(program, home, *flags, config=None, code=0, env=None):
+def check_config(program, home, *flags, config=None, code=0, env=None, words=()):
     """What --check-config says."""
     file = os.path.join(home, "check.toml")
     if config is not None:
         with open(file, "w") as out:
             out.write(config)
         flags = (*flags, "-c", file)
-    done = run(home, "--check-config", *flags, program=program, code=code, env=env)
+    done = run(home, *words, "--check-config", *flags, program=program, code=code, env=env)
     return (done.stdout + done.stderr).decode()
 
 

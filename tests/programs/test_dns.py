@@ -5,12 +5,13 @@ Arguments: words of test names; none: all.
 """
 import base64, http.client, ssl, urllib.error
 
+from asking import Lookups
 from servers import *
 from signed_packets import SODIUM, Key, name, payload, texts, z32
 
 
 
-class Dns(Server):
+class Dns(Lookups, Server):
     """A lookup server on ports of the system's choice, with data in home/data; `config`: TOML beside that."""
 
     program, prefix = os.path.join(os.path.dirname(KITH), "kith-dns"), "dns_server"
@@ -24,28 +25,6 @@ class Dns(Server):
     def write_config(self, config, zone=None):
         self.fixed = self.base + (zone or self.zone) + "\n"
         super().write_config(config)
-
-    def dig(self, *words):
-        """What dig prints: the status, and the records of answer and authority."""
-        if not shutil.which("dig"):
-            raise Skip("dig is not installed")
-        done = subprocess.run(["dig", "@127.0.0.1", "-p", str(self.port("dns")), "+tries=1", "+timeout=10", "+norecurse", *words], capture_output=True, text=True)
-        assert done.returncode == 0 and not re.search(r"warning|malformed|Got bad|extra bytes|mismatch", done.stdout + done.stderr, re.I), done.stdout
-        return done.stdout
-
-    def open(self, path, data=None, method=None, headers={}, kind="http", tls=None):
-        """(status, headers, body)"""
-        connection = (http.client.HTTPSConnection("localhost", self.port(kind), timeout=20, context=tls) if tls else
-                      http.client.HTTPConnection("127.0.0.1", self.port(kind), timeout=20))
-        try:
-            connection.request(method or ("GET" if data is None else "PUT"), path, data, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
-
-    def put(self, key, *values, time_us=None, headers={}):
-        return self.open("/pkarr/" + z32(key.public), payload(key, texts(key, *values), time_us), headers=headers)[0]
 
 
 def check(home, *flags, **how):
