@@ -202,6 +202,8 @@ void kith__dns_pkarr_done(struct kith_dns_worker *worker, struct kith_dns_put *p
     if (request != NULL) {
         if (put->err == KITH_ERR_LIMIT)
             kith__dns_page_error(&page, 507, "the store is full: it takes no new keys");
+        else if (put->err == KITH_ERR_NO_SPACE)
+            kith__dns_page_error(&page, 507, "the server's disk is full");
         else if (put->err != 0)
             kith__dns_page_error(&page, 500, "the packet could not be stored");
         else if (put->how == KITH_STORE_OLDER)

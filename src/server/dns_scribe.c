@@ -5,13 +5,17 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+/* A failed write is told so often: a full disk must not be filled with words about it. */
+#define LOG_EVERY_NS (60 * KITH_NS_PER_S)
+
 struct kith_dns_scribe {
     struct kith_dns_scribe_options options;
     struct kith_dns_shared *shared;
     struct kith_dns_counters *counters;
     uint64_t evict_after_us, evict_every_ns, evict_ns; /* evict_after_us 0: never */
     uint32_t batch_max;
-    void *lock; /* of what follows */
+    uint64_t quiet_until_ns; /* of failed writes */
+    void *lock;              /* of what follows */
     struct kith_list waiting;
     size_t waiting_count;
     struct kith_list done[KITH_DNS_WORKERS_MAX];
@@ -152,19 +156,21 @@ static void give_back(struct kith_dns_scribe *scribe, struct kith_list *batch)
             scribe->options.wake_worker(scribe->options.ctx, i);
 }
 
-static int commit(struct kith_dns_scribe *scribe)
+static int commit(struct kith_dns_scribe *scribe, uint64_t now_ns)
 {
     int err = scribe->shared->store->ops->commit(scribe->shared->store);
 
     kith__dns_count(&scribe->counters->store_commits, 1);
-    if (err == 0)
-        return 0;
-    kith__dns_count(&scribe->counters->store_failures, 1);
-    kith__log(scribe->options.log, KITH_LOG_ERROR, "store", "packets cannot be written: %s", kith_strerror(err));
+    if (err != 0)
+        kith__dns_count(&scribe->counters->store_failures, 1);
+    if (err != 0 && now_ns >= scribe->quiet_until_ns) {
+        kith__log(scribe->options.log, KITH_LOG_ERROR, "store", "packets cannot be written: %s", kith_strerror(err));
+        scribe->quiet_until_ns = now_ns + LOG_EVERY_NS;
+    }
     return err;
 }
 
-static void run_batch(struct kith_dns_scribe *scribe, struct kith_list *batch, uint64_t wall_us)
+static void run_batch(struct kith_dns_scribe *scribe, struct kith_list *batch, uint64_t now_ns, uint64_t wall_us)
 {
     struct kith_store *store = scribe->shared->store;
     int err;
@@ -175,7 +181,7 @@ static void run_batch(struct kith_dns_scribe *scribe, struct kith_list *batch, u
 
         put->err = store->ops->put(store, &put->packet, wall_us, &put->how);
     }
-    if ((err = commit(scribe)) != 0) {
+    if ((err = commit(scribe, now_ns)) != 0) {
         KITH_LIST_EACH(node, batch)
         {
             struct kith_dns_put *put = KITH_CONTAINER(node, struct kith_dns_put, node);
@@ -188,7 +194,7 @@ static void run_batch(struct kith_dns_scribe *scribe, struct kith_list *batch, u
 }
 
 /* Lets go what is due; a bounded part at a time, so that puts get through between. True: there may be more. */
-static bool evict(struct kith_dns_scribe *scribe, uint64_t wall_us)
+static bool evict(struct kith_dns_scribe *scribe, uint64_t now_ns, uint64_t wall_us)
 {
     struct kith_store *store = scribe->shared->store;
     size_t gone = 0;
@@ -198,7 +204,7 @@ static bool evict(struct kith_dns_scribe *scribe, uint64_t wall_us)
         return false;
     err = store->ops->expire(store, wall_us - scribe->evict_after_us, KITH_DNS_EXPIRE_MAX, &gone);
     if (err != 0 || gone != 0) {
-        int late = commit(scribe);
+        int late = commit(scribe, now_ns);
 
         err = err != 0 ? err : late;
     }
@@ -214,10 +220,10 @@ bool kith__dns_scribe_run(struct kith_dns_scribe *scribe, uint64_t now_ns, uint6
     bool is_more = take_batch(scribe, &batch), is_due = now_ns >= scribe->evict_ns;
 
     if (kith__list_first(&batch) != NULL)
-        run_batch(scribe, &batch, wall_us);
+        run_batch(scribe, &batch, now_ns, wall_us);
     else if (!is_due)
         return is_more;
-    if (is_due && !evict(scribe, wall_us))
+    if (is_due && !evict(scribe, now_ns, wall_us))
         scribe->evict_ns = now_ns + scribe->evict_every_ns;
     scribe->shared->store->ops->stats(scribe->shared->store, &stats);
     atomic_store_explicit(&scribe->shared->packets, stats.packets, memory_order_relaxed);

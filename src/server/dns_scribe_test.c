@@ -59,6 +59,7 @@ static const struct kith_store_ops fake_ops = {
 struct rig {
     struct fake fake;
     struct kith_log log;
+    unsigned lines;
     struct kith_dns_shared shared;
     struct kith_dns_scribe *scribe;
     unsigned scribe_wakes, worker_wakes[2];
@@ -72,6 +73,14 @@ static void wake_scribe(void *ctx)
 static void wake_worker(void *ctx, unsigned worker)
 {
     ((struct rig *)ctx)->worker_wakes[worker]++;
+}
+
+static void count_line(void *ctx, enum kith_log_level level, const char *part, const char *text)
+{
+    (void)level;
+    (void)part;
+    (void)text;
+    ((struct rig *)ctx)->lines++;
 }
 
 static void rig_open(struct rig *rig, uint32_t batch_max)
@@ -90,6 +99,7 @@ static void rig_open(struct rig *rig, uint32_t batch_max)
     struct kith_zone *zone;
 
     memset(rig, 0, sizeof *rig);
+    rig->log = (struct kith_log) { count_line, rig, KITH_LOG_WARN };
     rig->fake.store.ops = &fake_ops;
     KITH_CHECK_EQ(kith__zone_new(kith_mem_default(), &origin, 1, &zone, &problem), 0);
     KITH_CHECK_EQ(kith__dns_rules_new(kith_mem_default(), NULL, 1, &rules, &why), 0);
@@ -147,6 +157,22 @@ KITH_TEST(dns_scribe_says_stored_only_when_the_write_to_the_disk_succeeded)
     KITH_CHECK_EQ(take(&rig, 0), KITH_ERR_LIMIT);
     KITH_CHECK_EQ(kith__dns_scribe_counters(&rig.shared)->store_failures, 2);
     KITH_CHECK_EQ(kith__dns_scribe_counters(&rig.shared)->pkarr_publish_update, 1);
+    rig_close(&rig);
+}
+
+KITH_TEST(dns_scribe_tells_the_log_of_failed_writes_once_a_minute)
+{
+    struct rig rig;
+
+    rig_open(&rig, 0);
+    for (uint64_t second = 0; second < 130; second++) {
+        rig.fake.commit_err = second % 2 != 0 ? KITH_ERR_NO_SPACE : 0;
+        put(&rig, 0);
+        kith__dns_scribe_run(rig.scribe, second * KITH_NS_PER_S, 1);
+        KITH_CHECK_EQ(take(&rig, 0), rig.fake.commit_err);
+    }
+    KITH_CHECK_EQ(rig.lines, 3);
+    KITH_CHECK_EQ(kith__dns_scribe_counters(&rig.shared)->store_failures, 65);
     rig_close(&rig);
 }
 
