@@ -19,7 +19,7 @@ enum {
     /* Puts that are worth a write before the turn ends: the disk then works while the worker checks signatures. Measured with 64
      * clients: fewer cost more in switches of threads than the disk's time is worth. */
     KITH_DNS_BATCH_FULL = 32,
-    KITH_DNS_EXPIRE_MAX = 4096    /* packets that go in one transaction */
+    KITH_DNS_EXPIRE_MAX = 4096 /* packets that go in one transaction */
 };
 #define KITH_DNS_EVICT_AFTER_NS (7 * 86400 * KITH_NS_PER_S)
 #define KITH_DNS_EVICT_EVERY_NS (10 * KITH_NS_PER_S)
