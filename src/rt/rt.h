@@ -28,6 +28,7 @@
 #include "rt/thread.h"
 #include <kith/quic.h>
 
+struct kith_rt_member_options;
 struct kith_rt_ops;
 
 /** What the owner wants to hear of; any function may be NULL. */
@@ -130,6 +131,7 @@ struct kith_rt_udp_options {
     struct kith_sockaddr local; /* family decides: V4, or V6 (always v6-only); port 0 = any; unspecified ip = all */
     size_t buffer_size;         /* for each direction; 0 = KITH_RT_UDP_BUFFER_SIZE; the system may give less */
     bool no_offload;            /* without GSO and GRO, as with KITH_UDP_OFFLOAD=off in the environment */
+    const struct kith_rt_member_options *member; /* set by rt/multicast.h: local is the group; NULL: no group */
     bool is_shared; /* others that say so too may bind there as well (SO_REUSEPORT), one for each thread: the system
                                    spreads senders over them. Simulated: it makes no difference */
 };
@@ -196,7 +198,9 @@ enum { KITH_RT_INTERFACES_MAX = 64, KITH_RT_INTERFACE_NAME_SIZE = 16, KITH_RT_RE
 struct kith_rt_interface {
     struct kith_sockaddr addr; /* port 0 */
     char name[KITH_RT_INTERFACE_NAME_SIZE];
+    uint32_t index; /* the system's number of the interface; not 0 */
     bool is_loopback;
+    bool is_multicast; /* datagrams to a group leave and arrive there (rt/multicast.h) */
 };
 
 /** Lists at most `cap` addresses, in the system's order. Errors: NOMEM, IO. */

@@ -184,12 +184,12 @@ struct sim_interface *kith__sim_interface_of(struct kith_sim_host *host, const s
     return NULL;
 }
 
-static bool has_family(const struct sim_interface *interface, uint8_t family)
+struct kith_sockaddr kith__sim_interface_source(const struct sim_interface *interface, uint8_t family)
 {
     for (size_t i = 0; i < KITH_SIM_HOST_ADDRS_MAX; i++)
         if (interface->options.addrs[i].family == family)
-            return true;
-    return false;
+            return interface->options.addrs[i];
+    return (struct kith_sockaddr) { .family = KITH_FAMILY_NONE };
 }
 
 struct sim_owner *kith__sim_neighbour(const struct sim_interface *interface, const struct kith_sockaddr *addr)
@@ -206,7 +206,7 @@ struct sim_interface *kith__sim_route(struct kith_sim_host *host, const struct k
     for (size_t i = 0; i < host->interface_count; i++) {
         struct sim_interface *interface = &host->interfaces[i];
 
-        if (!interface->is_up || !has_family(interface, to->family))
+        if (!interface->is_up || kith__sim_interface_source(interface, to->family).family == KITH_FAMILY_NONE)
             continue;
         if (kith__sim_neighbour(interface, to) != NULL)
             return interface;
@@ -227,7 +227,9 @@ int kith__sim_rt_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, s
         for (size_t i = 0; interface->is_up && i < KITH_SIM_HOST_ADDRS_MAX && kept < cap; i++) {
             if (interface->options.addrs[i].family == KITH_FAMILY_NONE)
                 continue;
-            out[kept] = (struct kith_rt_interface) { .addr = interface->options.addrs[i] };
+            out[kept] = (struct kith_rt_interface) { .addr = interface->options.addrs[i],
+                                                     .index = (uint32_t)n + 1,
+                                                     .is_multicast = true };
             memcpy(out[kept++].name, interface->name, sizeof interface->name);
         }
     }

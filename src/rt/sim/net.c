@@ -1,6 +1,7 @@
 /* The way of a datagram: sockets, links, core. */
 #include "base/assert.h"
 #include "base/mem.h"
+#include "rt/multicast.h"
 #include "rt/sim/world.h"
 
 enum { HEADERS_V4 = 28, HEADERS_V6 = 48, ECN_CE = 3 };
@@ -23,6 +24,11 @@ static bool ip_is_loopback(const struct kith_sockaddr *addr)
     static const uint8_t v6[16] = { [15] = 1 };
 
     return addr->family == KITH_FAMILY_V4 ? addr->ip[0] == 127 : memcmp(addr->ip, v6, sizeof v6) == 0;
+}
+
+static bool ip_is_multicast(const struct kith_sockaddr *addr)
+{
+    return addr->family == KITH_FAMILY_V4 ? (addr->ip[0] & 0xf0) == 0xe0 : addr->ip[0] == 0xff;
 }
 
 static bool ip_equal(const struct kith_sockaddr *a, const struct kith_sockaddr *b)
@@ -57,6 +63,23 @@ static struct sim_packet *packet_new(struct kith_sim *sim, const uint8_t *bytes,
     packet->receiver = NULL;
     packet->is_inside = false;
     return packet;
+}
+
+/** At the same place on its way. NULL: no memory. */
+static struct sim_packet *packet_copy(struct kith_sim *sim, const struct sim_packet *packet)
+{
+    struct sim_packet *copy = packet_new(sim, packet->bytes, packet->size);
+
+    if (copy == NULL)
+        return NULL;
+    copy->from = packet->from;
+    copy->to = packet->to;
+    copy->sender = packet->sender;
+    copy->receiver = packet->receiver;
+    copy->hop = packet->hop;
+    copy->ecn = packet->ecn;
+    copy->is_inside = packet->is_inside;
+    return copy;
 }
 
 void kith__sim_packet_free(struct kith_sim *sim, struct sim_packet *packet)
@@ -197,15 +220,8 @@ static void pass(struct kith_sim *sim, const struct kith_sim_link *link, struct 
         DROP(sim, packet, loss);
         return;
     }
-    if (kith__sim_chance(sim, link->duplicate_ppm) && (twin = packet_new(sim, packet->bytes, packet->size)) != NULL) {
-        twin->from = packet->from;
-        twin->to = packet->to;
-        twin->sender = packet->sender;
-        twin->receiver = packet->receiver;
-        twin->hop = packet->hop;
-        twin->ecn = packet->ecn;
+    if (kith__sim_chance(sim, link->duplicate_ppm) && (twin = packet_copy(sim, packet)) != NULL)
         sim->stats.duplicated++;
-    }
     if (packet->size != 0 && kith__sim_chance(sim, link->corrupt_ppm)) { /* after the copy: one of two may be right */
         uint64_t bit = kith__random_below(&sim->random, packet->size * 8);
 
@@ -226,37 +242,68 @@ static struct sim_udp *find_socket(struct kith_sim_host *host, const struct kith
         struct sim_udp *udp = KITH_CONTAINER(node, struct sim_udp, node);
         const struct kith_sockaddr *local = &udp->head.local;
 
-        if (local->family == to->family && local->port == to->port && (ip_is_zero(local) || ip_equal(local, to)))
+        if (udp->member_of == NULL && local->family == to->family && local->port == to->port &&
+            (ip_is_zero(local) || ip_equal(local, to)))
             return udp;
     }
     return NULL;
 }
 
+static void arrive_at_socket(struct kith_sim *sim, struct sim_packet *packet, struct sim_udp *udp)
+{
+    trace_packet(sim, packet);
+    sim->stats.delivered++;
+    sim->stats.delivered_bytes += packet->size;
+    kith__sim_event_set(sim, &packet->event, KITH_NEVER);
+    kith__list_push_back(&udp->queue, &packet->node);
+    kith__sim_host_ready(packet->receiver->host);
+}
+
+/** Each member of the group on the interface gets a copy. */
+static void arrive_at_group(struct kith_sim *sim, struct sim_packet *packet)
+{
+    struct sim_packet *copy;
+
+    KITH_LIST_EACH(node, &packet->receiver->host->sockets)
+    {
+        struct sim_udp *udp = KITH_CONTAINER(node, struct sim_udp, node);
+
+        if (udp->member_of != packet->receiver || udp->head.local.port != packet->to.port ||
+            !ip_equal(&udp->head.local, &packet->to))
+            continue;
+        if ((copy = packet_copy(sim, packet)) != NULL)
+            arrive_at_socket(sim, copy, udp);
+        else
+            sim->stats.drop_no_memory++;
+    }
+    kith__sim_packet_free(sim, packet);
+}
+
 static void arrive_at_host(struct kith_sim *sim, struct sim_packet *packet)
 {
     struct kith_sim_host *host = packet->receiver->host;
+    bool is_to_group = ip_is_multicast(&packet->to);
     struct sim_udp *udp;
 
     /* An address may have gone while the datagram was on its way. What a host sends to itself needs no interface. */
     if (host->is_down ||
-        (!packet->is_inside && (!packet->receiver->is_up || !kith__sim_interface_has(packet->receiver, &packet->to)))) {
+        (!packet->is_inside &&
+         (!packet->receiver->is_up || (!is_to_group && !kith__sim_interface_has(packet->receiver, &packet->to))))) {
         DROP(sim, packet, down);
+        return;
+    }
+    if (is_to_group) { /* firewalls here are told apart by who was written to: they let groups pass, as those of today do */
+        arrive_at_group(sim, packet);
         return;
     }
     if (!packet->is_inside && !kith__sim_firewall_in(packet->receiver, packet)) {
         DROP(sim, packet, firewall);
         return;
     }
-    if ((udp = find_socket(host, &packet->to)) == NULL) {
+    if ((udp = find_socket(host, &packet->to)) == NULL)
         DROP(sim, packet, no_socket);
-        return;
-    }
-    trace_packet(sim, packet);
-    sim->stats.delivered++;
-    sim->stats.delivered_bytes += packet->size;
-    kith__sim_event_set(sim, &packet->event, KITH_NEVER);
-    kith__list_push_back(&udp->queue, &packet->node);
-    kith__sim_host_ready(host);
+    else
+        arrive_at_socket(sim, packet, udp);
 }
 
 static bool is_partitioned(const struct kith_sim *sim, const struct kith_sim_host *a, const struct kith_sim_host *b)
@@ -328,12 +375,36 @@ static void cross_core(struct kith_sim *sim, struct sim_packet *packet)
     }
 }
 
+/** To everybody else on the sender's network: that is who shares its NAT. */
+static void leave_for_group(struct kith_sim *sim, struct sim_packet *packet)
+{
+    const struct kith_sim_nat *nat = packet->sender->options.nat;
+    struct sim_packet *copy;
+
+    KITH_LIST_EACH(node, &sim->hosts)
+    {
+        struct kith_sim_host *host = KITH_CONTAINER(node, struct kith_sim_host, node);
+
+        for (size_t i = 0; nat != NULL && i < host->interface_count; i++) {
+            if (host->interfaces[i].options.nat != nat || &host->interfaces[i] == packet->sender)
+                continue;
+            if ((copy = packet_copy(sim, packet)) != NULL)
+                go_down(sim, copy, &host->interfaces[i]);
+            else
+                sim->stats.drop_no_memory++;
+        }
+    }
+    kith__sim_packet_free(sim, packet);
+}
+
 static void leave_host(struct kith_sim *sim, struct sim_packet *packet)
 {
     struct kith_sim_nat *nat = packet->to.family == KITH_FAMILY_V4 ? packet->sender->options.nat : NULL;
     struct sim_owner *neighbour = kith__sim_neighbour(packet->sender, &packet->to);
 
-    if (neighbour != NULL)
+    if (ip_is_multicast(&packet->to))
+        leave_for_group(sim, packet);
+    else if (neighbour != NULL)
         go_down(sim, packet, neighbour->interface);
     else if (nat == NULL)
         cross_core(sim, packet);
@@ -373,6 +444,10 @@ static struct sim_interface *choose_source(const struct sim_udp *udp, const stru
     struct sim_interface *interface;
 
     *from = udp->head.local;
+    if (udp->member_of != NULL) {
+        memcpy(from->ip, kith__sim_interface_source(udp->member_of, from->family).ip, sizeof from->ip);
+        return udp->member_of->is_up && !ip_is_zero(from) ? udp->member_of : NULL;
+    }
     if (transmit->local.family != KITH_FAMILY_NONE && !ip_is_zero(&transmit->local))
         memcpy(from->ip, transmit->local.ip, sizeof from->ip);
     if (ip_is_loopback(&transmit->remote)) {
@@ -383,10 +458,24 @@ static struct sim_interface *choose_source(const struct sim_udp *udp, const stru
         return kith__sim_interface_of(host, from);
     if ((interface = kith__sim_route(host, &transmit->remote)) == NULL)
         return NULL;
-    for (size_t i = 0; ip_is_zero(from) && i < KITH_SIM_HOST_ADDRS_MAX; i++)
-        if (interface->options.addrs[i].family == from->family)
-            memcpy(from->ip, interface->options.addrs[i].ip, sizeof from->ip);
+    memcpy(from->ip, kith__sim_interface_source(interface, from->family).ip, sizeof from->ip);
     return interface;
+}
+
+/** One for the members of this host, one for the others. */
+static void send_to_group(struct kith_sim *sim, struct sim_packet *packet)
+{
+    struct sim_packet *own = packet_copy(sim, packet);
+
+    if (own == NULL) {
+        sim->stats.drop_no_memory++;
+    } else {
+        own->receiver = packet->sender;
+        own->is_inside = true;
+        own->hop = SIM_HOP_ARRIVED;
+        kith__sim_event_set(sim, &own->event, sim->now_ns);
+    }
+    pass(sim, &packet->sender->options.up, &packet->sender->up, packet, SIM_HOP_LEFT_HOST);
 }
 
 static void send_datagram(struct sim_udp *udp, const struct kith_quic_transmit *transmit,
@@ -417,6 +506,8 @@ static void send_datagram(struct sim_udp *udp, const struct kith_quic_transmit *
     trace_packet(sim, packet);
     if (host->is_down) {
         DROP(sim, packet, down);
+    } else if (ip_is_multicast(&packet->to)) {
+        send_to_group(sim, packet);
     } else if (ip_is_loopback(&packet->to) || kith__sim_interface_of(host, &packet->to) != NULL) {
         packet->receiver = interface;
         packet->is_inside = true;
@@ -583,23 +674,38 @@ static int choose_port(struct kith_sim_host *host, struct kith_sockaddr *local)
     return KITH_ERR_ADDRESS_IN_USE;
 }
 
+/** An ordinary socket takes a port; members of groups share theirs. */
+static int take_place(struct kith_sim_host *host, const struct kith_rt_member_options *member,
+                      struct kith_sockaddr *local, struct sim_interface **member_of)
+{
+    *member_of = NULL;
+    if (member != NULL) {
+        KITH_ASSERT(member->interface != 0 && member->interface <= host->interface_count);
+        *member_of = &host->interfaces[member->interface - 1];
+        return 0;
+    }
+    if (!ip_is_zero(local) && !ip_is_loopback(local) && kith__sim_interface_of(host, local) == NULL)
+        return KITH_ERR_UNREACHABLE;
+    return choose_port(host, local);
+}
+
 int kith__sim_udp_open(struct kith_rt *rt, const struct kith_rt_udp_options *options,
                        const struct kith_rt_udp_events *events, struct kith_rt_udp **out)
 {
     struct kith_sim_host *host = kith__sim_host_of(rt);
     struct kith_sockaddr local = options->local;
+    struct sim_interface *member_of;
     struct sim_udp *udp;
     int err;
 
-    if (!ip_is_zero(&local) && !ip_is_loopback(&local) && kith__sim_interface_of(host, &local) == NULL)
-        return KITH_ERR_UNREACHABLE;
-    if ((err = choose_port(host, &local)) != 0)
+    if ((err = take_place(host, options->member, &local, &member_of)) != 0)
         return err;
     if ((udp = kith__alloc_zero(rt->mem, sizeof *udp)) == NULL)
         return KITH_ERR_NOMEM;
     udp->head.rt = rt;
     udp->head.events = *events;
     udp->head.local = local;
+    udp->member_of = member_of;
     udp->merges = !options->no_offload && !host->options.no_gro;
     udp->head.features = (struct kith_rt_udp_features) { .gso = !options->no_offload,
                                                          .gro = udp->merges,

@@ -6,7 +6,8 @@
  *     host A --(up, down)-- [NAT] --(up, down)-- core --(down, up)-- host B
  *
  * A datagram passes the sender's `up`, the `up` of its NAT if any, the core (which takes no time), then the `down` of the
- * receiver's NAT and of the receiver. Hosts behind the same NAT reach each other without it. TCP streams are reliable: they
+ * receiver's NAT and of the receiver. Hosts behind the same NAT reach each other without it, and only they hear each other's
+ * datagrams to groups (rt/multicast.h). TCP streams are reliable: they
  * take delay, jitter and rate of these links, what is lost comes 200 ms later, and while the way is closed in one direction
  * or the other nothing arrives and nobody is told (rt/sim/tcp.c); NATs and firewalls let them pass. Files live in memory, one
  * file system a host.

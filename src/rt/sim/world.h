@@ -69,7 +69,8 @@ struct sim_udp {
     struct kith_list node;  /* in host->sockets, or sim->closed */
     struct kith_list queue; /* packets that arrived */
     struct sim_event unblock;
-    bool is_closed, is_unblocked; /* is_unblocked: on_writable is due */
+    struct sim_interface *member_of; /* of a group there; NULL: an ordinary socket */
+    bool is_closed, is_unblocked;    /* is_unblocked: on_writable is due */
     bool merges;
 };
 
@@ -175,6 +176,8 @@ void kith__sim_interfaces_dispose(struct kith_sim_host *host);
 bool kith__sim_interface_has(const struct sim_interface *interface, const struct kith_sockaddr *addr);
 /** The interface that is up and has this address; NULL. */
 struct sim_interface *kith__sim_interface_of(struct kith_sim_host *host, const struct kith_sockaddr *addr);
+/** Its first address of the family, with which it sends; family NONE: it has none. */
+struct kith_sockaddr kith__sim_interface_source(const struct sim_interface *interface, uint8_t family);
 /** Who has the address behind the interface's NAT; NULL: nobody, or there is no NAT. */
 struct sim_owner *kith__sim_neighbour(const struct sim_interface *interface, const struct kith_sockaddr *addr);
 /** By which interface a datagram without a source address leaves; NULL: by none. */

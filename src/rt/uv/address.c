@@ -6,7 +6,11 @@
 #include "rt/uv/loop.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
+#include <string.h>
 
 int kith__uv_errno(int number)
 {
@@ -123,27 +127,42 @@ bool kith__uv_sockaddr_in(const struct sockaddr *addr, struct kith_sockaddr *out
     return false;
 }
 
+/* The interface's number stands in the list too, with its link layer address. An alias ("eth0:1") is its interface. */
+static uint32_t index_of(const struct ifaddrs *list, const char *name)
+{
+    size_t size = strcspn(name, ":");
+
+    for (const struct ifaddrs *at = list; at != NULL; at = at->ifa_next)
+        if (at->ifa_addr != NULL && at->ifa_addr->sa_family == AF_PACKET && strlen(at->ifa_name) == size &&
+            memcmp(at->ifa_name, name, size) == 0)
+            return (uint32_t)((const struct sockaddr_ll *)(const void *)at->ifa_addr)->sll_ifindex;
+    return 0;
+}
+
 int kith__uv_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_t cap, size_t *count)
 {
-    uv_interface_address_t *list;
-    int total, result;
+    struct ifaddrs *list;
     size_t kept = 0;
 
     (void)rt;
-    if ((result = uv_interface_addresses(&list, &total)) != 0)
-        return kith__uv_error(result);
-    for (int i = 0; i < total && kept < cap; i++) {
+    if (getifaddrs(&list) != 0)
+        return kith__uv_errno(errno);
+    for (const struct ifaddrs *at = list; at != NULL && kept < cap; at = at->ifa_next) {
         struct kith_rt_interface *entry = &out[kept];
 
-        memset(entry, 0, sizeof *entry);
-        if (!kith__uv_sockaddr_in((const struct sockaddr *)(const void *)&list[i].address, &entry->addr))
+        if (at->ifa_addr == NULL || (at->ifa_flags & (IFF_UP | IFF_RUNNING)) != (IFF_UP | IFF_RUNNING))
             continue;
-        for (size_t at = 0; at + 1 < sizeof entry->name && list[i].name[at] != '\0'; at++)
-            entry->name[at] = list[i].name[at];
-        entry->is_loopback = list[i].is_internal != 0;
+        memset(entry, 0, sizeof *entry);
+        if (!kith__uv_sockaddr_in(at->ifa_addr, &entry->addr))
+            continue;
+        for (size_t i = 0; i + 1 < sizeof entry->name && at->ifa_name[i] != '\0'; i++)
+            entry->name[i] = at->ifa_name[i];
+        entry->index = index_of(list, at->ifa_name);
+        entry->is_loopback = (at->ifa_flags & IFF_LOOPBACK) != 0;
+        entry->is_multicast = (at->ifa_flags & IFF_MULTICAST) != 0 && entry->index != 0;
         kept++;
     }
-    uv_free_interface_addresses(list, total);
+    freeifaddrs(list);
     *count = kept;
     return 0;
 }

@@ -3,6 +3,7 @@
 #include "rt/uv/udp_socket.h"
 #include "base/assert.h"
 #include "base/sockaddr.h"
+#include "rt/multicast.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -67,6 +68,41 @@ static void set_offload(int fd, struct kith_rt_udp_features *features)
     features->gro = set_option(fd, IPPROTO_UDP, UDP_GRO, 1);
 }
 
+/* ---- Members of a group (rt/multicast.h) ---- */
+
+static bool join_v4(int fd, const struct kith_rt_udp_options *options)
+{
+    struct ip_mreqn request = { .imr_ifindex = (int)options->member->interface };
+
+    memcpy(&request.imr_multiaddr, options->local.ip, 4);
+    set_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT); /* fragments are better than silence */
+    return set_option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0) && /* else also what others joined on other interfaces */
+           set_option(fd, IPPROTO_IP, IP_MULTICAST_TTL, options->member->hops) &&
+           set_option(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 1) &&
+           setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request) == 0 &&
+           setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &request, sizeof request) == 0;
+}
+
+static bool join_v6(int fd, const struct kith_rt_udp_options *options)
+{
+    struct ipv6_mreq request = { .ipv6mr_interface = options->member->interface };
+
+    memcpy(&request.ipv6mr_multiaddr, options->local.ip, 16);
+    set_option(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+    set_option(fd, IPPROTO_IPV6, IPV6_DONTFRAG, 0);
+    return set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0) &&
+           set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, options->member->hops) &&
+           set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 1) &&
+           set_option(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, (int)options->member->interface) &&
+           setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &request, sizeof request) == 0;
+}
+
+static bool join(int fd, const struct kith_rt_udp_options *options)
+{
+    return set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+           (options->local.family == KITH_FAMILY_V6 ? join_v6 : join_v4)(fd, options);
+}
+
 int kith__uv_socket_open(const struct kith_rt_udp_options *options, const struct kith_log *log,
                          struct kith_rt_udp_features *features, struct kith_sockaddr *local, int *out)
 {
@@ -93,6 +129,8 @@ int kith__uv_socket_open(const struct kith_rt_udp_options *options, const struct
     features->send_buffer_size = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, buffer_size);
     if (!features->dont_fragment)
         kith__log(log, KITH_LOG_WARN, "rt", "the system cannot forbid fragments: path MTU discovery may be wrong");
+    if (options->member != NULL && !join(fd, options))
+        goto fail;
     if (bind(fd, (struct sockaddr *)&addr, length) != 0)
         goto fail;
     length = sizeof addr;
