@@ -51,9 +51,8 @@ static void hear(struct kith_rt_member *member, const struct kith_quic_received 
     size_t segment = received->segment_size != 0 ? received->segment_size : received->size;
 
     for (size_t at = 0; at < received->size && !member->is_closed; at += segment) {
-        struct kith_rt_heard heard = {
-            received->remote, { received->bytes + at, KITH_MIN(segment, received->size - at) }
-        };
+        struct kith_rt_heard heard = { received->remote,
+                                       { received->bytes + at, KITH_MIN(segment, received->size - at) } };
 
         if (heard.bytes.size > KITH_RT_MULTICAST_SIZE_MAX) {
             member->stats.drop_received++;
