@@ -20,7 +20,7 @@ configure:
 deps: ## install what is missing (Debian packages)
 	@tools/deps.sh test
 
-demo: ## install what is missing, build, send a real file from one endpoint to another
+demo: ## install what is missing, build, send a real file between two endpoints that know only an id
 	@tools/deps.sh
 	@$(MAKE) --no-print-directory all
 	@tools/demo.sh $(BUILD)

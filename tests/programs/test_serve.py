@@ -183,6 +183,32 @@ def metrics_of_both_are_one_page(home):
         assert server.json["metrics"] == []
 
 
+@test
+def the_demo_moves_a_file_by_id_and_leaves_nothing(home):
+    build = os.path.dirname(os.path.dirname(KITH))
+    # Whatever the user's environment says, nobody else's servers are asked.
+    env = {"TMPDIR": home, "KITH_RELAY": "https://relay.invalid", "KITH_LOOKUP": "n0"}
+    done = run(home, os.path.join(ROOT, "tools", "demo.sh"), build, "3", program="sh", env=env)
+    said = done.stdout.decode()
+    sums = re.findall(r"sha256 ([0-9a-f]{64})", said)
+    assert len(sums) == 2 and sums[0] == sums[1] and "byte for byte" in said and "verified" in said, said
+    assert re.search(r"path: direct", said) and re.search(r"relay +http://127", said) and "invalid" not in said, said
+    assert [entry for entry in os.listdir(home) if entry.startswith("kith-demo")] == [] and not children_of(home)
+
+
+def children_of(home):
+    """Programs that still have a file of home among their words."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as file:
+                if home.encode() in file.read():
+                    found.append(pid)
+        except OSError:
+            pass
+    return found
+
+
 # ---- Configuration ----
 
 @test
