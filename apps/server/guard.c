@@ -284,8 +284,6 @@ static const char *const calls[] = {
     "dup3",
     "fsync",
     "fdatasync",
-    "msync",
-    "fallocate",
     "ftruncate",
     "flock",
     "rename",

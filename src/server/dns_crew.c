@@ -298,7 +298,10 @@ static int make_members(struct kith_dns_server *server, const struct kith_dns_se
     if ((err = kith__dns_house_new(&house, &server->house, why)) != 0 || (err = make_workers(server, why)) != 0)
         return err;
     /* After the workers, who are told of the first certificate. */
-    return kith__dns_house_certify(server->house, options, why);
+    err = kith__dns_house_certify(server->house, options, why);
+    for (unsigned i = 0; err == 0 && i < server->worker_count; i++)
+        kith__dns_worker_settle(server->members[i].worker);
+    return err;
 }
 
 /* ---- Listening ---- */

@@ -21,6 +21,16 @@ struct kith_dns_scribe {
     struct kith_list done[KITH_DNS_WORKERS_MAX];
 };
 
+/* For the metrics. */
+static void note_size(struct kith_dns_shared *shared)
+{
+    struct kith_store_stats stats;
+
+    shared->store->ops->stats(shared->store, &stats);
+    atomic_store_explicit(&shared->packets, stats.packets, memory_order_relaxed);
+    atomic_store_explicit(&shared->store_bytes, stats.size_bytes, memory_order_relaxed);
+}
+
 int kith__dns_scribe_new(const struct kith_dns_scribe_options *options, struct kith_dns_scribe **out)
 {
     static const struct kith_dns_storage defaults;
@@ -45,6 +55,7 @@ int kith__dns_scribe_new(const struct kith_dns_scribe_options *options, struct k
     kith__list_init(&scribe->waiting);
     for (unsigned i = 0; i < KITH_DNS_WORKERS_MAX; i++)
         kith__list_init(&scribe->done[i]);
+    note_size(scribe->shared); /* what was there before is told from the start */
     *out = scribe;
     return 0;
 }
@@ -215,7 +226,6 @@ static bool evict(struct kith_dns_scribe *scribe, uint64_t now_ns, uint64_t wall
 
 bool kith__dns_scribe_run(struct kith_dns_scribe *scribe, uint64_t now_ns, uint64_t wall_us)
 {
-    struct kith_store_stats stats;
     struct kith_list batch;
     bool is_more = take_batch(scribe, &batch), is_due = now_ns >= scribe->evict_ns;
 
@@ -225,9 +235,7 @@ bool kith__dns_scribe_run(struct kith_dns_scribe *scribe, uint64_t now_ns, uint6
         return is_more;
     if (is_due && !evict(scribe, now_ns, wall_us))
         scribe->evict_ns = now_ns + scribe->evict_every_ns;
-    scribe->shared->store->ops->stats(scribe->shared->store, &stats);
-    atomic_store_explicit(&scribe->shared->packets, stats.packets, memory_order_relaxed);
-    atomic_store_explicit(&scribe->shared->store_bytes, stats.size_bytes, memory_order_relaxed);
+    note_size(scribe->shared);
     return is_more;
 }
 

@@ -330,6 +330,11 @@ void kith__dns_worker_free(struct kith_dns_worker *worker)
     kith__free(worker->mem, worker);
 }
 
+void kith__dns_worker_settle(struct kith_dns_worker *worker)
+{
+    take_wishes(worker);
+}
+
 int kith__dns_worker_listen(struct kith_dns_worker *worker, enum kith_dns_door door, const struct kith_sockaddr *at,
                             bool is_shared, struct kith_sockaddr *bound)
 {

@@ -43,6 +43,8 @@ struct kith_dns_worker_options {
 KITH_MUST_USE int kith__dns_worker_new(const struct kith_dns_worker_options *options, struct kith_dns_worker **out);
 /** Ends everything at once. NULL is fine. */
 void kith__dns_worker_free(struct kith_dns_worker *worker);
+/** Takes over what it was told before its thread runs: the first connection finds the certificate there. From the caller's thread. */
+void kith__dns_worker_settle(struct kith_dns_worker *worker);
 /** What is served at an address. */
 enum kith_dns_door { KITH_DNS_DOOR_HTTP, KITH_DNS_DOOR_HTTPS };
 /** Serves HTTP. Errors of kith__httpd_listen. */
