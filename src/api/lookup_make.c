@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "lookup/dht.h"
 #include "lookup/dns_service.h"
+#include "lookup/mdns_service.h"
 #include "lookup/pkarr_publish.h"
 #include "lookup/pkarr_resolve.h"
 #include <string.h>
@@ -168,6 +169,19 @@ static int make_dht(const struct kith_lookup_making *making, const struct kith_l
     return err != 0 ? err : add(making, option, service);
 }
 
+/* ---- The local network ---- */
+
+static int make_mdns(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
+{
+    const struct kith_endpoint *endpoint = making->lookup->endpoint;
+    struct kith_mdns_service_options options = { .id = kith__secret_id(making->secret),
+                                                 .no_publish = option->publish == KITH_PUBLISH_NONE };
+    struct kith_lookup_service *service;
+    int err = kith__mdns_service_new(endpoint->context->rt, &options, &service);
+
+    return err != 0 ? err : add(making, option, service);
+}
+
 /* ---- The program's own ---- */
 
 static int make_custom(const struct kith_lookup_making *making, const struct kith_lookup_option *option)
@@ -208,6 +222,7 @@ int kith__api_lookup_make(const struct kith_lookup_making *making, const struct 
         err = make_dht(making, option);
         break;
     case KITH_LOOKUP_MDNS:
+        err = make_mdns(making, option);
         break;
     }
     if (err == KITH_ERR_PARSE && option->kind == KITH_LOOKUP_DNS)
