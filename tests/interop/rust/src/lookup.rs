@@ -1,11 +1,12 @@
 //! Address lookup of this agent's endpoint: the options that come before the command, and a command that shows what is found.
 use anyhow::{bail, Result};
 use iroh::{
-    address_lookup::{AddrFilter, AddressLookupFailed, DnsAddressLookup, PkarrPublisher, PkarrResolver},
+    address_lookup::{AddrFilter, AddressLookupFailed, DnsAddressLookup, EndpointInfo, PkarrPublisher, PkarrResolver},
     dns::DnsResolver,
     endpoint::Builder,
-    Endpoint, EndpointId, TransportAddr,
+    Endpoint, EndpointId, SecretKey, TransportAddr,
 };
+use iroh_mdns_address_lookup::{DiscoveryEvent, MdnsAddressLookup};
 use std::{net::SocketAddr, time::Duration};
 use tokio_stream::StreamExt;
 
@@ -17,6 +18,7 @@ pub struct Options {
     origins: Vec<String>,
     dns_server: Option<SocketAddr>,
     publish_all: bool,
+    mdns: bool,
     user_data: Option<String>,
 }
 
@@ -29,10 +31,15 @@ impl Options {
             "--dns-origin" => self.origins.push(value.to_string()),
             "--dns-server" => self.dns_server = Some(value.parse()?),
             "--publish" => self.publish_all = value == "all",
+            "--lookup" if value == "mdns" => self.mdns = true,
             "--user-data" => self.user_data = Some(value.to_string()),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    pub fn is_local(&self) -> bool {
+        self.mdns
     }
 
     pub fn apply(&self, mut builder: Builder) -> Result<Builder> {
@@ -52,6 +59,9 @@ impl Options {
         for origin in &self.origins {
             builder = builder.address_lookup(DnsAddressLookup::builder(origin.clone()));
         }
+        if self.mdns {
+            builder = builder.address_lookup(MdnsAddressLookup::builder());
+        }
         if let Some(text) = &self.user_data {
             builder = builder.user_data_for_address_lookup(text.parse()?);
         }
@@ -69,14 +79,11 @@ pub async fn run(id: &str) -> Result<()> {
         while let Some(item) = items.next().await {
             match item {
                 Ok(Ok(item)) => {
-                    let info = item.endpoint_info();
-                    let addrs: Vec<String> = info.addrs().map(text).map(|addr| format!("{addr:?}")).collect();
-                    let user_data = info.user_data().map(|data| data.to_string()).unwrap_or_default();
                     println!(
-                        r#"FOUND {{"provenance":"{}","updated":{},"addrs":[{}],"user_data":{user_data:?}}}"#,
+                        r#"FOUND {{"provenance":"{}","updated":{},{}}}"#,
                         item.provenance(),
                         item.last_updated().unwrap_or(0),
-                        addrs.join(",")
+                        members(item.endpoint_info())
                     );
                     count += 1;
                 }
@@ -93,6 +100,35 @@ pub async fn run(id: &str) -> Result<()> {
     }
     println!("END");
     Ok(())
+}
+
+/// The members of a JSON object for what an endpoint says of itself.
+fn members(info: &EndpointInfo) -> String {
+    let addrs: Vec<String> = info.addrs().map(text).map(|addr| format!("{addr:?}")).collect();
+    let user_data = info.user_data().map(|data| data.to_string()).unwrap_or_default();
+    format!(r#""addrs":[{}],"user_data":{user_data:?}"#, addrs.join(","))
+}
+
+/// Listens to the local network without saying anything: a line for each event, until standard input ends.
+pub async fn watch() -> Result<()> {
+    let service = MdnsAddressLookup::builder().advertise(false).build(SecretKey::generate().public())?;
+    let mut events = service.subscribe().await;
+    println!("READY");
+    let all = async {
+        while let Some(event) = events.next().await {
+            match event {
+                DiscoveryEvent::Discovered { endpoint_info, .. } => {
+                    println!(r#"DISCOVERED {{"id":"{}",{}}}"#, endpoint_info.endpoint_id, members(&endpoint_info))
+                }
+                DiscoveryEvent::Expired { endpoint_id } => println!(r#"EXPIRED {{"id":"{endpoint_id}"}}"#),
+                _ => println!("EVENT"),
+            }
+        }
+    };
+    tokio::select! {
+        _ = all => bail!("the service ended"),
+        _ = crate::wait_for_stdin_end() => Ok(()),
+    }
 }
 
 fn text(addr: &TransportAddr) -> String {

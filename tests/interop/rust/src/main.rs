@@ -17,15 +17,17 @@ pub const SINK: &[u8] = b"kith-test/sink";
 pub const SOURCE: &[u8] = b"kith-test/source";
 pub const CLOSE: &[u8] = b"kith-test/close";
 
-/// An endpoint on one loopback port, without address lookup, with the relays of the options only.
+/// An endpoint on one loopback port, or on all addresses if it is to be found on the local network; lookups and relays of the options only.
 pub async fn bind(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>) -> Result<Endpoint> {
-    bind_all(secret, alpns, &["127.0.0.1:0"]).await
+    bind_all(secret, alpns, &[]).await
 }
 
-/// The same on several addresses.
+/// The same on these addresses, if there are any.
 pub async fn bind_all(secret: Option<SecretKey>, alpns: Vec<Vec<u8>>, addresses: &[&str]) -> Result<Endpoint> {
     let options = relay::options();
     let mut builder = options.builder()?.alpns(alpns);
+    let usual: &[&str] = if options.is_local() { &["0.0.0.0:0", "[::]:0"] } else { &["127.0.0.1:0"] };
+    let addresses = if addresses.is_empty() { usual } else { addresses };
     if options.has_sockets() {
         for address in addresses {
             builder = builder.bind_addr(*address)?;
@@ -102,12 +104,13 @@ async fn main() -> Result<()> {
         ["blobs-get", ticket, out, rest @ ..] => blobs::get(ticket, out, rest).await,
         ["ticket", text] => ticket(text),
         ["lookup", id] => lookup::run(id).await,
+        ["mdns-watch"] => lookup::watch().await,
         ["paths", rest @ ..] => paths::run(rest).await,
         ["dht-node", rest @ ..] => dht::nodes(rest).await,
         ["dht-publish", rest @ ..] => dht::publish(rest).await,
         ["dht-resolve", rest @ ..] => dht::resolve(rest).await,
         ["bench-serve"] => bench::serve().await,
         ["bench-dial", ticket, case, rest @ ..] => bench::dial(ticket, case, rest).await,
-        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | lookup ID | paths [OPTION VALUE]... | dht-node | dht-publish | dht-resolve | bench-serve | bench-dial TICKET CASE"),
+        _ => bail!("usage: [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL] serve | dial TICKET CASE | blobs-serve PATH... | blobs-get TICKET OUT [FIRST..LAST] | ticket TEXT | lookup ID | mdns-watch | paths [OPTION VALUE]... | dht-node | dht-publish | dht-resolve | bench-serve | bench-dial TICKET CASE"),
     }
 }

@@ -93,6 +93,11 @@ impl Options {
         self.lookup.apply(builder)
     }
 
+    /// Whether endpoints find each other on the local network.
+    pub fn is_local(&self) -> bool {
+        self.lookup.is_local()
+    }
+
     pub fn has_sockets(&self) -> bool {
         !self.relay_only
     }

@@ -20,9 +20,6 @@ pub async fn run(args: &[&str]) -> Result<()> {
             _ => bail!("unknown option {word}"),
         }
     }
-    if addresses.is_empty() {
-        addresses.push("127.0.0.1:0");
-    }
     let alpns = [crate::ECHO, crate::SINK, crate::SOURCE, crate::CLOSE];
     let endpoint = crate::bind_all(secret, alpns.iter().map(|a| a.to_vec()).collect(), &addresses).await?;
     crate::relay::options().wait_online(&endpoint).await;
