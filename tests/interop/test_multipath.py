@@ -518,7 +518,7 @@ def iroh_key_update(agents, name):
     link = ToIroh(agents, name, "--key-update", "300")
     with link as client:
         path = open_when_allowed(client, 2, link.second)
-        for unused in (0, path) * 6:  # a path that just lost a lot counts as silent for a moment: then the other one is used
+        for unused in (0, path) * 20:  # a path that just lost a lot counts as silent for a moment: then the other one is used
             client.ask("backup %d" % unused)
             client.ask("available %d" % (path - unused))
             client.echo(2 * MB)()
