@@ -3,7 +3,7 @@ _kith()
 {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns help version" -- "$current"))
+        COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns serve help version" -- "$current"))
         return
     fi
     case $previous in
@@ -25,7 +25,8 @@ _kith()
     ticket) COMPREPLY=($(compgen -W "--bind --dns-server --help --json --key --lookup --proxy --publish --qlog --quiet --relay --relay-ca --relay-only --relay-quic --relay-token --timeout --user-data --verbose -h -q -v" -- "$current")) ;;
     relay) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --cert --cert-dir --check-config --config-path --contact --dev --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --print-config --quic --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
     dns) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --address --cert --check-config --config-path --contact --data-dir --dev --dht --dht-bootstrap --dns-bind --help --hostname --http-bind --https-bind --in-memory --json --key --metrics-bind --name-server --no-metrics --no-sandbox --origin --print-config --put-limit --quiet --self-signed --soa --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
-    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns" -- "$current")) ;;
+    serve) COMPREPLY=($(compgen -W "--acme --acme-ca --acme-url --address --any-port --cert --check-config --config-path --contact --data-dir --dev --dns-bind --help --hostname --http-bind --https-bind --json --key --metrics-bind --no-metrics --no-sandbox --origin --print-config --quic-bind --quiet --self-signed --token --token-file --verbose --version --workers -V -c -h -q -v" -- "$current")) ;;
+    help) COMPREPLY=($(compgen -W "send receive listen connect ping speed lookup key ticket relay dns serve" -- "$current")) ;;
     esac
     if [ "${COMP_WORDS[1]}" = send ] && [ "${current#-}" = "$current" ]; then
         COMPREPLY=($(compgen -f -- "$current"))

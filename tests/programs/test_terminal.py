@@ -225,7 +225,7 @@ def completion_knows_the_commands_options_and_files(home):
     assert "--force" in complete("kith", "receive", "--fo")
     assert complete("kith", "send", "some") == ["some-file"]
     assert complete("kith", "receive", "-o", "some") == ["some-file"]
-    for command in ("send", "receive", "listen", "connect", "ping", "speed", "lookup", "key", "ticket", "relay", "dns"):
+    for command in ("send", "receive", "listen", "connect", "ping", "speed", "lookup", "key", "ticket", "relay", "dns", "serve"):
         known = set(re.findall(r"--[a-z0-9-]+", run(home, command, "--help").stdout.decode().split("Exit codes")[0].split("\n\nFiles")[0]))
         offered = set(complete("kith", command, "-"))
         table = {m for line in run(home, command, "--help").stdout.decode().splitlines() for m in re.findall(r"^  (?:-\w, |    )(--[a-z0-9-]+)", line)}
@@ -247,9 +247,9 @@ def completion_is_right_for_the_other_shells(home):
         done = run(home, "-c", "source %s/kith.fish; complete -C '%s'" % (directory, line), program="fish")
         return [word.split("\t")[0] for word in done.stdout.decode().splitlines()]
     assert offered("kith rec") == ["receive"] and "--force" in offered("kith receive --fo"), offered("kith rec")
-    for server in ("relay", "dns"):
+    for server in ("relay", "dns", "serve"):
         table = re.findall(r"^  (?:-\w, |    )(--[a-z0-9-]+)", run(home, server, "--help").stdout.decode(), re.M)
-        for line in ("kith-%s --", "kith %s --"):
+        for line in ("kith-%s --", "kith %s --") if server != "serve" else ("kith %s --",):
             assert set(table) <= set(offered(line % server)), (line, set(table) - set(offered(line % server)))
         with open(directory + "/_kith") as file:
             zsh = re.search(r"^    %s\)$(.*?);;" % server, file.read(), re.M | re.S).group(1)
