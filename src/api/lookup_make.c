@@ -74,6 +74,9 @@ static uint8_t filter_of(const struct kith_lookup_making *making, const struct k
                                        [KITH_PUBLISH_ALL] = KITH_LOOKUP_ALL,
                                        [KITH_PUBLISH_NONE] = KITH_LOOKUP_NONE };
 
+    if (option->kind == KITH_LOOKUP_MDNS &&
+        (option->publish == KITH_PUBLISH_DEFAULT || option->publish == KITH_PUBLISH_ALL))
+        return KITH_LOOKUP_LOCAL;
     if (option->publish != KITH_PUBLISH_DEFAULT)
         return filters[option->publish];
     return facts[option->kind].tells_all || making->options->no_relays ? KITH_LOOKUP_ALL : KITH_LOOKUP_RELAYS;

@@ -55,8 +55,10 @@ static int gather(const struct kith_announce *announce, struct kith_lookup_info 
     size_t count = 0;
     int err = add_relays(announce, info);
 
-    if (!announce->with.is_relay_only)
+    if (!announce->with.is_relay_only) {
         count = kith__driver_reachable(announce->with.driver, ips, KITH_COUNT(ips));
+        count += kith__driver_on_links(announce->with.driver, ips + count, KITH_COUNT(ips) - count);
+    }
     for (size_t i = 0; err == 0 && i < count; i++)
         err = add_ip(info, &ips[i]);
     return err;

@@ -307,9 +307,19 @@ bool kith__driver_has_family(const struct kith_driver *driver, enum kith_family 
     return false;
 }
 
-/* Adds what interfaces of the socket's family offer; loopback only if asked. */
-static size_t add_interfaces(const struct kith_driver *driver, size_t socket, bool loopback, struct kith_sockaddr *out,
-                             size_t capacity)
+/* For whom an address is of use: others, this machine, or who is told on which link it is. */
+enum reach { REACH_WIDE, REACH_LOOPBACK, REACH_LINK };
+
+static enum reach reach_of(const struct kith_rt_interface *interface)
+{
+    if (interface->addr.scope_id != 0)
+        return REACH_LINK;
+    return interface->is_loopback ? REACH_LOOPBACK : REACH_WIDE;
+}
+
+/* Adds what interfaces of the socket's family offer. */
+static size_t add_interfaces(const struct kith_driver *driver, size_t socket, enum reach reach,
+                             struct kith_sockaddr *out, size_t capacity)
 {
     struct kith_rt_interface interfaces[KITH_RT_INTERFACES_MAX];
     size_t count = 0, added = 0;
@@ -319,9 +329,7 @@ static size_t add_interfaces(const struct kith_driver *driver, size_t socket, bo
     for (size_t i = 0; i < count && added < capacity; i++) {
         struct kith_sockaddr addr = interfaces[i].addr;
 
-        if (addr.family != driver->locals[socket].family || interfaces[i].is_loopback != loopback)
-            continue;
-        if (addr.scope_id != 0) /* link-local: of no use to anybody who is not told the scope */
+        if (addr.family != driver->locals[socket].family || reach_of(&interfaces[i]) != reach)
             continue;
         addr.port = driver->locals[socket].port;
         out[added++] = addr;
@@ -337,11 +345,21 @@ size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sock
         if (!ip_is_unspecified(&driver->locals[i]))
             out[count++] = driver->locals[i];
         else
-            count += add_interfaces(driver, i, false, out + count, capacity - count);
+            count += add_interfaces(driver, i, REACH_WIDE, out + count, capacity - count);
     }
     for (size_t i = 0; count == 0 && i < driver->socket_count; i++)
         if (ip_is_unspecified(&driver->locals[i]))
-            count += add_interfaces(driver, i, true, out + count, capacity - count);
+            count += add_interfaces(driver, i, REACH_LOOPBACK, out + count, capacity - count);
+    return count;
+}
+
+size_t kith__driver_on_links(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < driver->socket_count; i++)
+        if (ip_is_unspecified(&driver->locals[i]))
+            count += add_interfaces(driver, i, REACH_LINK, out + count, capacity - count);
     return count;
 }
 

@@ -63,6 +63,8 @@ bool kith__driver_has_family(const struct kith_driver *driver, enum kith_family 
  * left out where there are others. Fills up to capacity; returns how many it filled.
  */
 size_t kith__driver_reachable(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
+/** Likewise the link-local ones of interfaces, each with its scope: of use only to those who learn of it on that link. */
+size_t kith__driver_on_links(const struct kith_driver *driver, struct kith_sockaddr *out, size_t capacity);
 /**
  * Which of another endpoint's addresses to try, best first: those on this machine, then on networks of its interfaces, then
  * the others; equal ones in their order. Left out: families without a socket, and if `local` has a family, the others.

@@ -51,12 +51,15 @@ int kith__lookup_info_set_user_data(struct kith_lookup_info *info, struct kith_s
 
 static bool passes(const struct kith_transport_addr *addr, enum kith_lookup_filter filter)
 {
+    if (addr->kind == KITH_TRANSPORT_IP && addr->ip.scope_id != 0)
+        return filter == KITH_LOOKUP_LOCAL;
     switch (filter) {
     case KITH_LOOKUP_RELAYS:
         return addr->kind == KITH_TRANSPORT_RELAY;
     case KITH_LOOKUP_DIRECT:
         return addr->kind != KITH_TRANSPORT_RELAY;
     case KITH_LOOKUP_ALL:
+    case KITH_LOOKUP_LOCAL:
         return true;
     default:
         return false;

@@ -26,7 +26,8 @@ KITH_MUST_USE int kith__lookup_info_set_user_data(struct kith_lookup_info *info,
 enum kith_lookup_filter {
     KITH_LOOKUP_RELAYS, /* relays only: the default of pkarr and DHT */
     KITH_LOOKUP_DIRECT, /* all but relays */
-    KITH_LOOKUP_ALL,    /* the default of the local network */
+    KITH_LOOKUP_ALL,    /* but for link-local addresses, whose scope is lost */
+    KITH_LOOKUP_LOCAL,  /* these, too: of the local network, whose service tells each on its own link */
     KITH_LOOKUP_NONE    /* the service is told nothing, ever */
 };
 /** Makes `to` (initialised, another one) a copy with only what passes; user data stay but with NONE. NOMEM leaves `to` as it was. */

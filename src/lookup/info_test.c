@@ -73,16 +73,17 @@ KITH_TEST(filters_let_pass_what_they_say)
         enum kith_lookup_filter filter;
         size_t relays, ips, customs, user_data_size;
     } cases[] = {
-        { KITH_LOOKUP_RELAYS, 1, 0, 0, 5 },
-        { KITH_LOOKUP_DIRECT, 0, 1, 1, 5 },
-        { KITH_LOOKUP_ALL, 1, 1, 1, 5 },
-        { KITH_LOOKUP_NONE, 0, 0, 0, 0 },
+        { KITH_LOOKUP_RELAYS, 1, 0, 0, 5 }, { KITH_LOOKUP_DIRECT, 0, 1, 1, 5 }, { KITH_LOOKUP_ALL, 1, 1, 1, 5 },
+        { KITH_LOOKUP_LOCAL, 1, 2, 1, 5 },  { KITH_LOOKUP_NONE, 0, 0, 0, 0 },
     };
     struct kith_lookup_info info, passed;
+    struct kith_sockaddr on_link;
 
     kith__lookup_info_init(&info, kith_mem_default(), &(struct kith_id) { { 7 } });
     kith__lookup_info_init(&passed, kith_mem_default(), NULL);
     KITH_CHECK_EQ(fill(&info), 0);
+    KITH_CHECK_EQ(kith_sockaddr_parse("[fe80::1%3]:5", &on_link), 0);
+    KITH_CHECK_EQ(kith__endpoint_addr_add_ip(&info.addr, &on_link), 0);
     for (size_t i = 0; i < KITH_COUNT(cases); i++) {
         size_t counts[KITH_TRANSPORT_KINDS] = { 0 };
 
@@ -94,7 +95,7 @@ KITH_TEST(filters_let_pass_what_they_say)
         KITH_CHECK_EQ(counts[KITH_TRANSPORT_CUSTOM], cases[i].customs);
         KITH_CHECK_EQ(passed.user_data_size, cases[i].user_data_size);
         KITH_CHECK_EQ(passed.addr.id.bytes[0], 7);
-        KITH_CHECK_EQ(kith__lookup_info_equal(&info, &passed), cases[i].filter == KITH_LOOKUP_ALL);
+        KITH_CHECK_EQ(kith__lookup_info_equal(&info, &passed), cases[i].filter == KITH_LOOKUP_LOCAL);
     }
     kith__lookup_info_dispose(&info);
     kith__lookup_info_dispose(&passed);

@@ -445,7 +445,7 @@ int kith__mdns_service_new(struct kith_rt *rt, const struct kith_mdns_service_op
     if ((service = kith__alloc_zero(rt->mem, sizeof *service)) == NULL)
         return KITH_ERR_NOMEM;
     service->base.ops = options->no_publish ? &only_resolves : options->no_resolve ? &only_publishes : &both;
-    service->base.filter = KITH_LOOKUP_ALL;
+    service->base.filter = KITH_LOOKUP_LOCAL;
     snprintf(service->base.label, sizeof service->base.label, "mdns");
     service->rt = rt;
     service->port = options->port != 0 ? options->port : KITH_MDNS_PORT;

@@ -72,9 +72,9 @@ int main(int argc, char **argv)
     fprintf(stderr,
             "usage: kith-agent [--relay URL [--quic PORT] [--token TEXT]]... [--relay-only] [--ca PEM] [--proxy URL]\n"
             "  [--pkarr-publish URL] [--publish all] [--user-data TEXT] [--pkarr-resolve URL] [--dns-origin NAME] "
-            "[--dns-server ADDR]\n"
+            "[--dns-server ADDR] [--lookup mdns]\n"
             "  serve [--mode MODE] [--secret HEX] | dial TICKET CASE [ARGUMENT...] |\n"
             "  blobs-serve PATH... | blobs-get [--stop-at BYTES] TICKET OUT [FIRST..LAST] | blobs-lie TICKET BYTE |\n"
-            "  ticket TEXT | lookup ID\n");
+            "  ticket TEXT | lookup ID|-\n");
     return 2;
 }

@@ -60,7 +60,7 @@ void agent_relay_paths(struct kith_conn *conn);
 bool agent_lookup_option(const char *name, const char *value);
 /** Puts the lookup services of the options into an endpoint's. */
 void agent_lookup_apply(struct kith_endpoint_options *options);
-/** Prints what each of them says about an id. */
+/** Prints what each of them says about an id; "-": about each id on standard input, a line with the milliseconds for each. */
 int agent_lookup(const char *id);
 
 /* The commands; README.md. Each gets the words after its name and returns the exit code. */

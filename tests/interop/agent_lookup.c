@@ -8,6 +8,7 @@ static struct {
     bool has_dns_server;
     uint8_t publish;
     const char *user_data;
+    bool is_local; /* on the local network: the endpoint is bound to all addresses */
 } settings;
 
 static void add(uint8_t kind, const char *where)
@@ -18,7 +19,12 @@ static void add(uint8_t kind, const char *where)
 
 bool agent_lookup_option(const char *name, const char *value)
 {
-    if (strcmp(name, "--pkarr-publish") == 0)
+    bool is_mdns = strcmp(name, "--lookup") == 0 && strcmp(value, "mdns") == 0;
+
+    settings.is_local |= is_mdns;
+    if (is_mdns)
+        add(KITH_LOOKUP_MDNS, NULL);
+    else if (strcmp(name, "--pkarr-publish") == 0)
         add(KITH_LOOKUP_PKARR_PUBLISH, value);
     else if (strcmp(name, "--pkarr-resolve") == 0)
         add(KITH_LOOKUP_PKARR_RESOLVE, value);
@@ -44,6 +50,8 @@ void agent_lookup_apply(struct kith_endpoint_options *options)
     options->dns_servers = &settings.dns_server;
     options->dns_server_count = settings.has_dns_server;
     options->user_data = settings.user_data;
+    if (settings.is_local)
+        options->bind_count = 0;
 }
 
 static void print_found(const struct kith_search_item *item)
@@ -59,9 +67,9 @@ static void print_found(const struct kith_search_item *item)
     printf("]}\n");
 }
 
-int agent_lookup(const char *text)
+/* One search, for so long. Returns how it ended: END, TIMED_OUT, ... */
+static int search(struct kith_endpoint *endpoint, const char *text, uint64_t limit_ns)
 {
-    struct kith_endpoint *endpoint = agent_bind(NULL, NULL, NULL, NULL);
     struct kith_search_item item;
     struct kith_search *search;
     struct kith_id id;
@@ -69,7 +77,7 @@ int agent_lookup(const char *text)
 
     MUST(kith_id_parse(text, &id));
     MUST(kith_lookup_start(endpoint, &id, &search));
-    while ((err = kith_lookup_next(search, LIMIT, &item)) == 0) {
+    while ((err = kith_lookup_next(search, limit_ns, &item)) == 0) {
         if (!item.is_end)
             print_found(&item);
         else if (item.err != 0)
@@ -77,6 +85,21 @@ int agent_lookup(const char *text)
     }
     printf("END\n");
     kith_lookup_free(search);
+    return err;
+}
+
+int agent_lookup(const char *text)
+{
+    struct kith_endpoint *endpoint = agent_bind(NULL, NULL, NULL, NULL);
+    char line[128], id[80];
+    unsigned limit_ms;
+    int err = KITH_ERR_END;
+
+    if (strcmp(text, "-") != 0)
+        err = search(endpoint, text, LIMIT);
+    else
+        while (fgets(line, sizeof line, stdin) != NULL && sscanf(line, "%79s %u", id, &limit_ms) == 2)
+            (void)search(endpoint, id, limit_ms * KITH_NS_PER_MS);
     (void)kith_endpoint_close(endpoint, LIMIT);
     return err == KITH_ERR_END ? 0 : 1;
 }
