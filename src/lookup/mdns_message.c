@@ -403,14 +403,18 @@ static void say_texts(struct saying *saying)
         saying->left_out += kith__dns_write_txt(&saying->w, &owner, strings, count) != 0;
 }
 
-static void say_ips(struct saying *saying, uint16_t port)
+/**
+ * The addresses of a port: link-local ones among the answers, the others behind them. Peers of other makers read the latter only,
+ * and would dial the former without their scope: then they hang.
+ */
+static void say_ips(struct saying *saying, uint16_t port, enum kith_dns_section section)
 {
     struct kith_dns_name host;
-    struct kith_dns_owner owner = owner_of(&host, KITH_DNS_ADDITIONAL, saying->ttl_s);
+    struct kith_dns_owner owner = owner_of(&host, section, saying->ttl_s);
 
     host_of(&saying->names->own, port, &host);
     for (size_t i = 0; i < saying->ip_count; i++)
-        if (saying->ips[i].port == port)
+        if (saying->ips[i].port == port && (saying->ips[i].scope_id != 0) == (section == KITH_DNS_ANSWER))
             saying->left_out += kith__dns_write_ip(&saying->w, &owner, &saying->ips[i]) != 0;
 }
 
@@ -425,7 +429,9 @@ size_t kith__mdns_write_response(const struct kith_mdns_names *names, const stru
         say_port(&saying, port);
     say_texts(&saying);
     for (uint16_t port = 0; (port = next_port(&saying, port)) != 0;)
-        say_ips(&saying, port);
+        say_ips(&saying, port, KITH_DNS_ANSWER);
+    for (uint16_t port = 0; (port = next_port(&saying, port)) != 0;)
+        say_ips(&saying, port, KITH_DNS_ADDITIONAL);
     *left_out = saying.left_out;
     return saying.w.counts[KITH_DNS_ANSWER] != 0 ? kith__dns_writer_finish(&saying.w) : 0;
 }

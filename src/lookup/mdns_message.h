@@ -4,7 +4,7 @@
  *
  *     query     _irohv1._udp.local. PTR ?                              "who is there"
  *     response  <id>._irohv1._udp.local. SRV <port> <id>-<port>.local., TXT "relay=..." "user-data=...";
- *               additional: <id>-<port>.local. A, AAAA
+ *               <id>-<port>.local. AAAA, link-local ones; additional: A, AAAA, the others
  *
  * Peers of other makers write TTL 0, ask for everybody only, and say no goodbye. What we add, they pass over: a TTL says for how
  * long an endpoint means to stay; a second question in a query names endpoints that are looked for; the answer section of a query
