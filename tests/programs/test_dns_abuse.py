@@ -39,6 +39,11 @@ class Dns(Lookups, Server):
             return int(re.search(r"RssAnon:\s+(\d+) kB", file.read()).group(1)) * 1024
 
 
+def check_growth(grown, limit):
+    """A sanitizer keeps what was freed, and shadows of it: there it is not the server's memory that is seen."""
+    assert grown < limit or sanitized(), "memory grew by %d KiB" % (grown // 1024)
+
+
 class Honest:
     """One who puts and asks, as often as `serve` is called; counts what it got."""
 
@@ -124,7 +129,7 @@ def a_client_with_keys_without_end_gets_no_further_than_its_limits(home):
             print("# %d keys: %s, memory grown by %d KiB" % (count, seen, grown // 1024))
             assert seen == {204: taken, 429: count - taken}, seen
             assert server.metric(limited + "_total") == count - taken
-            assert grown < 4 << 20, grown
+            check_growth(grown, 4 << 20)
             honest.check(count // 500)
         shutil.rmtree(home + "/data")
 
@@ -237,7 +242,7 @@ def connections_and_half_requests_without_end_are_closed_and_others_served(home)
         grown = server.memory() - before
         assert server.wait_metric("tcp_refused_total", 160) == 160
         print("# %d connections with half requests: %d KiB" % (len(opened), grown // 1024))
-        assert grown < 16 << 20, grown
+        check_growth(grown, 16 << 20)
         drips = [sock for kind, sock in opened if kind == "http"][-20:]
         ended = 0
         while ended < len(drips):  # slowly, byte by byte: that does not make the time longer
@@ -296,7 +301,7 @@ def bodies_and_heads_that_are_too_large_are_refused_before_they_are_there(home):
                 pass
             honest.serve()
             print("# %d KiB of requests were taken from one who takes no answers" % (sent // 1024))
-        assert server.memory() - before < 4 << 20, server.memory() - before
+        check_growth(server.memory() - before, 4 << 20)
         honest.check()
 
 
