@@ -183,6 +183,7 @@ struct kith_lookup_custom {
 KITH_API struct kith_id kith_question_id(const struct kith_question *question);
 /** For the program. NULL at first. */
 KITH_API void kith_question_set_user(struct kith_question *question, void *user);
+/** What kith_question_set_user put there; NULL if nothing. */
 KITH_API void *kith_question_user(const struct kith_question *question);
 /**
  * Something was found. user_data: NULL or "": none. updated_us: when the other endpoint said so (microseconds since 1970);
