@@ -158,11 +158,19 @@ static void on_relays_changed(struct kith_op *op, void *user)
 
 void agent_relay_online(struct kith_endpoint *endpoint, bool watch)
 {
+    enum { STEPS_MAX = 80 }; /* of 100 ms: a refusal is told when it comes, not when the wait ends */
+    int err = KITH_ERR_TIMEOUT;
+
     if (settings.count == 0)
         return;
     if (watch)
         watch_relays(endpoint);
-    if (kith_endpoint_online(endpoint, 8 * KITH_NS_PER_S) != 0)
+    for (int step = 0; step < STEPS_MAX && err == KITH_ERR_TIMEOUT; step++) {
+        err = kith_endpoint_online(endpoint, KITH_NS_PER_S / 10);
+        if (err == KITH_ERR_TIMEOUT)
+            print_homes(endpoint);
+    }
+    if (err != 0)
         printf("OFFLINE %s\n", kith_error_last()->text);
     print_homes(endpoint);
     print_report(endpoint);

@@ -1,11 +1,14 @@
 """Relay servers for the interop tests: the real iroh-relay and kith-relay, started with one and the same configuration."""
-import os, random, re, shutil, signal, socket, ssl, tempfile, time, urllib.request
+import os, random, re, shutil, signal, socket, ssl, tempfile, threading, time, urllib.request
 
 from peers import BIN, HERE, Process, find_program
 
 X509 = os.path.join(HERE, "x509")
 # The root that relay.pem is signed by. The real clients want the two apart: a certificate of an authority is none of a server for them.
 ROOTS = os.path.join(X509, "root.pem")
+# The real relay's own figures (how it fails over, what floods do to it) take minutes and judge nothing of ours: measured when asked for.
+MEASURES_REFERENCE = bool(os.environ.get("KITH_MEASURE_REFERENCE"))
+PORTS_GIVEN, PORTS_LOCK = set(), threading.Lock()
 
 
 def find_relays():
@@ -25,15 +28,17 @@ def find_relays():
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    """A port below those that the kernel gives to clients, so that it is still free after a restart under load."""
+    """A port below those that the kernel gives to clients, and given once only, so that it is still free after a restart under load."""
     while True:
         port = random.randrange(10000, 30000)
-        with socket.socket(socket.AF_INET, kind) as sock:
+        with PORTS_LOCK, socket.socket(socket.AF_INET, kind) as sock:
             try:
                 sock.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+            if port not in PORTS_GIVEN:
+                PORTS_GIVEN.add(port)
+                return port
 
 
 def client_tls():
