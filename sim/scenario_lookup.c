@@ -29,10 +29,11 @@ static enum kith_sim_verdict open_with(struct kith_trial *trial, size_t servers,
 static enum kith_sim_verdict roam(struct kith_trial *trial)
 {
     TRY(open_with(trial, 1, trial->seed % 2 == 0 ? 2 : 0, 2, ways_of(trial)));
-    TRY(find(trial, FOUND_NS));
     for (int i = 0; i < 6; i++) {
-        TRY(pass(trial, 30000, 60000));
+        TRY(find(trial, FOUND_NS)); /* where it is about to leave: what was remembered of it is of no use soon */
+        TRY(pass(trial, 1000, 60000));
         TRY(kith__simlookup_move_and_find(trial, 3 * KITH_NS_PER_S));
+        TRY(pass(trial, 1000, 60000));
     }
     return KITH_SIM_OK;
 }

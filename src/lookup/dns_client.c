@@ -57,9 +57,9 @@ struct question {
     struct kith_list node, waiting_node;
     struct kith_dns_client *client;
     struct kith_list requests;
-    uint8_t key[KITH_HASH_SIZE];
+    uint8_t key[KITH_HASH_SIZE], cache_key[KITH_HASH_SIZE];
     uint16_t type;
-    bool negative_is_final;
+    uint8_t how;                /* KITH_DNS_... */
     uint8_t state;              /* enum question_state */
     struct kith_rt_timer timer; /* its turn; then the next try */
     uint64_t begun_ns;
@@ -300,7 +300,7 @@ static void fail_try(struct try *try, int err, const char *why)
     try->err = err;
     try->why = why;
     question->client->stats.tries_failed++;
-    if ((err == KITH_ERR_NOT_FOUND && question->negative_is_final) ||
+    if ((err == KITH_ERR_NOT_FOUND && (question->how & KITH_DNS_NEGATIVE_IS_FINAL) != 0) ||
         (question->asking == 0 && question->try_count == KITH_DNS_TRIES)) {
         fail_question(question);
     }
@@ -345,7 +345,7 @@ static void on_answer(void *ctx, int err, const char *why, struct kith_slice mes
         if (kith_sockaddr_equal(&client->servers[i], &try->server))
             client->first = i;
     client->stats.answered++;
-    cache(client, question->key, answer, ttl_s);
+    cache(client, question->cache_key, answer, ttl_s);
     end_question(question, 0, "", answer);
     release(client, answer);
 }
@@ -422,7 +422,11 @@ static void on_timer(void *ctx, uint64_t now_ns)
         start_try(question);
         return;
     }
-    answer = find_cached(client, question->key);
+    answer = (question->how & KITH_DNS_AFRESH) == 0 ? find_cached(client, question->cache_key) : NULL;
+    if (answer == NULL && (question->how & KITH_DNS_REMEMBERED) != 0) {
+        end_question(question, KITH_ERR_NOT_FOUND, "it was forgotten meanwhile", NULL);
+        return;
+    }
     if (answer == NULL) {
         begin_question(question);
         return;
@@ -431,12 +435,11 @@ static void on_timer(void *ctx, uint64_t now_ns)
     end_question(question, 0, "", answer);
 }
 
-/** What makes questions equal. */
-static void make_key(const struct kith_dns_name *name, uint16_t type, bool negative_is_final,
-                     uint8_t key[KITH_HASH_SIZE])
+/** What makes questions equal; without `how`: answers. */
+static void make_key(const struct kith_dns_name *name, uint16_t type, unsigned how, uint8_t key[KITH_HASH_SIZE])
 {
     struct kith_dns_name lower = *name;
-    uint8_t head[3] = { (uint8_t)(type >> 8), (uint8_t)type, negative_is_final };
+    uint8_t head[3] = { (uint8_t)(type >> 8), (uint8_t)type, (uint8_t)how };
     struct kith_blake3 hasher;
 
     kith__dns_name_lower(&lower);
@@ -446,8 +449,8 @@ static void make_key(const struct kith_dns_name *name, uint16_t type, bool negat
     kith__blake3_final(&hasher, key);
 }
 
-static int new_question(struct kith_dns_client *client, const struct kith_dns_name *name, uint16_t type,
-                        bool negative_is_final, struct question **out)
+static int new_question(struct kith_dns_client *client, const struct kith_dns_name *name, uint16_t type, unsigned how,
+                        struct question **out)
 {
     struct question *question;
     int err;
@@ -459,12 +462,13 @@ static int new_question(struct kith_dns_client *client, const struct kith_dns_na
         return KITH_ERR_NOMEM;
     question->client = client;
     question->type = type;
-    question->negative_is_final = negative_is_final;
+    question->how = (uint8_t)how;
     kith__list_init(&question->node);
     kith__list_init(&question->waiting_node);
     kith__list_init(&question->requests);
     question->name = *name;
-    make_key(name, type, negative_is_final, question->key);
+    make_key(name, type, how, question->key);
+    make_key(name, type, 0, question->cache_key);
     if ((err = kith__rt_timer_init(client->rt, &question->timer, on_timer, question)) != 0 ||
         (err = kith__map_put(&client->questions_by_key, question->key, sizeof question->key, question)) != 0) {
         kith__rt_timer_dispose(&question->timer);
@@ -477,20 +481,24 @@ static int new_question(struct kith_dns_client *client, const struct kith_dns_na
     return 0;
 }
 
-int kith__dns_query(struct kith_dns_client *client, const struct kith_dns_name *name, uint16_t type,
-                    bool negative_is_final, kith_dns_done *done, void *ctx, struct kith_dns_request **out)
+int kith__dns_query(struct kith_dns_client *client, const struct kith_dns_name *name, uint16_t type, unsigned how,
+                    kith_dns_done *done, void *ctx, struct kith_dns_request **out)
 {
-    struct kith_dns_request *request = kith__alloc_zero(client->mem, sizeof *request);
+    struct kith_dns_request *request;
     struct question *question;
     uint8_t key[KITH_HASH_SIZE];
     int err;
 
+    make_key(name, type, 0, key);
+    if ((how & KITH_DNS_REMEMBERED) != 0 && find_cached(client, key) == NULL)
+        return KITH_ERR_NOT_FOUND;
+    request = kith__alloc_zero(client->mem, sizeof *request);
     if (request == NULL)
         return KITH_ERR_NOMEM;
-    make_key(name, type, negative_is_final, key);
+    make_key(name, type, how, key);
     question = kith__map_get(&client->questions_by_key, key, sizeof key);
     client->stats.merged += question != NULL;
-    if (question == NULL && (err = new_question(client, name, type, negative_is_final, &question)) != 0) {
+    if (question == NULL && (err = new_question(client, name, type, how, &question)) != 0) {
         kith__free(client->mem, request);
         return err;
     }

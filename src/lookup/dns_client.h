@@ -13,6 +13,14 @@
 struct kith_dns_client;
 struct kith_dns_request; /* gone after done or cancel */
 
+/** How a question is asked: bits. */
+enum {
+    KITH_DNS_NEGATIVE_IS_FINAL =
+        1, /* the first NOT_FOUND ends it; else later tries may succeed, for a record that is just being published */
+    KITH_DNS_REMEMBERED = 2, /* nobody is asked: the answer is that of the cache */
+    KITH_DNS_AFRESH = 4      /* the servers are asked whatever the cache has */
+};
+
 enum {
     KITH_DNS_TRIES = 7,
     KITH_DNS_QUESTIONS_MAX = 1024, /* different ones at once; with more: LIMIT */
@@ -62,12 +70,11 @@ const struct kith_sockaddr *kith__dns_client_servers(const struct kith_dns_clien
 typedef void kith_dns_done(void *ctx, int err, const char *why, struct kith_slice message);
 
 /**
- * Asks for records of a type at an absolute name. negative_is_final: the first server that says NOT_FOUND ends it; else later
- * tries may still succeed, for a record that is just being published. Errors: NOMEM, LIMIT.
+ * Asks for records of a type at an absolute name. how: KITH_DNS_... bits. Errors: NOMEM, LIMIT; NOT_FOUND: nothing is
+ * remembered.
  */
 KITH_MUST_USE int kith__dns_query(struct kith_dns_client *client, const struct kith_dns_name *name, uint16_t type,
-                                  bool negative_is_final, kith_dns_done *done, void *ctx,
-                                  struct kith_dns_request **out);
+                                  unsigned how, kith_dns_done *done, void *ctx, struct kith_dns_request **out);
 /** No callback follows. NULL is fine. */
 void kith__dns_cancel(struct kith_dns_request *request);
 

@@ -281,6 +281,31 @@ KITH_TEST(dns_answers_are_kept_for_their_time_and_failures_not_at_all)
     dns_world_close(&world);
 }
 
+KITH_TEST(dns_questions_may_be_of_what_is_remembered_only_or_never)
+{
+    struct dns_world world;
+    struct dns_asker recall = { 0 }, fresh = { 0 };
+
+    dns_world_open(&world, 1, NULL);
+    world.servers[0].ttl_s = 30;
+    KITH_CHECK_EQ(dns_query_how(&world, &recall, NAME, KITH_DNS_TXT, KITH_DNS_REMEMBERED), KITH_ERR_NOT_FOUND);
+    dns_try(&world, &fresh, NAME, KITH_DNS_TXT);
+    KITH_CHECK_EQ(dns_query_how(&world, &recall, NAME, KITH_DNS_TXT, KITH_DNS_REMEMBERED), 0);
+    KITH_CHECK_EQ(dns_query_how(&world, &fresh, NAME, KITH_DNS_TXT, KITH_DNS_AFRESH), 0);
+    dns_pass(&world, 0);
+    KITH_CHECK(recall.is_done && recall.err == 0 && !fresh.is_done);
+    dns_pass(&world, 20 * KITH_NS_PER_MS);
+    KITH_CHECK(fresh.is_done && fresh.err == 0);
+    KITH_CHECK_EQ(world.servers[0].udp_count, 2);
+    dns_pass(&world, 29 * KITH_NS_PER_S); /* of the second answer */
+    KITH_CHECK_EQ(dns_query_how(&world, &recall, NAME, KITH_DNS_TXT, KITH_DNS_REMEMBERED), 0);
+    kith__dns_client_on_network_change(world.client); /* forgets, before it was told */
+    dns_pass(&world, 0);
+    KITH_CHECK(recall.is_done && recall.err == KITH_ERR_NOT_FOUND);
+    KITH_CHECK_EQ(world.servers[0].udp_count, 2);
+    dns_world_close(&world);
+}
+
 KITH_TEST(dns_cache_is_bounded)
 {
     struct dns_world world;

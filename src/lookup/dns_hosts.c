@@ -120,7 +120,8 @@ static int ask(struct host_query *query, const struct kith_dns_name *name, enum 
             continue;
         half->query = query;
         half->type = kinds[i].type;
-        if ((err = kith__dns_query(query->hosts->client, name, half->type, true, on_done, half, &half->request)) != 0)
+        if ((err = kith__dns_query(query->hosts->client, name, half->type, KITH_DNS_NEGATIVE_IS_FINAL, on_done, half,
+                                   &half->request)) != 0)
             return err;
     }
     return 0;

@@ -40,7 +40,9 @@ static int real_try(struct real *real, const char *text, struct dns_asker *asker
 
     memset(asker, 0, sizeof *asker);
     asker->rt = real->rt;
-    KITH_CHECK_EQ(kith__dns_query(real->client, &name, KITH_DNS_TXT, true, dns_asker_done, asker, &asker->request), 0);
+    KITH_CHECK_EQ(kith__dns_query(real->client, &name, KITH_DNS_TXT, KITH_DNS_NEGATIVE_IS_FINAL, dns_asker_done, asker,
+                                  &asker->request),
+                  0);
     KITH_CHECK_EQ(kith__rt_run(real->rt, &asker->is_done, kith__rt_now(real->rt) + 30 * KITH_NS_PER_S), 0);
     return asker->err;
 }

@@ -1,3 +1,7 @@
+/*
+ * Endpoints in the DNS. One may have moved since its last answer was remembered: so that is told at once, for a dial that can begin
+ * with it, and the servers are asked all the same.
+ */
 #include "lookup/dns_service.h"
 
 #include "base/assert.h"
@@ -19,8 +23,10 @@ struct query {
     struct dns_service *service;
     struct kith_id id;
     struct kith_lookup_sink sink;
+    struct kith_dns_request *recall;  /* what is remembered; NULL: it is told, or there is nothing */
     struct kith_dns_request *request; /* NULL: done */
-    bool is_cancelled;                /* while it tells */
+    bool has_told;
+    bool is_cancelled; /* while it tells what it asked for */
 };
 
 static void free_query(struct query *query)
@@ -38,9 +44,21 @@ static void tell(struct query *query, struct kith_slice message, int *err)
 
     kith__lookup_info_init(&info, query->service->mem, &query->id);
     *err = kith__dns_answer_info(message, &info, &ignored);
+    query->has_told |= *err == 0;
     if (*err == 0)
         query->sink.on_found(query->sink.ctx, &found);
     kith__lookup_info_dispose(&info);
+}
+
+/** The query may be gone behind that. */
+static void on_recalled(void *ctx, int err, const char *why, struct kith_slice message)
+{
+    struct query *query = ctx;
+
+    (void)why; /* that of the question counts */
+    query->recall = NULL;
+    if (err == 0)
+        tell(query, message, &err);
 }
 
 static void on_done(void *ctx, int err, const char *why, struct kith_slice message)
@@ -53,6 +71,9 @@ static void on_done(void *ctx, int err, const char *why, struct kith_slice messa
     if (err == 0) {
         tell(query, message, &err);
         why = err == 0 ? "" : kith_strerror(err);
+    } else if (query->has_told) { /* what was remembered is all that there is */
+        err = 0;
+        why = "";
     }
     is_cancelled = query->is_cancelled;
     free_query(query);
@@ -71,12 +92,20 @@ static int resolve(struct kith_lookup_service *base, const struct kith_id *id, c
     if (query == NULL)
         return KITH_ERR_NOMEM;
     *query = (struct query) { .service = service, .id = *id, .sink = *sink };
-    if ((err = kith__attrs_name_below(id, &service->origin, &name)) != 0 ||
-        (err = kith__dns_query(service->client, &name, KITH_DNS_TXT, false, on_done, query, &query->request)) != 0) {
-        kith__free(service->mem, query);
+    service->query_count++;
+    if ((err = kith__attrs_name_below(id, &service->origin, &name)) != 0) {
+        free_query(query);
         return err;
     }
-    service->query_count++;
+    err = kith__dns_query(service->client, &name, KITH_DNS_TXT, KITH_DNS_REMEMBERED, on_recalled, query,
+                          &query->recall);
+    if (err == 0 || err == KITH_ERR_NOT_FOUND)
+        err = kith__dns_query(service->client, &name, KITH_DNS_TXT, KITH_DNS_AFRESH, on_done, query, &query->request);
+    if (err != 0) {
+        kith__dns_cancel(query->recall);
+        free_query(query);
+        return err;
+    }
     *out = (struct kith_lookup_query *)query;
     return 0;
 }
@@ -89,6 +118,7 @@ static void cancel(struct kith_lookup_query *base)
         query->is_cancelled = true;
         return;
     }
+    kith__dns_cancel(query->recall);
     kith__dns_cancel(query->request);
     free_query(query);
 }

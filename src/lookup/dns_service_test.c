@@ -11,6 +11,7 @@ static const struct kith_id own = { { 1 } };
 struct told {
     unsigned items;
     size_t addrs;
+    uint64_t took_ns[4]; /* of the first items */
     bool is_ended, cancels;
     int err;
     char why[KITH_LOOKUP_WHY_SIZE];
@@ -21,6 +22,8 @@ static void on_item(void *ctx, const struct kith_lookup_item *item)
 {
     struct told *told = ctx;
 
+    if (told->items < KITH_COUNT(told->took_ns))
+        told->took_ns[told->items] = item->took_ns;
     told->items++;
     told->addrs = item->merged->addr.count;
     KITH_CHECK_STR(item->service->ops->name, "dns");
@@ -81,6 +84,35 @@ KITH_TEST(dns_service_finds_an_endpoint_below_its_origin)
     KITH_CHECK_STR(world.servers[0].name, "_iroh.yqooxx9u3aemh8mo5wcqq16yufu6jitouq1o4za751dger1igghy.dns.iroh.link.");
     KITH_CHECK_EQ(world.servers[0].last_size, 90); /* spec/03, 7 */
     KITH_CHECK_STR(kith__lookup_service(lookup, 0)->label, "dns:dns.iroh.link.");
+    kith__lookup_free(lookup);
+    dns_world_close(&world);
+}
+
+KITH_TEST(dns_service_tells_what_it_remembers_at_once_and_asks_all_the_same)
+{
+    static const char *const origins[] = { "one.example" };
+    struct dns_world world;
+    struct kith_lookup *lookup;
+    struct told told;
+
+    dns_world_open(&world, 1, NULL);
+    open_lookup(&world, origins, 1, &lookup);
+    world.servers[0].ttl_s = 30;
+    look(&world, lookup, &told, false);
+    KITH_CHECK(told.items == 1 && told.addrs == 2);
+    world.servers[0].texts[1] = "addr=192.0.2.77:4433"; /* it has moved meanwhile */
+    look(&world, lookup, &told, false);
+    KITH_CHECK(told.is_ended && told.err == 0);
+    KITH_CHECK_EQ(told.items, 2);
+    KITH_CHECK_EQ(told.took_ns[0], 0);
+    KITH_CHECK_EQ(told.addrs, 3);
+    KITH_CHECK_EQ(world.servers[0].udp_count, 2);
+    look(&world, lookup, &told, true); /* cancelled out of what was remembered */
+    KITH_CHECK(told.items == 1 && !told.is_ended);
+    dns_server_set(&world.servers[0], DNS_SILENT);
+    look(&world, lookup, &told, false); /* better than nothing */
+    KITH_CHECK(told.is_ended && told.err == 0 && told.items == 1);
+    KITH_CHECK_EQ(kith__lookup_stats(lookup, 0).ended_found, 3);
     kith__lookup_free(lookup);
     dns_world_close(&world);
 }

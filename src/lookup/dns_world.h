@@ -340,7 +340,9 @@ static inline void dns_asker_done(void *ctx, int err, const char *why, struct ki
     }
 }
 
-static inline int dns_query_for(struct dns_world *world, struct dns_asker *asker, const char *text, uint16_t type)
+/** how: KITH_DNS_... bits. */
+static inline int dns_query_how(struct dns_world *world, struct dns_asker *asker, const char *text, uint16_t type,
+                                unsigned how)
 {
     struct kith_dns_name name = dns_name(text);
     struct dns_asker *cancels = asker->cancels;
@@ -348,7 +350,12 @@ static inline int dns_query_for(struct dns_world *world, struct dns_asker *asker
     memset(asker, 0, sizeof *asker);
     asker->rt = world->rt;
     asker->cancels = cancels;
-    return kith__dns_query(world->client, &name, type, type != KITH_DNS_TXT, dns_asker_done, asker, &asker->request);
+    return kith__dns_query(world->client, &name, type, how, dns_asker_done, asker, &asker->request);
+}
+
+static inline int dns_query_for(struct dns_world *world, struct dns_asker *asker, const char *text, uint16_t type)
+{
+    return dns_query_how(world, asker, text, type, type != KITH_DNS_TXT ? KITH_DNS_NEGATIVE_IS_FINAL : 0);
 }
 
 static inline bool dns_asker_is_done(void *ctx)
