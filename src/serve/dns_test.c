@@ -5,6 +5,7 @@
 #include "crypto/sign.h"
 #include "lookup/pkarr.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <kith/dns.h>
 #include <kith/kith.h>
 #include <pthread.h>
@@ -42,6 +43,16 @@ static int dial(const struct kith_dns_server *server, enum kith_dns_server_addre
     return fd;
 }
 
+/* Kernels interrupt a thread in which a loop with an io_uring ran, and a wait with a limit is not begun again. */
+static ssize_t receive(int fd, void *out, size_t size)
+{
+    ssize_t got;
+
+    while ((got = recv(fd, out, size, 0)) < 0 && errno == EINTR)
+        ;
+    return got;
+}
+
 static struct kith_pkarr packet_of(uint8_t number, uint64_t timestamp_us)
 {
     struct kith_secret secret = { { number } };
@@ -68,7 +79,7 @@ static int put(const struct kith_dns_server *server, const struct kith_pkarr *pa
                     payload.size);
     memcpy(bytes + size, payload.ptr, payload.size);
     KITH_CHECK_EQ(send(fd, bytes, (size_t)size + payload.size, 0), (size_t)size + payload.size);
-    KITH_CHECK(recv(fd, answer, sizeof answer - 1, 0) > 12);
+    KITH_CHECK(receive(fd, answer, sizeof answer - 1) > 12);
     close(fd);
     return atoi(answer + 9);
 }
@@ -91,7 +102,7 @@ static unsigned ask(const struct kith_dns_server *server, const struct kith_pkar
     KITH_CHECK_EQ(kith__dns_write_question(&w, &name, KITH_DNS_TXT, KITH_DNS_IN), 0);
     size = kith__dns_writer_finish(&w);
     KITH_CHECK_EQ(send(fd, bytes, size, 0), size);
-    KITH_CHECK(recv(fd, bytes, sizeof bytes, 0) >= 12);
+    KITH_CHECK(receive(fd, bytes, sizeof bytes) >= 12);
     close(fd);
     return bytes[7];
 }
