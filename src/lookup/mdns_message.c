@@ -173,14 +173,26 @@ static int read_txt(struct reading *reading, const struct kith_dns_record *recor
     return 0;
 }
 
-/** SRV and TXT of an endpoint. NOMEM. */
+/** The id that an answer is about. False: it is about something else. */
+static bool id_of_answer(const struct reading *reading, const struct kith_dns_record *record, struct kith_id *out)
+{
+    struct kith_dns_name instance;
+
+    if (record->section != KITH_DNS_ANSWER || (record->class_code & CLASS_MASK) != KITH_DNS_IN)
+        return false;
+    if (record->type == KITH_DNS_SRV || record->type == KITH_DNS_TXT)
+        return id_of(reading->names, &record->name, out);
+    return record->type == KITH_DNS_PTR && kith__dns_name_equal(&record->name, &reading->names->service) &&
+           kith__dns_rdata_name(record, &instance) == 0 && id_of(reading->names, &instance, out);
+}
+
+/** PTR, SRV and TXT of an endpoint. NOMEM. */
 static int read_answer(struct reading *reading, const struct kith_dns_record *record)
 {
     struct kith_mdns_said *said;
     struct kith_id id;
 
-    if (record->section != KITH_DNS_ANSWER || (record->class_code & CLASS_MASK) != KITH_DNS_IN ||
-        (record->type != KITH_DNS_SRV && record->type != KITH_DNS_TXT) || !id_of(reading->names, &record->name, &id))
+    if (!id_of_answer(reading, record, &id))
         return 0;
     if (memcmp(&id, &reading->names->own, sizeof id) == 0) {
         reading->out->is_own = true;
@@ -193,7 +205,10 @@ static int read_answer(struct reading *reading, const struct kith_dns_record *re
     said->ttl_s = KITH_MAX(said->ttl_s, record->ttl_s);
     if (record->type == KITH_DNS_TXT)
         return read_txt(reading, record, said);
-    read_srv(reading, record, said);
+    if (record->type == KITH_DNS_SRV)
+        read_srv(reading, record, said);
+    else
+        said->has_ptr = true;
     return 0;
 }
 
@@ -273,6 +288,8 @@ static void drop_empty(struct kith_mdns_heard *out)
 
         said->is_goodbye = said->is_goodbye && said->ttl_s == 0 && said->info.addr.count == 0;
         if (said->is_goodbye || has_ip(&said->info.addr) || (said->info.addr.count != 0 && said->ttl_s != 0)) {
+            if (said->has_ptr)
+                said->ttl_s = 0;
             out->said[kept++] = *said;
         } else {
             kith__lookup_info_dispose(&said->info);

@@ -6,8 +6,8 @@
  *     response  <id>._irohv1._udp.local. SRV <port> <id>-<port>.local., TXT "relay=..." "user-data=...";
  *               <id>-<port>.local. AAAA, link-local ones; additional: A, AAAA, the others
  *
- * Peers of other makers write TTL 0, ask for everybody only, and say no goodbye. What we add, they pass over: a TTL says for how
- * long an endpoint means to stay; a second question in a query names endpoints that are looked for; the answer section of a query
+ * Peers of other makers ask for everybody only, and say no goodbye: their TTL, if they write one, means nothing, and they write a
+ * PTR record with it. What we add, they pass over: without a PTR record, a TTL says for how long an endpoint means to stay; a second question in a query names endpoints that are looked for; the answer section of a query
  * holds those that are known (RFC 6762, 7.1); an SRV record with TTL 0 and port 0 is a goodbye; and a TXT record with a TTL needs no
  * address beside it, so that who has only a relay is found.
  */
@@ -42,8 +42,9 @@ KITH_MUST_USE int kith__mdns_names_init(struct kith_mdns_names *names, const str
 /** What a message says about one endpoint. */
 struct kith_mdns_said {
     struct kith_lookup_info info; /* the id is not checked to be a key */
-    uint32_t ttl_s;               /* 0: not told, as by other makers */
+    uint32_t ttl_s;               /* 0: not told, or without meaning, as by other makers */
     bool is_goodbye;
+    bool has_ptr; /* by one of these */
 };
 
 /** What a message says, or asks. End with kith__mdns_heard_dispose. */

@@ -188,8 +188,7 @@ def leaving(case):
                 line = watch.wait_line(lambda text: text.startswith("DISCOVERED") and server.id in text, 10)
                 case.report(line is not None and USER_DATA in line, "rust hears of %s before it %s" % (name, way), watch.output())
             server.end(number)
-            if name == "kith":
-                case.report(memory.forgets(server.id, limit), "kith forgets %s when it %s" % (name, way), memory.output())
+            case.report(memory.forgets(server.id, limit), "kith forgets %s when it %s" % (name, way), memory.output())
             if watch:
                 line = watch.wait_line(lambda text: text.startswith("EXPIRED") and server.id in text, 10)
                 case.report(line is not None, "rust forgets %s when it %s" % (name, way), watch.output())
