@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    CONNS_MAX = 256,
+    CONNS_MAX = 1024,
     SOCKETS = 8,
     WINDOW = 16, /* queries that one socket has out */
     REQUEST_MAX = 2048,

@@ -40,12 +40,31 @@ static void check_answer(const struct kith_zone_answer *answer, const uint8_t *b
     KITH_ASSERT(err == KITH_ERR_END && reader.at == answer->size);
 }
 
+/* One origin with so much that not all of it fits in a datagram, and the root with nothing. */
+static struct kith_zone *make_zone(void)
+{
+    static const char *const servers[] = { "ns1.dns.test", "a.b.dns.test", "ns.elsewhere.test" };
+    struct kith_sockaddr addresses[KITH_DNS_SERVER_APEX_MAX];
+    struct kith_dns_origin origins[] = { { .name = "dns.test.",
+                                           .addresses = addresses,
+                                           .address_count = KITH_COUNT(addresses),
+                                           .name_servers = servers,
+                                           .name_server_count = KITH_COUNT(servers) },
+                                         { .name = "." } };
+    struct kith_zone_problem problem;
+    struct kith_zone *zone;
+
+    for (size_t i = 0; i < KITH_COUNT(addresses); i++)
+        addresses[i] = (struct kith_sockaddr) { .family = i == 0 ? KITH_FAMILY_V4 : KITH_FAMILY_V6,
+                                                .ip = { 32, [15] = (uint8_t)i } };
+    KITH_ASSERT(kith__zone_new(kith_mem_default(), origins, KITH_COUNT(origins), &zone, &problem) == 0);
+    return zone;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-    static const struct kith_dns_origin origins[] = { { .name = "dns.test." }, { .name = "." } };
     static struct kith_zone *zone;
     static uint8_t out[KITH_DNS_MESSAGE_SIZE_MAX];
-    struct kith_zone_problem problem;
     struct kith_zone_answer answer;
     struct input input = { .packet = { .size = KITH_PKARR_HEAD_SIZE } };
     struct kith_zone_source source = { get, &input, 0 };
@@ -56,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size < 3)
         return 0;
     if (zone == NULL)
-        KITH_ASSERT(kith__zone_new(kith_mem_default(), origins, 2, &zone, &problem) == 0);
+        zone = make_zone();
     input.choices = bytes[0];
     dns_size = ((size_t)bytes[1] << 8 | bytes[2]) % (KITH_PKARR_DNS_SIZE_MAX + 1);
     dns_size = dns_size < size - 3 ? dns_size : size - 3;
