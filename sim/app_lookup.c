@@ -117,6 +117,8 @@ static void on_remote(void *ctx)
 {
     struct kith_simdial *dial = ctx;
 
+    if (dial->connected_ns == 0)
+        dial->news_ns = kith__rt_now(dial->app->rt);
     if (dial->conn == NULL) {
         dial_connect(dial);
         return;

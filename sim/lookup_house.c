@@ -24,6 +24,19 @@ static const struct kith_pkarr *old_of(const struct kith_simdns_disk *disk, cons
     return NULL;
 }
 
+/* Nobody is to be told that there is nothing to tell, unless it was told before. */
+static bool is_empty(const struct kith_pkarr *packet)
+{
+    struct kith_lookup_info info;
+    size_t ignored;
+    bool is;
+
+    KITH_ASSERT(kith__pkarr_info(packet, kith_mem_default(), &info, &ignored) == 0);
+    is = info.addr.count == 0;
+    kith__lookup_info_dispose(&info);
+    return is;
+}
+
 static int disk_put(struct kith_store *store, const struct kith_pkarr *packet, uint64_t arrived_us,
                     enum kith_store_put *how)
 {
@@ -31,6 +44,9 @@ static int disk_put(struct kith_store *store, const struct kith_pkarr *packet, u
     struct kith_id id = kith__pkarr_id(packet);
     int err = disk->inner->ops->put(disk->inner, packet, arrived_us, how);
 
+    if (err == 0 && *how == KITH_STORE_INSERTED && is_empty(packet))
+        kith__sim_wrong(KITH_CONTAINER(disk, struct kith_simdns, disk)->trial->sim,
+                        "a packet without an address was put where there was nothing");
     if (err == 0 && *how == KITH_STORE_INSERTED && old_of(disk, &id) == NULL && disk->old_count < KITH_SIMDNS_OLD_MAX)
         disk->old[disk->old_count++] = *packet;
     return err;

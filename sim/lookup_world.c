@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "lookup/pkarr.h"
+#include <stdio.h>
 #include <string.h>
 
 enum { CHECK_EVERY = 16 };
@@ -140,23 +141,89 @@ void kith__simlookup_move(struct kith_trial *trial)
     KITH_ASSERT(kith__sim_interface_set_addrs(server_of(trial)->host, 0, &there, 1) == 0);
 }
 
+/* ---- Asking ---- */
+
+static struct kith_sockaddr first_address(void)
+{
+    return kith__trial_address("10.0.1.2:4433");
+}
+
+static bool names(const struct kith_endpoint_addr *addr, const struct kith_sockaddr *ip)
+{
+    for (size_t i = 0; i < addr->count; i++)
+        if (addr->addrs[i].kind == KITH_TRANSPORT_IP && kith_sockaddr_equal(&addr->addrs[i].ip, ip))
+            return true;
+    return false;
+}
+
+static void survey_item(void *ctx, const struct kith_lookup_item *item)
+{
+    struct kith_simlookup_survey *survey = ctx;
+    struct kith_sockaddr old = first_address();
+
+    survey->has_now = names(&item->merged->addr, &kith__simlookup.address);
+    survey->has_old = names(&item->merged->addr, &old);
+    if (survey->count == KITH_SIMLOOKUP_TOLD_MAX)
+        return;
+    snprintf(survey->told[survey->count].label, sizeof survey->told[0].label, "%s", item->service->label);
+    survey->told[survey->count].has_now = names(&item->info->addr, &kith__simlookup.address);
+    survey->told[survey->count].has_old = names(&item->info->addr, &old);
+    survey->told[survey->count++].updated_us = item->updated_us;
+}
+
+static void survey_end(void *ctx, int err, const char *why)
+{
+    struct kith_simlookup_survey *survey = ctx;
+
+    (void)why;
+    survey->is_over = true;
+    survey->err = err;
+}
+
+static const struct kith_simlookup_survey *surveyed;
+
+static bool is_surveyed(struct kith_trial *trial)
+{
+    (void)trial;
+    return surveyed->is_over;
+}
+
+enum kith_sim_verdict kith__simlookup_survey(struct kith_trial *trial, struct kith_simlookup_survey *out)
+{
+    struct kith_lookup_events events = { .on_item = survey_item, .on_end = survey_end, .ctx = out };
+    struct kith_id id = kith__secret_id(&server_of(trial)->secret);
+    struct kith_lookup_request *request;
+
+    memset(out, 0, sizeof *out);
+    surveyed = out;
+    KITH_ASSERT(kith__lookup_resolve(trial->apps[KITH_TRIAL_CLIENT].registry, &id, &events, &request) == 0);
+    return kith__simlookup_until(trial, is_surveyed, KITH_LOOKUP_LIMIT_NS + KITH_NS_PER_S);
+}
+
 /* ---- Setting up ---- */
 
 static void open_servers(struct kith_trial *trial, const struct kith_simlookup_options *options)
 {
     struct kith_simapp_lookups *lookups = &trial->lookups;
+    size_t at = 0;
 
+    if (options->has_fool) {
+        kith__simfool_open(&kith__simlookup.fool, trial,
+                           (enum kith_simfool_way)kith__simlookup_seeded(trial, 0, KITH_SIMFOOL_WAYS - 1));
+        lookups->publish[at] = lookups->resolve[at] = kith__simlookup.fool.url;
+        lookups->dns[at++] = kith__simlookup.fool.dns;
+    }
     kith__simlookup.server_count = options->servers;
     kith__simlookup.relay_count = trial->relay_count = options->relays;
     for (unsigned i = 0; i < options->servers; i++) {
         struct kith_simdns *server = &kith__simlookup.servers[i];
 
         kith__simdns_open(server, trial, i + 1, options->limits);
-        lookups->publish[i] = server->url;
+        lookups->publish[at + i] = server->url;
         if (options->ways & KITH_SIMLOOKUP_PKARR)
-            lookups->resolve[i] = server->url;
+            lookups->resolve[at + i] = server->url;
         if (options->ways & KITH_SIMLOOKUP_DNS)
-            lookups->dns[i] = server->dns;
+            lookups->dns[at + i] = server->dns;
     }
     if (options->ways & KITH_SIMLOOKUP_DNS)
         lookups->origin = KITH_SIMDNS_ORIGIN;
@@ -184,7 +251,7 @@ enum kith_sim_verdict kith__simlookup_open(struct kith_trial *trial, const struc
         app = kith__trial_add_app(trial, names[i], &host, false);
         app->may_end = true; /* who dialled hangs up when it likes */
     }
-    kith__simlookup.address = kith__trial_address("10.0.1.2:4433");
+    kith__simlookup.address = first_address();
     TRY(kith__simlookup_until(trial, all_online, 10 * KITH_NS_PER_S));
     for (size_t i = options->servers; i-- > 0;) {
         kith__simlookup.looked_at = i;
@@ -193,7 +260,7 @@ enum kith_sim_verdict kith__simlookup_open(struct kith_trial *trial, const struc
     return KITH_SIM_OK;
 }
 
-void kith__simlookup_close(struct kith_trial *trial)
+static void close_all(struct kith_trial *trial)
 {
     for (size_t i = 0; i < kith__simlookup.relay_count; i++)
         kith__simhouse_kill(&kith__simlookup.relays[i], false);
@@ -201,6 +268,25 @@ void kith__simlookup_close(struct kith_trial *trial)
         trial->result->memory_peak = KITH_MAX(trial->result->memory_peak, kith__simlookup.servers[i].mem.peak);
         kith__simdns_close(&kith__simlookup.servers[i]);
     }
+    kith__simfool_close(&kith__simlookup.fool);
+}
+
+enum kith_sim_verdict kith__simlookup_play(struct kith_trial *trial,
+                                           enum kith_sim_verdict (*script)(struct kith_trial *trial))
+{
+    enum kith_sim_verdict verdict = script(trial);
+
+    if (verdict == KITH_SIM_OK)
+        verdict = kith__trial_close(trial);
+    close_all(trial);
+    return verdict; /* what the checks at the end find is seen by the trial */
+}
+
+unsigned kith__simlookup_ways(const struct kith_trial *trial)
+{
+    static const uint8_t ways[] = { KITH_SIMLOOKUP_PKARR, KITH_SIMLOOKUP_DNS, KITH_SIMLOOKUP_BOTH };
+
+    return ways[trial->seed % KITH_COUNT(ways)];
 }
 
 /* ---- Finding ---- */

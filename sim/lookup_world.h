@@ -5,6 +5,7 @@
 #ifndef KITH_SIM_LOOKUP_WORLD_H
 #define KITH_SIM_LOOKUP_WORLD_H
 
+#include "lookup_fool.h"
 #include "lookup_house.h"
 #include "relay_house.h"
 
@@ -16,24 +17,41 @@ enum { KITH_SIMLOOKUP_SERVERS_MAX = 2, KITH_SIMLOOKUP_RELAYS_MAX = 2 };
 #define KITH_SIMLOOKUP_RETRY_NS (75 * KITH_NS_PER_S)
 
 /** How endpoints find: bits. */
-enum { KITH_SIMLOOKUP_PKARR = 1, KITH_SIMLOOKUP_DNS = 2 };
+enum { KITH_SIMLOOKUP_PKARR = 1, KITH_SIMLOOKUP_DNS = 2, KITH_SIMLOOKUP_BOTH = 3 };
 
 struct kith_simlookup_options {
     size_t servers, relays, apps;
     unsigned ways;                        /* KITH_SIMLOOKUP_... */
     const struct kith_dns_limits *limits; /* of the servers; NULL: the defaults */
     uint64_t republish_ns;                /* 0: the default */
+    bool has_fool;                        /* besides: as the first of each kind, as the seed chooses it */
 };
 
 struct kith_simlookup {
     struct kith_simdns servers[KITH_SIMLOOKUP_SERVERS_MAX];
     struct kith_simhouse relays[KITH_SIMLOOKUP_RELAYS_MAX];
+    struct kith_simfool fool; /* trial NULL: there is none */
     size_t server_count, relay_count;
     struct kith_simdial *dial;    /* what a script waits for */
     struct kith_sockaddr address; /* where the server is now */
     size_t looked_at;             /* the lookup server that a script waits for */
 };
 extern struct kith_simlookup kith__simlookup;
+
+enum { KITH_SIMLOOKUP_TOLD_MAX = 8 };
+
+/** What the services say of the server, each for itself and together. */
+struct kith_simlookup_survey {
+    struct {
+        char label[128];
+        bool has_now, has_old; /* an address: where the server is, where it was first */
+        uint64_t updated_us;
+    } told[KITH_SIMLOOKUP_TOLD_MAX];
+    size_t count;
+    bool has_now, has_old; /* merged */
+    bool is_over;
+    int err;
+};
 
 uint64_t kith__simlookup_seeded(struct kith_trial *trial, uint64_t min, uint64_t max);
 /** Steps with all checks, as kith__trial_until. */
@@ -43,8 +61,11 @@ enum kith_sim_verdict kith__simlookup_until(struct kith_trial *trial, bool (*don
 enum kith_sim_verdict kith__simlookup_pass(struct kith_trial *trial, uint64_t min_ms, uint64_t max_ms);
 /** Makes everything, in the network that the scenario says; ready when the server has published, at all servers. */
 enum kith_sim_verdict kith__simlookup_open(struct kith_trial *trial, const struct kith_simlookup_options *options);
-/** The end of a trial. */
-void kith__simlookup_close(struct kith_trial *trial);
+/** A whole trial: the script, and the end of everything. */
+enum kith_sim_verdict kith__simlookup_play(struct kith_trial *trial,
+                                           enum kith_sim_verdict (*script)(struct kith_trial *trial));
+/** By pkarr, by DNS, or by both: as the seed says. */
+unsigned kith__simlookup_ways(const struct kith_trial *trial);
 /** The server is elsewhere from now on. */
 void kith__simlookup_move(struct kith_trial *trial);
 /** The lookup server that is looked at has where the server is now. For kith__simlookup_until. */
@@ -55,6 +76,8 @@ void kith__simlookup_begin(struct kith_trial *trial);
 bool kith__simlookup_is_decided(struct kith_trial *trial);
 /** What was asked is answered; then the client hangs up. */
 enum kith_sim_verdict kith__simlookup_hang_up(struct kith_trial *trial);
+/** Asks all services of the client and waits until they are through. */
+enum kith_sim_verdict kith__simlookup_survey(struct kith_trial *trial, struct kith_simlookup_survey *out);
 /** Dials by id alone: connected within limit_ns, asks, hangs up. */
 enum kith_sim_verdict kith__simlookup_find(struct kith_trial *trial, uint64_t limit_ns);
 /** The server moves, has published it within limit_ns, and is found. */

@@ -31,6 +31,7 @@ static const struct {
     { "multi", kith__scenarios_multi, 1000 },      { "roam", kith__scenarios_roam, 0 },
     { "punch", kith__scenarios_punch, 0 },         { "relay", kith__scenarios_relay, 0 },
     { "relayed", kith__scenarios_relayed, 0 },     { "lookup", kith__scenarios_lookup, 0 },
+    { "lookup-servers", kith__scenarios_lookup_servers, 0 },
 };
 
 static int usage(void)

@@ -157,6 +157,6 @@ void kith__trial_note(struct kith_trial *trial, const char *text);
 extern const struct kith_scenario kith__scenarios_transfer[], kith__scenarios_path[], kith__scenarios_peer[],
     kith__scenarios_handshake[], kith__scenarios_time[], kith__scenarios_speed[], kith__scenarios_multi[],
     kith__scenarios_roam[], kith__scenarios_punch[], kith__scenarios_relay[], kith__scenarios_relayed[],
-    kith__scenarios_lookup[];
+    kith__scenarios_lookup[], kith__scenarios_lookup_servers[];
 
 #endif

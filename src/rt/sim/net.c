@@ -635,8 +635,13 @@ static void clear_queue(struct sim_udp *udp)
     struct kith_sim *sim = kith__sim_host_of(udp->head.rt)->sim;
     struct kith_list *node;
 
-    while ((node = kith__list_first(&udp->queue)) != NULL)
-        DROP(sim, KITH_CONTAINER(node, struct sim_packet, node), down);
+    while ((node = kith__list_first(&udp->queue)) != NULL) { /* it had arrived, but nobody reads it */
+        struct sim_packet *packet = KITH_CONTAINER(node, struct sim_packet, node);
+
+        sim->stats.delivered--;
+        sim->stats.delivered_bytes -= packet->size;
+        DROP(sim, packet, down);
+    }
 }
 
 void kith__sim_udp_clear(struct kith_sim_host *host)

@@ -271,6 +271,43 @@ KITH_TEST(sim_mtu_blackout_partition_down_and_strangers_have_their_own_counts)
     world_close(&world);
 }
 
+static void close_it(void *ctx, struct kith_quic_received *batch, size_t count, uint64_t now_ns)
+{
+    struct kith_rt_udp **other = ctx;
+
+    (void)batch;
+    (void)now_ns;
+    KITH_CHECK_EQ(count, 1);
+    kith__rt_udp_close(*other);
+    *other = NULL;
+}
+
+KITH_TEST(sim_datagram_for_a_socket_that_closes_in_the_same_instant_is_dropped_not_delivered)
+{
+    static struct world world;
+    struct kith_sim_link link = { 0 };
+    struct kith_rt_udp *sockets[2];
+    struct kith_sim_stats stats;
+
+    world_open(&world, 1, &link, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct kith_rt_udp_options options = { .local = addr(i == 0 ? "0.0.0.0:3000" : "0.0.0.0:3001") };
+        struct kith_rt_udp_events events = { close_it, NULL, &sockets[1 - i] };
+
+        KITH_CHECK_EQ(kith__rt_udp_open(world.rt[1], &options, &events, &sockets[i]), 0);
+    }
+    send_to(&world, "10.0.0.2:3000", 1, 100, 0, 0);
+    send_to(&world, "10.0.0.2:3001", 1, 100, 0, 0);
+    run(&world);
+    stats = kith__sim_stats(world.sim);
+    KITH_CHECK_EQ(stats.delivered, 1);
+    KITH_CHECK_EQ(stats.delivered_bytes, 100);
+    KITH_CHECK_EQ(stats.drop_down, 1);
+    kith__rt_udp_close(sockets[0]);
+    kith__rt_udp_close(sockets[1]);
+    world_close(&world);
+}
+
 static struct kith_sim_nat_options nat_of(uint8_t mapping, uint8_t filtering)
 {
     return (struct kith_sim_nat_options) { .outer = addr("203.0.113.1:0"), .mapping = mapping, .filtering = filtering };
