@@ -196,7 +196,7 @@ struct kith_simdial {
     struct kith_seek seek;
     struct kith_simconn *conn;                          /* the newest; NULL: it has no address yet */
     uint64_t began_ns, found_ns, connected_ns, over_ns; /* 0: not yet */
-    uint64_t news_ns; /* the newest address, before it was connected */
+    uint64_t news_ns;                                   /* the newest address, before it was connected */
     unsigned wrong_peers;                               /* addresses where somebody else answered */
     int err;                                            /* if it is over without a connection */
 };

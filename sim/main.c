@@ -25,12 +25,18 @@ static const struct {
     const struct kith_scenario *scenarios;
     uint64_t runs_min;
 } families[] = {
-    { "handshake", kith__scenarios_handshake, 0 }, { "transfer", kith__scenarios_transfer, 0 },
-    { "path", kith__scenarios_path, 0 },           { "peer", kith__scenarios_peer, 0 },
-    { "time", kith__scenarios_time, 0 },           { "speed", kith__scenarios_speed, 0 },
-    { "multi", kith__scenarios_multi, 1000 },      { "roam", kith__scenarios_roam, 0 },
-    { "punch", kith__scenarios_punch, 0 },         { "relay", kith__scenarios_relay, 0 },
-    { "relayed", kith__scenarios_relayed, 0 },     { "lookup", kith__scenarios_lookup, 0 },
+    { "handshake", kith__scenarios_handshake, 0 },
+    { "transfer", kith__scenarios_transfer, 0 },
+    { "path", kith__scenarios_path, 0 },
+    { "peer", kith__scenarios_peer, 0 },
+    { "time", kith__scenarios_time, 0 },
+    { "speed", kith__scenarios_speed, 0 },
+    { "multi", kith__scenarios_multi, 1000 },
+    { "roam", kith__scenarios_roam, 0 },
+    { "punch", kith__scenarios_punch, 0 },
+    { "relay", kith__scenarios_relay, 0 },
+    { "relayed", kith__scenarios_relayed, 0 },
+    { "lookup", kith__scenarios_lookup, 0 },
     { "lookup-servers", kith__scenarios_lookup_servers, 0 },
 };
 
