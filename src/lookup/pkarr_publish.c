@@ -8,6 +8,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/** So far ahead of our clock a packet must be for that to be why a server did not take it: kith-dns takes ten times more. */
+#define AHEAD_MIN_US 60000000ull
+
 struct publisher {
     struct kith_lookup_service base;
     struct kith_rt *rt;
@@ -24,6 +27,7 @@ struct publisher {
     bool is_accepted;   /* info, by the last attempt */
     bool was_sent;      /* a packet with something in it may be at the server */
     bool is_compared;   /* the server's packet with ours, once: see compare */
+    bool is_too_new;    /* the server refused the last packet, which is dated ahead of our clock */
     bool has_gone_past; /* a newer one, since the last success or change */
     uint64_t last_us;   /* the largest timestamp that was used, or seen at the server */
 
@@ -139,18 +143,31 @@ static void go_past(struct publisher *publisher, uint64_t theirs_us)
     put_soon(publisher);
 }
 
+/** The server did not take what a clock that was ahead once made of the time, and its own packet is older: we need not be past ours. */
+static void go_back(struct publisher *publisher, uint64_t theirs_us)
+{
+    kith__log(&publisher->rt->log, KITH_LOG_INFO, "pkarr",
+              "%s: the server did not take a packet that is dated ahead of the clock here; we go back to the clock",
+              publisher->base.label);
+    publisher->last_us = theirs_us;
+    put_soon(publisher);
+}
+
 static void on_compared(void *ctx, const struct kith_pkarr_answer *answer)
 {
     struct publisher *publisher = ctx;
     struct kith_pkarr packet;
+    uint64_t theirs_us = 0;
     int err = answer->err;
 
     publisher->request = NULL;
-    if (err == 0)
-        err = kith__pkarr_read(&publisher->id, answer->body, &packet);
+    if (err == 0 && (err = kith__pkarr_read(&publisher->id, answer->body, &packet)) == 0)
+        theirs_us = kith__pkarr_timestamp(&packet);
     publisher->is_compared = err == 0 || err == KITH_ERR_NOT_FOUND; /* else again after the next PUT */
-    if (err == 0 && kith__pkarr_timestamp(&packet) > publisher->last_us)
-        go_past(publisher, kith__pkarr_timestamp(&packet));
+    if (theirs_us > publisher->last_us)
+        go_past(publisher, theirs_us);
+    else if (publisher->is_compared && publisher->is_too_new && theirs_us + AHEAD_MIN_US < publisher->last_us)
+        go_back(publisher, theirs_us);
     else if (!publisher->is_compared)
         kith__log(&publisher->rt->log, KITH_LOG_DEBUG, "pkarr", "%s: what it has cannot be compared: %s",
                   publisher->base.label, answer->err != 0 ? answer->why : kith_strerror(err));
@@ -182,7 +199,10 @@ static void on_put(void *ctx, const struct kith_pkarr_answer *answer)
         accepted(publisher);
     else
         failed(publisher, answer->err, answer->why, answer->retry_after_ns);
-    if (says_newer(answer->status) || (answer->err == 0 && !publisher->is_compared))
+    publisher->is_too_new = answer->err == KITH_ERR_REFUSED &&
+                            publisher->last_us > kith__rt_wall_us(publisher->rt) + AHEAD_MIN_US &&
+                            !says_newer(answer->status);
+    if (says_newer(answer->status) || publisher->is_too_new || (answer->err == 0 && !publisher->is_compared))
         compare(publisher);
 }
 

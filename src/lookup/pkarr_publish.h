@@ -11,7 +11,9 @@
  *     the network changes           at once, if the last attempt did not succeed
  *
  * Servers say yes also to a packet that is older than theirs, and keep theirs. So after the first success the packet of this
- * key is asked for; if it is newer than ours, ours is published again with a later timestamp.
+ * key is asked for; if it is newer than ours, ours is published again with a later timestamp. The same after a refusal of a packet
+ * that is dated ahead of our clock, as a clock that was wrong once leaves them: if the server has an older one or none, ours is
+ * published again with the time of now.
  *
  * Thread rules: those of the rt.
  */
@@ -40,7 +42,10 @@ struct kith_pkarr_publish_options {
      * one than all before it, also when the clock goes back.
      */
     uint64_t last_us;
-    /** Keep this one for the next run: called before a packet goes out, with rising times; NULL: nobody does. */
+    /**
+     * Keep this one for the next run: called before a packet goes out, with rising times, but that those which a clock ahead of time made,
+     * and the server did not take, are gone back from. NULL: nobody does.
+     */
     void (*store)(void *ctx, uint64_t timestamp_us);
     void *store_ctx;
 };

@@ -22,7 +22,7 @@ static void store(void *ctx, uint64_t timestamp_us)
 {
     struct fixture *f = ctx;
 
-    KITH_CHECK(timestamp_us > f->stored_us);
+    KITH_CHECK(timestamp_us > f->stored_us || f->stored_us > kith__rt_wall_us(f->fake.world.client));
     f->stored_us = timestamp_us;
     f->store_count++;
 }
@@ -545,6 +545,65 @@ KITH_TEST(a_server_that_says_that_it_has_a_newer_one_is_asked_for_it)
     KITH_CHECK_EQ(addr_count(&f.fake.stored), 2);
     KITH_CHECK_EQ(how(&f).err, 0);
     KITH_CHECK_EQ(how(&f).failed_count, 1);
+    close_fixture(&f);
+}
+
+/** Takes no packet that is dated more than ten minutes ahead. */
+static void refuse_what_is_to_come(struct fake *fake, size_t index, struct fake_reply *reply)
+{
+    const struct fake_request *request = &fake->requests[index];
+
+    if (request->is_packet &&
+        kith__pkarr_timestamp(&request->packet) > kith__rt_wall_us(fake->world.server) + 600 * 1000000ull)
+        reply->status = 400;
+}
+
+KITH_TEST(a_clock_that_was_ahead_once_does_not_keep_packets_from_being_taken)
+{
+    struct fixture f;
+    uint64_t wall_us;
+
+    for (int is_known = 0; is_known < 2; is_known++) { /* the server has nothing of this key; or an earlier packet */
+        open_fixture(&f);
+        f.fake.on_request = refuse_what_is_to_come;
+        if (is_known != 0) {
+            publish(&f, ONE);
+            fake_pass(&f.fake, S);
+        }
+        wall_us = kith__rt_wall_us(f.fake.world.server);
+        f.stored_us = wall_us + 365ull * 86400 * 1000000; /* from an earlier run */
+        stop_publisher(&f);
+        start_publisher(&f, "http://relay.test:8080/pkarr");
+        publish(&f, TWO);
+        fake_pass(&f.fake, S);
+        KITH_CHECK_EQ(how(&f).err, 0);
+        KITH_CHECK_EQ(how(&f).failed_count, 1);
+        KITH_CHECK_EQ(addr_count(&f.fake.stored), 2);
+        KITH_CHECK(kith__pkarr_timestamp(&f.fake.stored) >= wall_us);
+        KITH_CHECK_EQ(f.stored_us, kith__pkarr_timestamp(&f.fake.stored));
+        close_fixture(&f);
+    }
+}
+
+static void refuse_all(struct fake *fake, size_t index, struct fake_reply *reply)
+{
+    if (fake->requests[index].is_put)
+        reply->status = 400;
+}
+
+KITH_TEST(a_refusal_for_another_reason_is_no_reason_to_hurry)
+{
+    struct fixture f;
+
+    open_fixture(&f);
+    publish(&f, ONE);
+    fake_pass(&f.fake, S);
+    f.fake.on_request = refuse_all;
+    kith__sim_jump_wall(f.fake.world.sim, -7200 * 1000000ll); /* what it has is ahead of the clock now */
+    publish(&f, TWO);
+    fake_pass(&f.fake, 60 * S);
+    KITH_CHECK(f.fake.put_count < 15);
+    KITH_CHECK_EQ(how(&f).err, KITH_ERR_REFUSED);
     close_fixture(&f);
 }
 
