@@ -53,7 +53,7 @@ struct cli {
     size_t relay_count;
     bool no_relays, relay_only, no_relay_quic;
     uint16_t relay_quic_port; /* 0: the usual one, of relays with https */
-    const char *relay_token, *relay_ca, *proxy;
+    const char *relay_token, *relay_ca, *proxy, *no_proxy;
     struct kith_lookup_option lookups[KITH_ENDPOINT_LOOKUPS_MAX]; /* --lookup; their texts are argv's */
     size_t lookup_count;
     bool no_lookups;

@@ -80,6 +80,19 @@ static const char *proxy_of_environment(void)
     return NULL;
 }
 
+static void proxy_options(const struct cli *cli, struct kith_endpoint_options *options)
+{
+    const char *upper = getenv("NO_PROXY"), *lower = getenv("no_proxy");
+
+    options->proxy = cli->proxy;
+    options->no_proxy = cli->no_proxy;
+    if (cli->proxy == NULL || strcmp(cli->proxy, "env") != 0)
+        return;
+    options->proxy = proxy_of_environment();
+    if (cli->no_proxy == NULL)
+        options->no_proxy = lower != NULL && *lower != 0 ? lower : upper;
+}
+
 /* The file of --relay-ca, whole; the caller frees it. 0 or the exit code. */
 static int read_ca(struct cli *cli, char **bytes, size_t *size)
 {
@@ -128,7 +141,7 @@ static int relay_options(struct cli *cli, struct kith_endpoint_options *options,
     options->relay_only = cli->relay_only;
     options->no_relays = cli->no_relays;
     cli_lookup_options(cli, options);
-    options->proxy = cli->proxy != NULL && strcmp(cli->proxy, "env") == 0 ? proxy_of_environment() : cli->proxy;
+    proxy_options(cli, options);
     return 0;
 }
 

@@ -244,6 +244,11 @@ struct kith_endpoint_options {
     bool no_relays;      /* never goes through a relay, not even for others' addresses. relays must be empty */
     uint8_t relay_trust; /* enum kith_relay_trust */
     const char *proxy;   /* "http://user:password@host:port", for relays and pkarr servers; NULL: none */
+    /**
+     * For whom it is not, as NO_PROXY has it: "relay.lan,.example.org,10.0.0.0/8" (names with all below them, addresses,
+     * networks; ":port" behind them: only that one; "*": for nobody). At most 1023 bytes. NULL: it is for all.
+     */
+    const char *no_proxy;
     struct kith_slice relay_ca_pem; /* further authorities, as PEM; copied */
     /**
      * How others find this endpoint by its id, and how it finds them: kith/lookup.h. None: nothing is published, and nobody is

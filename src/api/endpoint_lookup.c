@@ -81,9 +81,8 @@ int kith__api_lookup_open(struct kith_endpoint *endpoint, const struct kith_endp
     if ((err = kith__publish_time_open(&endpoint->lookup->time, endpoint->context, options->publish_time_file,
                                        options->publish_time)) != 0)
         return kith__fail_because(err, "the lookup services cannot be started");
-    if (options->proxy != NULL &&
-        (err = kith__proxy_parse(endpoint->context->mem, options->proxy, &endpoint->lookup->proxy)) != 0)
-        return kith__fail(err, 0, "'%.200s' is no proxy: give http://user:password@host:port", options->proxy);
+    if ((err = kith__api_proxy(endpoint, options, &endpoint->lookup->proxy)) != 0)
+        return err;
     for (size_t i = 0; i < options->lookup_count; i++)
         if ((err = kith__api_lookup_make(&making, &options->lookups[i])) != 0)
             return err;

@@ -229,6 +229,21 @@ static int check_options(const struct kith_endpoint_options *options)
     return 0;
 }
 
+int kith__api_proxy(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options, struct kith_proxy *out)
+{
+    int err;
+
+    *out = (struct kith_proxy) { .port = 0 };
+    if (options->proxy == NULL)
+        return 0;
+    if (options->no_proxy != NULL && strlen(options->no_proxy) > KITH_PROXY_EXCEPT_SIZE_MAX)
+        return kith__fail(KITH_ERR_TOO_LARGE, 0, "no_proxy is too long: %d bytes are the most",
+                          KITH_PROXY_EXCEPT_SIZE_MAX);
+    err = kith__proxy_parse(endpoint->context->mem, options->proxy, options->no_proxy, out);
+    return err == 0 ? 0
+                    : kith__fail(err, 0, "'%.200s' is no proxy: give http://user:password@host:port", options->proxy);
+}
+
 int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
                           const struct kith_secret *secret)
 {
@@ -253,11 +268,9 @@ int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endp
     for (size_t i = 0; i < options->relay_count; i++)
         configs[i] = (struct kith_relay_config) { options->relays[i].url, options->relays[i].token,
                                                   options->relays[i].qad_port };
-    if (options->proxy != NULL) {
-        if ((err = kith__proxy_parse(endpoint->context->mem, options->proxy, &proxy)) != 0)
-            return kith__fail(err, 0, "'%.200s' is no proxy: give http://user:password@host:port", options->proxy);
-        relays.proxy = &proxy;
-    }
+    if ((err = kith__api_proxy(endpoint, options, &proxy)) != 0)
+        return err;
+    relays.proxy = &proxy;
     err = kith__relays_new(&relays, &events, &endpoint->relays, &bad);
     return err == 0 ? 0 : open_error(err, options, bad);
 }

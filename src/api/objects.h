@@ -182,6 +182,10 @@ void kith__api_lookup_on_news(struct kith_endpoint *endpoint);
 
 /* ---- endpoint_relays.c ---- */
 
+struct kith_proxy;
+/** Reads the proxy of the options, and for whom it is not; without a host if there is none. Errors are noted in full. */
+int kith__api_proxy(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
+                    struct kith_proxy *out);
 /** Makes the endpoint's relays as the options say. Errors are noted in full (kith_error_last), unlike those of the others. */
 int kith__api_relays_open(struct kith_endpoint *endpoint, const struct kith_endpoint_options *options,
                           const struct kith_secret *secret);

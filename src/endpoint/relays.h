@@ -96,7 +96,11 @@ KITH_MUST_USE int kith__relay_way(struct kith_relay_peer *relay, const struct ki
 /** The relay of a way, and (unless NULL) whose it is; NULL: no way, or forgotten. */
 struct kith_relay_peer *kith__relays_find(const struct kith_relays *relays, const struct kith_sockaddr *way,
                                           struct kith_id *id);
-/** Queues what the engine wants to send to a way. Nothing is sent before kith__relays_flush. */
+/**
+ * Queues what the engine wants to send to a way. Nothing is sent before kith__relays_flush. It goes through that relay or none: the
+ * reference takes any relay where it last heard of that id (spec/02, 4.2), but another way is another path, with a round trip and
+ * limits of its own, and it is the engine that goes from one to another.
+ */
 void kith__relays_send(struct kith_relays *relays, const struct kith_quic_transmit *transmit, const uint8_t *bytes);
 /** Sends what was queued; dials where it must. */
 void kith__relays_flush(struct kith_relays *relays);

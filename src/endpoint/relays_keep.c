@@ -306,6 +306,12 @@ static void watch_network(struct kith_relays *relays)
         relays->watch = NULL;
 }
 
+/* IPv6 first, if relays have seen us there: spec/02, 4.1. */
+static bool prefers_v6(const struct kith_relays *relays)
+{
+    return kith__relays_public(relays, KITH_FAMILY_V6).address.family == KITH_FAMILY_V6;
+}
+
 static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
 {
     struct kith_relays *relays = relay->relays;
@@ -314,7 +320,8 @@ static void dial(struct kith_relay_peer *relay, uint64_t now_ns)
                                                .client = &relay->client,
                                                .url = { (const uint8_t *)relay->url, strlen(relay->url) },
                                                .token = relay->token,
-                                               .proxy = relays->proxy.host[0] != '\0' ? &relays->proxy : NULL };
+                                               .proxy = relays->proxy.host[0] != '\0' ? &relays->proxy : NULL,
+                                               .prefers_v6 = prefers_v6(relays) };
     int err = prepare_tls(relay);
 
     watch_network(relays);
@@ -376,6 +383,7 @@ static void probe(struct kith_relay_peer *relay)
     struct kith_fetch_options options = { .rt = relays->rt,
                                           .wants_head_only = true,
                                           .proxy = relays->proxy.host[0] != '\0' ? &relays->proxy : NULL,
+                                          .prefers_v6 = prefers_v6(relays),
                                           .limit_ns = KITH_RELAY_PROBE_LIMIT_NS };
     char url[KITH_URL_SIZE_MAX + 8];
 

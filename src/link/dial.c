@@ -447,7 +447,8 @@ static int take_options(struct kith_dial *dial, const struct kith_dial_options *
         dial->name[strcspn(dial->name, "%")] = '\0'; /* a zone is ours alone: no certificate has it */
     dial->port = options->port;
     write_text(dial->host, dial->port, dial->target, sizeof dial->target);
-    if (options->proxy != NULL && options->proxy->host[0] != '\0') {
+    if (options->proxy != NULL && options->proxy->host[0] != '\0' &&
+        kith__proxy_is_for(options->proxy, dial->host, dial->port)) {
         dial->proxy = *options->proxy;
         dial->proxy_tls = options->proxy_tls != NULL ? options->proxy_tls : options->tls;
         if (dial->proxy.port == 0 || (dial->proxy.is_tls && dial->proxy_tls == NULL))

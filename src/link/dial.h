@@ -8,7 +8,11 @@
 #include "http/head.h"
 #include "link/link.h"
 
-enum { KITH_DIAL_HOST_SIZE_MAX = 255, KITH_PROXY_CREDENTIALS_SIZE_MAX = KITH_HTTP_CREDENTIALS_MAX };
+enum {
+    KITH_DIAL_HOST_SIZE_MAX = 255,
+    KITH_PROXY_CREDENTIALS_SIZE_MAX = KITH_HTTP_CREDENTIALS_MAX,
+    KITH_PROXY_EXCEPT_SIZE_MAX = 1023
+};
 
 /** A proxy for CONNECT; made by kith__proxy_parse, or by hand. */
 struct kith_proxy {
@@ -16,29 +20,22 @@ struct kith_proxy {
     uint16_t port;
     bool is_tls;                                           /* TLS to the proxy itself */
     char credentials[KITH_PROXY_CREDENTIALS_SIZE_MAX + 1]; /* "user:password", percent-decoded; empty: none */
+    char except[KITH_PROXY_EXCEPT_SIZE_MAX + 1];           /* see kith__proxy_is_for; empty: none */
 };
 
 /**
  * Parses "http://user:password@host:port", "https://..." (TLS to the proxy) or "host:port"; a path is ignored. Port 80 or
- * 443 where none is named. Errors: PARSE, UNSUPPORTED (another scheme), TOO_LARGE, NOMEM.
+ * 443 where none is named. except: for whom it is not, as below; NULL: for everybody. Errors: PARSE, UNSUPPORTED (another scheme),
+ * TOO_LARGE, NOMEM.
  */
-KITH_MUST_USE int kith__proxy_parse(const struct kith_mem *mem, const char *text, struct kith_proxy *out);
-
-/** Values of the environment as the program found them; NULL: not set. */
-struct kith_proxy_env {
-    const char *upper_http;  /* HTTP_PROXY; ignored with request_method: then it is a header of a web server's client */
-    const char *lower_http;  /* http_proxy */
-    const char *upper_https; /* HTTPS_PROXY */
-    const char *lower_https; /* https_proxy */
-    const char *request_method;
-};
-
+KITH_MUST_USE int kith__proxy_parse(const struct kith_mem *mem, const char *text, const char *except,
+                                    struct kith_proxy *out);
 /**
- * The first value that is set (not empty) and is a proxy, in the order of the struct. NOT_FOUND: none is set; PARSE,
- * UNSUPPORTED, TOO_LARGE: the first one that is set is no proxy.
+ * False if the exceptions name that host (without brackets) and port. They are what NO_PROXY has, for which there is no standard; this
+ * is what curl and Go agree on: separated by commas or spaces, "*": everybody, a name: it and all below it, with a dot before it or not,
+ * an address or a network ("10.0.0.0/8"): hosts that are addresses; ":port" behind it: only that port. Letters of either case.
  */
-KITH_MUST_USE int kith__proxy_from_env(const struct kith_mem *mem, const struct kith_proxy_env *env,
-                                       struct kith_proxy *out);
+bool kith__proxy_is_for(const struct kith_proxy *proxy, const char *host, uint16_t port);
 
 /** Where to, and how. Everything is copied, except the contexts, which are referenced. */
 struct kith_dial_options {
@@ -51,7 +48,7 @@ struct kith_dial_options {
      */
     struct kith_tls_stream_context *tls;
     const char *server_name;        /* NULL: host without a trailing dot. SNI if it is a name, not for addresses */
-    const struct kith_proxy *proxy; /* NULL or without host: none */
+    const struct kith_proxy *proxy; /* NULL, without host, or not for this one: none */
     struct kith_tls_stream_context *proxy_tls; /* for a proxy with TLS; NULL: `tls` */
     bool prefers_v6;                           /* which family is tried first */
     uint64_t limit_ns;                         /* for all of it; 0: KITH_DIAL_LIMIT_NS */

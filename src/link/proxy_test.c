@@ -29,7 +29,7 @@ KITH_TEST(proxy_text_is_read_in_every_form)
     for (size_t i = 0; i < KITH_COUNT(cases); i++) {
         struct kith_proxy proxy;
 
-        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), cases[i].text, &proxy), 0);
+        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), cases[i].text, NULL, &proxy), 0);
         KITH_CHECK_STR(proxy.host, cases[i].host);
         KITH_CHECK_STR(proxy.credentials, cases[i].credentials);
         KITH_CHECK_EQ(proxy.port, cases[i].port);
@@ -42,44 +42,62 @@ KITH_TEST(proxy_text_that_is_none_is_refused)
     static char long_text[3000];
     struct kith_proxy proxy;
 
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "socks5://proxy.test", &proxy), KITH_ERR_UNSUPPORTED);
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "", &proxy), KITH_ERR_PARSE);
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://proxy.test:99999", &proxy), KITH_ERR_PARSE);
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://proxy.test:0", &proxy), KITH_ERR_PARSE);
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://u%00:p@proxy.test", &proxy), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "socks5://proxy.test", NULL, &proxy), KITH_ERR_UNSUPPORTED);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "", NULL, &proxy), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://proxy.test:99999", NULL, &proxy), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://proxy.test:0", NULL, &proxy), KITH_ERR_PARSE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "http://u%00:p@proxy.test", NULL, &proxy), KITH_ERR_PARSE);
     memset(long_text, 'u', 600);
     strcpy(long_text + 600, "@proxy.test");
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), long_text, &proxy), KITH_ERR_TOO_LARGE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), long_text, NULL, &proxy), KITH_ERR_TOO_LARGE);
     memset(long_text, 'u', sizeof long_text - 1);
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), long_text, &proxy), KITH_ERR_TOO_LARGE);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), long_text, NULL, &proxy), KITH_ERR_TOO_LARGE);
 }
 
-KITH_TEST(proxy_is_the_first_value_of_the_environment)
+KITH_TEST(proxy_is_for_all_but_its_exceptions)
 {
-    struct kith_proxy_env env = { NULL, NULL, NULL, NULL, NULL };
-    struct kith_proxy proxy;
+    static const struct {
+        const char *except, *host;
+        uint16_t port;
+        bool is_for;
+    } cases[] = {
+        { "", "relay.test", 443, true },
+        { "*", "relay.test", 443, false },
+        { "relay.test", "relay.test", 443, false },
+        { "relay.test", "Relay.Test", 443, false },
+        { "RELAY.test", "a.relay.test.", 443, false },
+        { ".relay.test", "relay.test", 443, false },
+        { "*.relay.test", "a.relay.test", 443, false },
+        { "relay.test", "otherrelay.test", 443, true },
+        { "relay.test", "relay.test.example", 443, true },
+        { "relay.test", "test", 443, true },
+        { "a.test, b.test\tc.test,,d.test", "c.test", 443, false },
+        { "a.test, b.test\tc.test,,d.test", "d.test", 443, false },
+        { "a.test, b.test\tc.test,,d.test", "e.test", 443, true },
+        { "relay.test:443", "relay.test", 443, false },
+        { "relay.test:443", "relay.test", 80, true },
+        { "relay.test:", "relay.test", 443, true },
+        { "relay.test:4430000000000", "relay.test", 443, true },
+        { "192.0.2.1", "192.0.2.1", 443, false },
+        { "192.0.2.1:80", "192.0.2.1", 443, true },
+        { "10.0.0.0/8", "10.9.8.7", 443, false },
+        { "10.0.0.0/8", "11.9.8.7", 443, true },
+        { "10.0.0.0/8", "ten.test", 443, true },
+        { "::1", "::1", 443, false },
+        { "[::1]:443", "::1", 443, false },
+        { "[::1]:80", "::1", 443, true },
+        { "fc00::/7", "fd00::5", 443, false },
+        { "[", "relay.test", 443, true },
+        { ".", "relay.test", 443, true },
+        { ",", "relay.test", 443, true },
+    };
 
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), KITH_ERR_NOT_FOUND);
-    env.lower_https = "http://d";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "d");
-    env.upper_https = "http://c";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "c");
-    env.lower_http = "http://b";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "b");
-    env.upper_http = "http://a";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "a");
-    env.request_method = "GET"; /* a CGI program: HTTP_PROXY is the header "Proxy" of its client */
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "b");
-    env.lower_http = "";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), 0);
-    KITH_CHECK_STR(proxy.host, "c");
-    env.upper_https = "ftp://c";
-    KITH_CHECK_EQ(kith__proxy_from_env(kith_mem_default(), &env, &proxy), KITH_ERR_UNSUPPORTED);
+    for (size_t i = 0; i < KITH_COUNT(cases); i++) {
+        struct kith_proxy proxy;
+
+        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "proxy.test:1", cases[i].except, &proxy), 0);
+        KITH_CHECK_EQ(kith__proxy_is_for(&proxy, cases[i].host, cases[i].port), cases[i].is_for);
+    }
 }
 
 /* ---- Tunnels ---- */
@@ -259,7 +277,7 @@ static int dial(struct fixture *f, int kind, const char *proxy_text, uint64_t li
         .limit_ns = limit_ns,
     };
 
-    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), proxy_text, &proxy), 0);
+    KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), proxy_text, NULL, &proxy), 0);
     KITH_CHECK_EQ(kith__link_dial(&options, &events, &f->client.link), 0);
     world_run(&f->world, &f->client.is_open_told);
     return f->client.open_err;
@@ -365,7 +383,7 @@ KITH_TEST(proxy_tunnel_can_be_given_up_at_any_time)
         struct fixture f;
 
         fixture_open(&f, WORLD_TLS, true, FINE);
-        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "https://relay.test:3128", &proxy), 0);
+        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "https://relay.test:3128", NULL, &proxy), 0);
         events = peer_events(&f.client);
         KITH_CHECK_EQ(kith__link_dial(&(struct kith_dial_options) { .rt = f.world.client,
                                                                     .host = "relay.test",
@@ -382,6 +400,29 @@ KITH_TEST(proxy_tunnel_can_be_given_up_at_any_time)
         f.client.link = NULL;
         world_pass(&f.world, 5 * KITH_NS_PER_S);
         KITH_CHECK_EQ(f.client.is_closed, after_ms % 2 == 1);
+        fixture_close(&f);
+    }
+}
+
+KITH_TEST(proxy_is_passed_by_for_its_exceptions)
+{
+    static const char *const excepts[] = { "other.test", "relay.test" };
+
+    for (size_t i = 0; i < KITH_COUNT(excepts); i++) {
+        struct fixture f;
+        struct kith_link_events events;
+        struct kith_proxy proxy;
+        struct kith_dial_options options = { .host = "relay.test", .proxy = &proxy };
+
+        fixture_open(&f, WORLD_PLAIN, false, "HTTP/1.1 403 No\r\n\r\n");
+        events = peer_events(&f.client);
+        options.rt = f.world.client;
+        options.port = kith__rt_listener_local(f.acceptor.listener).port;
+        KITH_CHECK_EQ(kith__proxy_parse(kith_mem_default(), "relay.test:3128", excepts[i], &proxy), 0);
+        KITH_CHECK_EQ(kith__link_dial(&options, &events, &f.client.link), 0);
+        world_run(&f.world, &f.client.is_open_told);
+        KITH_CHECK_EQ(f.client.open_err, i == 0 ? KITH_ERR_REFUSED : 0);
+        KITH_CHECK_EQ(f.proxy.request.size != 0, i == 0);
         fixture_close(&f);
     }
 }

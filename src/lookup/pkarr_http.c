@@ -66,7 +66,7 @@ int kith__pkarr_http_init(struct kith_pkarr_http *http, struct kith_rt *rt,
         kith__buf_dispose(&url);
         return err;
     }
-    *http = (struct kith_pkarr_http) { .rt = rt, .url = url, .prefers_v6 = options->prefers_v6 };
+    *http = (struct kith_pkarr_http) { .rt = rt, .url = url };
     http->limit_ns = options->limit_ns != 0 ? options->limit_ns : KITH_FETCH_LIMIT_NS;
     if (options->tls != NULL)
         http->tls = kith__tls_stream_context_retain(options->tls);
@@ -302,7 +302,6 @@ static int start(struct kith_pkarr_request *request)
         .tls = http->tls,
         .proxy = http->proxy.host[0] != '\0' ? &http->proxy : NULL,
         .proxy_tls = http->proxy_tls,
-        .prefers_v6 = http->prefers_v6,
         .limit_ns = request->deadline_ns - now_ns,
     };
 

@@ -19,8 +19,7 @@ struct kith_pkarr_http_options {
     struct kith_tls_stream_context *tls;       /* for https; NULL: such a URL is INVALID, and a redirect to one fails */
     const struct kith_proxy *proxy;            /* NULL: none */
     struct kith_tls_stream_context *proxy_tls; /* for a proxy with TLS; NULL: tls */
-    bool prefers_v6;
-    uint64_t limit_ns; /* for one request with all its redirects; 0: KITH_FETCH_LIMIT_NS */
+    uint64_t limit_ns;                         /* for one request with all its redirects; 0: KITH_FETCH_LIMIT_NS */
 };
 
 /** A server. By value in its owner, who disposes of it. */
@@ -29,7 +28,6 @@ struct kith_pkarr_http {
     struct kith_buf url; /* normalised, with an end */
     struct kith_tls_stream_context *tls, *proxy_tls;
     struct kith_proxy proxy;
-    bool prefers_v6;
     uint64_t limit_ns;
 };
 

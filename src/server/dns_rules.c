@@ -3,7 +3,6 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "base/sockaddr.h"
 #include "http/head.h"
 #include "zone/zone.h"
 #include <math.h>
@@ -25,62 +24,10 @@ enum {
 #define FUTURE_NS     (600 * KITH_NS_PER_S)
 #define PACKETS_MAX   10000000ull
 
-/* ---- Networks ---- */
-
-static bool parse_bits(const char *text, unsigned max, uint8_t *out)
-{
-    unsigned bits = 0, digits = 0;
-
-    for (; *text >= '0' && *text <= '9' && digits < 3; text++, digits++)
-        bits = bits * 10 + (unsigned)(*text - '0');
-    *out = (uint8_t)bits;
-    return digits != 0 && *text == 0 && bits <= max;
-}
-
-static int parse_ip(const char *text, struct kith_sockaddr *out)
-{
-    *out = (struct kith_sockaddr) { .family = KITH_FAMILY_V4 };
-    if (kith__ip_parse_v4(text, out->ip) == 0)
-        return 0;
-    out->family = KITH_FAMILY_V6;
-    return kith__ip_parse_v6(text, out->ip);
-}
-
-int kith__dns_network_parse(struct kith_slice slice, struct kith_dns_network *out)
-{
-    struct kith_dns_network network;
-    char text[KITH_IP_TEXT_SIZE + 8], *slash;
-    unsigned max;
-
-    if (slice.size >= sizeof text)
-        return KITH_ERR_PARSE;
-    memcpy(text, slice.ptr, slice.size);
-    text[slice.size] = 0;
-    if ((slash = strchr(text, '/')) != NULL)
-        *slash++ = 0;
-    if (parse_ip(text, &network.base) != 0)
-        return KITH_ERR_PARSE;
-    max = network.base.family == KITH_FAMILY_V4 ? 32 : 128;
-    network.bits = (uint8_t)max;
-    if (slash != NULL && !parse_bits(slash, max, &network.bits))
-        return KITH_ERR_PARSE;
-    *out = network;
-    return 0;
-}
-
-bool kith__dns_network_has(const struct kith_dns_network *network, const struct kith_sockaddr *addr)
-{
-    unsigned whole = network->bits / 8, rest = network->bits % 8;
-    uint8_t mask = (uint8_t)(0xff00u >> rest);
-
-    return addr->family == network->base.family && memcmp(addr->ip, network->base.ip, whole) == 0 &&
-           (rest == 0 || ((addr->ip[whole] ^ network->base.ip[whole]) & mask) == 0);
-}
-
 static bool is_trusted(const struct kith_dns_rules *rules, const struct kith_sockaddr *addr)
 {
     for (size_t i = 0; i < rules->proxy_count; i++)
-        if (kith__dns_network_has(&rules->proxies[i], addr))
+        if (kith__network_has(&rules->proxies[i], addr))
             return true;
     return false;
 }
@@ -102,11 +49,11 @@ static int parse_node(struct kith_slice node, struct kith_sockaddr *out)
         if ((end = strchr(text, ']')) == NULL)
             return KITH_ERR_PARSE;
         *end = 0;
-        return parse_ip(text + 1, out);
+        return kith__ip_parse(text + 1, out);
     }
     if ((end = strchr(text, ':')) != NULL && strchr(end + 1, ':') == NULL)
         *end = 0; /* a port */
-    return parse_ip(text, out);
+    return kith__ip_parse(text, out);
 }
 
 /* The "for" of one element of Forwarded (RFC 7239, 4); an element of X-Forwarded-For as it is. */
@@ -166,7 +113,7 @@ static int read_proxies(struct kith_dns_rules *rules, const struct kith_dns_limi
     if (count > KITH_DNS_SERVER_PROXIES_MAX || texts == NULL)
         return kith__server_why(why, KITH_ERR_INVALID, "more than %d trusted proxies", KITH_DNS_SERVER_PROXIES_MAX);
     for (size_t i = 0; i < count; i++)
-        if (texts[i] == NULL || kith__dns_network_parse(kith__http_text(texts[i]), &rules->proxies[i]) != 0)
+        if (texts[i] == NULL || kith__network_parse(kith__http_text(texts[i]), &rules->proxies[i]) != 0)
             return kith__server_why(why, KITH_ERR_PARSE, "a trusted proxy is no address or network: %.80s",
                                     texts[i] != NULL ? texts[i] : "");
     rules->proxy_count = count;

@@ -5,6 +5,7 @@
 #ifndef KITH_SERVER_DNS_RULES_H
 #define KITH_SERVER_DNS_RULES_H
 
+#include "base/network.h"
 #include "server/setup.h"
 #include "zone/rates.h"
 #include <kith/dns.h>
@@ -15,12 +16,6 @@ enum {
     KITH_DNS_HTTP_PER_IP_MAX = 1024 /* HTTP connections of one address, of each worker */
 };
 
-/** A network: the first `bits` of an address. */
-struct kith_dns_network {
-    struct kith_sockaddr base;
-    uint8_t bits;
-};
-
 struct kith_dns_rules {
     const struct kith_mem *mem;
     _Atomic uint32_t references;
@@ -28,7 +23,7 @@ struct kith_dns_rules {
     struct kith_rates *responses;
     bool asks_proxies; /* the client is whom a trusted proxy names */
     size_t proxy_count;
-    struct kith_dns_network proxies[KITH_DNS_SERVER_PROXIES_MAX];
+    struct kith_network proxies[KITH_DNS_SERVER_PROXIES_MAX];
     uint64_t future_us, http_ns, packets_max;
     uint32_t tcp_max, tcp_per_client_max, http_max, ttl_max_s;
 };
@@ -41,10 +36,6 @@ struct kith_dns_rules *kith__dns_rules_retain(struct kith_dns_rules *rules);
 /** One less. NULL is fine. */
 void kith__dns_rules_release(struct kith_dns_rules *rules);
 
-/** Reads "192.0.2.1", "10.0.0.0/8", "fc00::/7". PARSE: something else. */
-KITH_MUST_USE int kith__dns_network_parse(struct kith_slice text, struct kith_dns_network *out);
-/** True if the network has that address; an IPv4 network has no IPv6 address. */
-bool kith__dns_network_has(const struct kith_dns_network *network, const struct kith_sockaddr *addr);
 /**
  * Who asks: the connection's address; or, if that is a trusted proxy's and rules->asks_proxies, whoever it names: the last address in
  * `list` (the elements of Forwarded, or of X-Forwarded-For; untrusted) that is no trusted proxy; the first if all

@@ -374,6 +374,31 @@ def who_has_no_answer_is_told_that_the_relay_of_the_ticket_keeps_it_out(home):
 
 
 @test
+def a_proxy_of_the_environment_is_used_but_for_its_exceptions(home):
+    """The proxy refuses everything: who goes through it hears so, who does not reaches the relay."""
+    with Relay(home) as relay, socket.create_server(("127.0.0.1", 0)) as proxy:
+        def refuse():
+            while True:
+                try:
+                    sock = proxy.accept()[0]
+                except OSError:
+                    return
+                with sock:
+                    sock.recv(4096)
+                    sock.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        threading.Thread(target=refuse, daemon=True).start()
+        url = "http://127.0.0.1:%d" % relay.port()
+        with Running(home, "ping", "--listen", "--relay", url, "--relay-only") as listener:
+            ticket = listener.ticket()
+            for env, options, code in (({}, (), 3), ({"NO_PROXY": "other.test"}, (), 3), ({"NO_PROXY": "127.0.0.0/8"}, (), 0), ({"no_proxy": "*", "NO_PROXY": "x"}, (), 0),
+                                       ({"NO_PROXY": "*"}, ("--no-proxy", "other.test"), 3), ({}, ("--no-proxy", "127.0.0.1:%d" % relay.port()), 0)):
+                done = run(home, "ping", "-c", "1", "--relay", url, "--relay-only", "--proxy", "env", *options, "--timeout", "2", ticket, code=code,
+                           env={"HTTP_PROXY": "http://127.0.0.1:%d" % proxy.getsockname()[1], **env})
+                assert code == 0 or b"does not connect to 127.0.0.1" in done.stderr, done.stderr
+        proxy.shutdown(socket.SHUT_RDWR)
+
+
+@test
 def a_callback_that_fails_or_is_slow_denies(home):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
