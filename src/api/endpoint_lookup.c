@@ -139,6 +139,7 @@ static void describe(const struct kith_endpoint *endpoint, size_t index, struct 
     struct kith_lookup_stats stats = kith__lookup_stats(endpoint->lookup->registry, index);
     struct kith_lookup_published published = { 0 };
     uint64_t now_ns = kith__context_now(endpoint->context);
+    const char *why;
 
     memset(out, 0, sizeof *out);
     snprintf(out->name, sizeof out->name, "%s", service->ops->name);
@@ -155,6 +156,8 @@ static void describe(const struct kith_endpoint *endpoint, size_t index, struct 
     out->found_count = stats.ended_found;
     out->unknown_count = stats.ended_not_found;
     out->broken_count = stats.ended_failed;
+    out->resolve_err = kith__lookup_failure(endpoint->lookup->registry, index, &why);
+    snprintf(out->resolve_why, sizeof out->resolve_why, "%s", why);
 }
 
 size_t kith_endpoint_lookup_status(struct kith_endpoint *endpoint, struct kith_endpoint_lookup_info *out,

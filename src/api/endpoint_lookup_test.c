@@ -187,6 +187,8 @@ PAIR_TEST(lookup_of_an_id_that_nobody_knows_names_who_was_asked)
     KITH_CHECK(strstr(kith_error_last()->text, "oracle: the oracle is silent today") != NULL);
     KITH_CHECK_EQ(kith_endpoint_lookup_status(pair.client, &info, 1), 1);
     KITH_CHECK_EQ(info.broken_count, 1);
+    KITH_CHECK_EQ(info.resolve_err, KITH_ERR_REFUSED);
+    KITH_CHECK_STR(info.resolve_why, "the oracle is silent today");
     KITH_CHECK(info.publishes && info.resolves);
     PAIR_CHECK(kith_endpoint_add_addr(pair.client, &pair.addr, NULL), 0); /* one that knows is enough */
     pair.addr = id_alone(&pair);

@@ -16,10 +16,14 @@
 
 #include <stdio.h>
 
+enum { ASK_WHY_SIZE = 256 };
+
 struct service {
     struct kith_lookup_service *service;
     bool was_told; /* something: then it must also hear that there is nothing any more */
     struct kith_lookup_stats stats;
+    int failed_err; /* of the last round that it failed; 0: none */
+    char failed_why[ASK_WHY_SIZE];
 };
 
 struct kith_lookup {
@@ -49,7 +53,7 @@ struct ask {
     uint8_t state; /* enum ask_state */
     bool has_found;
     int err;
-    char why[256];
+    char why[ASK_WHY_SIZE];
 };
 
 struct round {
@@ -145,6 +149,13 @@ struct kith_lookup_stats kith__lookup_stats(const struct kith_lookup *lookup, si
 {
     KITH_ASSERT(index < lookup->service_count);
     return lookup->services[index].stats;
+}
+
+int kith__lookup_failure(const struct kith_lookup *lookup, size_t index, const char **why)
+{
+    KITH_ASSERT(index < lookup->service_count);
+    *why = lookup->services[index].failed_why;
+    return lookup->services[index].failed_err;
 }
 
 bool kith__lookup_can_resolve(const struct kith_lookup *lookup)
@@ -474,7 +485,11 @@ static void end_ask(struct ask *ask, int err, const char *why)
     ask->round->running--;
     stats->ended_found += err == 0;
     stats->ended_not_found += err == KITH_ERR_NOT_FOUND;
-    stats->ended_failed += err != 0 && err != KITH_ERR_NOT_FOUND;
+    if (err == 0 || err == KITH_ERR_NOT_FOUND)
+        return;
+    stats->ended_failed++;
+    ask->of->failed_err = err;
+    memcpy(ask->of->failed_why, ask->why, sizeof ask->why);
 }
 
 static void ask_end(void *ctx, int err, const char *why)

@@ -46,6 +46,8 @@ struct kith_lookup_stats {
     uint64_t addrs_ignored;                 /* addresses that found no room in what was merged */
 };
 struct kith_lookup_stats kith__lookup_stats(const struct kith_lookup *lookup, size_t index);
+/** The error of the last round that ended_failed counts, with a sentence, borrowed until the next one; 0 and "": there was none. */
+int kith__lookup_failure(const struct kith_lookup *lookup, size_t index, const char **why);
 /** True if at least one service can resolve. */
 bool kith__lookup_can_resolve(const struct kith_lookup *lookup);
 /**

@@ -291,6 +291,7 @@ KITH_TEST(lookup_asks_all_services_and_merges_what_they_say_as_it_comes)
 KITH_TEST(lookup_that_finds_nothing_names_each_service_with_its_reason)
 {
     struct fixture f;
+    const char *why;
     struct asker a = { .f = &f };
 
     fixture_open(&f, 3, NULL);
@@ -307,6 +308,11 @@ KITH_TEST(lookup_that_finds_nothing_names_each_service_with_its_reason)
     KITH_CHECK(strstr(a.why, "; fake:1: ") != NULL);
     KITH_CHECK(strstr(a.why, "; fake:2: no answer within 3 s") != NULL);
     KITH_CHECK_EQ(kith__lookup_stats(f.lookup, 0).ended_not_found, 1);
+    KITH_CHECK_EQ(kith__lookup_failure(f.lookup, 0, &why), 0); /* to know nothing is no failure */
+    KITH_CHECK_STR(why, "");
+    KITH_CHECK_EQ(kith__lookup_failure(f.lookup, 1, &why), 0);
+    KITH_CHECK_EQ(kith__lookup_failure(f.lookup, 2, &why), KITH_ERR_TIMEOUT);
+    KITH_CHECK_STR(why, "no answer within 3 s");
     fixture_close(&f);
 }
 
