@@ -15,8 +15,6 @@ struct kith_simlookup kith__simlookup;
 static struct {
     bool (*done)(struct kith_trial *trial);
     unsigned moves;
-    uint64_t published_us; /* the timestamp that was looked at last, and: */
-    bool is_published;     /* it says where the server is */
 } inner;
 
 uint64_t kith__simlookup_seeded(struct kith_trial *trial, uint64_t min, uint64_t max)
@@ -118,13 +116,8 @@ bool kith__simlookup_is_published(struct kith_trial *trial)
     struct kith_id id = kith__secret_id(&server_of(trial)->secret);
     struct kith_pkarr packet;
 
-    if (!kith__simdns_stored(&kith__simlookup.servers[kith__simlookup.looked_at], &id, &packet))
-        return false;
-    if (kith__pkarr_timestamp(&packet) != inner.published_us) { /* each is read once */
-        inner.published_us = kith__pkarr_timestamp(&packet);
-        inner.is_published = says_where(trial, &packet);
-    }
-    return inner.is_published;
+    return kith__simdns_stored(&kith__simlookup.servers[kith__simlookup.looked_at], &id, &packet) &&
+           says_where(trial, &packet);
 }
 
 void kith__simlookup_move(struct kith_trial *trial)
@@ -132,7 +125,6 @@ void kith__simlookup_move(struct kith_trial *trial)
     struct kith_sockaddr *now = &kith__simlookup.address, there;
 
     inner.moves++;
-    inner.published_us = 0;
     now->ip[2] = (uint8_t)(20 + inner.moves / 200);
     now->ip[3] = (uint8_t)(1 + inner.moves % 200);
     there = *now;
