@@ -1,4 +1,4 @@
-/* Socket addresses, interfaces, names and error numbers of the system. */
+/* Socket addresses, interfaces and error numbers of the system. */
 #include "base/assert.h"
 #include "base/cause.h"
 #include "base/mem.h"
@@ -64,17 +64,7 @@ int kith__uv_errno(int number)
 
 int kith__uv_error(int result)
 {
-    if (result >= 0)
-        return 0;
-    if (result == UV_EAI_MEMORY)
-        return KITH_ERR_NOMEM;
-    if (result == UV_EAI_AGAIN)
-        return KITH_ERR_TIMEOUT;
-    if (result == UV_EAI_CANCELED)
-        return KITH_ERR_CANCELLED;
-    if (result <= UV_EAI_ADDRFAMILY && result >= UV_EAI_SOCKTYPE)
-        return KITH_ERR_NOT_FOUND;
-    return kith__uv_errno(-result);
+    return result < 0 ? kith__uv_errno(-result) : 0;
 }
 
 unsigned kith__uv_sockaddr_out(const struct kith_sockaddr *addr, struct sockaddr_storage *out)
@@ -165,64 +155,4 @@ int kith__uv_interfaces(struct kith_rt *rt, struct kith_rt_interface *out, size_
     freeifaddrs(list);
     *count = kept;
     return 0;
-}
-
-/* ---- Names ---- */
-
-struct uv_resolve {
-    struct kith_rt_resolve head;
-    uv_getaddrinfo_t request;
-    bool is_cancelled;
-};
-
-static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
-{
-    struct uv_resolve *resolve = request->data;
-    struct kith_rt_resolve head = resolve->head;
-    struct kith_sockaddr addrs[KITH_RT_RESOLVED_MAX];
-    bool is_cancelled = resolve->is_cancelled;
-    size_t count = 0;
-    int err = kith__uv_error(status);
-
-    for (const struct addrinfo *at = status == 0 ? list : NULL; at != NULL && count < KITH_RT_RESOLVED_MAX;
-         at = at->ai_next)
-        if (kith__uv_sockaddr_in(at->ai_addr, &addrs[count]))
-            addrs[count++].port = head.port;
-    uv_freeaddrinfo(list);
-    kith__free(head.rt->mem, resolve);
-    if (is_cancelled)
-        return;
-    if (err == 0 && count == 0)
-        err = KITH_ERR_NOT_FOUND;
-    head.done(head.ctx, err, addrs, count);
-}
-
-int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out)
-{
-    struct addrinfo hints = { .ai_family = head->family == KITH_FAMILY_V4   ? AF_INET
-                                           : head->family == KITH_FAMILY_V6 ? AF_INET6
-                                                                            : AF_UNSPEC,
-                              .ai_socktype = SOCK_STREAM };
-    struct uv_resolve *resolve = kith__alloc_zero(rt->mem, sizeof *resolve);
-    int result;
-
-    if (resolve == NULL)
-        return KITH_ERR_NOMEM;
-    resolve->head = *head;
-    resolve->request.data = resolve;
-    result = uv_getaddrinfo(&kith__uv_of(rt)->loop, &resolve->request, on_resolved, host, NULL, &hints);
-    if (result != 0) {
-        kith__free(rt->mem, resolve);
-        return kith__uv_error(result);
-    }
-    *out = &resolve->head;
-    return 0;
-}
-
-void kith__uv_resolve_cancel(struct kith_rt_resolve *head)
-{
-    struct uv_resolve *resolve = (struct uv_resolve *)head;
-
-    resolve->is_cancelled = true;
-    uv_cancel((uv_req_t *)&resolve->request); /* fails if a worker has begun; the answer is then thrown away */
 }

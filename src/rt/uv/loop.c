@@ -122,6 +122,7 @@ static void uv_rt_free(struct kith_rt *rt)
     int result;
 
     KITH_ASSERT(!uv->is_in_turn);
+    kith__uv_resolve_close(uv);
     uv_close((uv_handle_t *)&uv->async, NULL);
     uv_run(&uv->loop, UV_RUN_DEFAULT); /* closed handles and cancelled requests come to their ends */
     result = uv_loop_close(&uv->loop);
@@ -196,6 +197,7 @@ int kith__rt_uv_new(const struct kith_mem *mem, const struct kith_log *log, stru
     }
     uv->async.data = uv;
     uv->send_message = sendmsg;
+    uv->get_addresses = getaddrinfo;
     uv->is_dirty = true; /* the wake descriptor is not with the kernel yet */
     *out = &uv->rt;
     return 0;

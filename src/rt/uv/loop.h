@@ -5,19 +5,25 @@
 #include "rt/ops.h"
 #include "rt/uv/random.h"
 
+#include <netdb.h>
 #include <sys/socket.h>
 #include <uv.h>
 
 struct kith_uv_receive; /* buffers of recvmmsg; uv/udp.c */
+struct kith_uv_desk;    /* lookups of names; uv/resolve.c */
 
 struct kith_uv {
     struct kith_rt rt;
     uv_loop_t loop;
     uv_async_t async;
     struct kith_uv_random random;
+    uv_async_t resolved;             /* lookups came to their end; with `desk` */
+    struct kith_uv_desk *desk;       /* made with the first lookup of a name; uv/resolve.c */
     struct kith_uv_receive *receive; /* made with the first UDP socket */
     ssize_t (*send_message)(int fd, const struct msghdr *header,
                             int flags); /* sendmsg; tests put a kernel's refusals here */
+    int (*get_addresses)(const char *host, const char *service, const struct addrinfo *hints,
+                         struct addrinfo **out); /* getaddrinfo; tests put a silent name server here */
     uint8_t *read_buffer; /* KITH_RT_STREAM_READ_MAX; made with the first stream; filled and handed on at once */
     const void *reading;  /* the stream that was read last in this turn, */
     unsigned reads;       /* and how often */
@@ -53,6 +59,8 @@ int kith__uv_watch_open(struct kith_rt *rt, const struct kith_rt_watch *head, st
 void kith__uv_watch_close(struct kith_rt_watch *watch);
 int kith__uv_resolve(struct kith_rt *rt, const char *host, struct kith_rt_resolve *head, struct kith_rt_resolve **out);
 void kith__uv_resolve_cancel(struct kith_rt_resolve *resolve);
+/** Leaves lookups that were cancelled to themselves; there are no others. */
+void kith__uv_resolve_close(struct kith_uv *uv);
 int kith__uv_signal_open(struct kith_rt *rt, const struct kith_rt_signal *head, struct kith_rt_signal **out);
 void kith__uv_signal_close(struct kith_rt_signal *signal);
 /** Fills in the stream and the file part of the table. */

@@ -1,10 +1,12 @@
 #define _GNU_SOURCE 1 /* mkdtemp, unshare */
 #include "base/test.h"
+#include "rt/uv/loop.h"
 #include "rt/uv/uv.h"
 
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -486,6 +488,76 @@ KITH_TEST(uv_names_resolve_in_one_family_alone)
     KITH_CHECK_EQ(kith__rt_resolve_family(rt, "127.0.0.1", 80, KITH_FAMILY_V6, on_answer, &answer, &resolve), 0);
     run_until(rt, &answer.is_done);
     KITH_CHECK_EQ(answer.err, KITH_ERR_NOT_FOUND);
+    kith__rt_free(rt);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool is_over;
+    unsigned asked, ended;
+} silence = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, 0 };
+
+/* A name server that says nothing about names until the silence is over. */
+static int get_addresses_in_silence(const char *host, const char *service, const struct addrinfo *hints,
+                                    struct addrinfo **out)
+{
+    if (strcmp(host, "silent.test") != 0)
+        return getaddrinfo(host, service, hints, out);
+    pthread_mutex_lock(&silence.lock);
+    silence.asked++;
+    pthread_cond_broadcast(&silence.cond);
+    while (!silence.is_over)
+        pthread_cond_wait(&silence.cond, &silence.lock);
+    silence.ended++;
+    pthread_cond_broadcast(&silence.cond);
+    pthread_mutex_unlock(&silence.lock);
+    return EAI_AGAIN;
+}
+
+KITH_TEST(uv_names_whose_servers_are_silent_hold_up_nobody_and_not_the_end)
+{
+    enum { SILENT = 12 };
+    struct kith_rt *rt = rt_new(NULL);
+    struct kith_rt_resolve *silent[SILENT], *resolve;
+    struct answer answer = { 0 }, none = { 0 };
+
+    kith__uv_of(rt)->get_addresses = get_addresses_in_silence;
+    for (size_t i = 0; i < SILENT; i++)
+        KITH_CHECK_EQ(kith__rt_resolve(rt, "silent.test", 80, on_answer, &none, &silent[i]), 0);
+    KITH_CHECK_EQ(kith__rt_resolve(rt, "127.0.0.1", 80, on_answer, &answer, &resolve), 0);
+    run_until(rt, &answer.is_done);
+    KITH_CHECK_EQ(answer.err, 0);
+    for (size_t i = 0; i < SILENT; i++)
+        kith__rt_resolve_cancel(silent[i]);
+    pthread_mutex_lock(&silence.lock);
+    while (silence.asked < SILENT)
+        pthread_cond_wait(&silence.cond, &silence.lock);
+    pthread_mutex_unlock(&silence.lock);
+    kith__rt_free(rt); /* while all of them are still asked */
+    pthread_mutex_lock(&silence.lock);
+    KITH_CHECK_EQ(silence.ended, 0);
+    silence.is_over = true;
+    pthread_cond_broadcast(&silence.cond);
+    while (silence.ended < SILENT)
+        pthread_cond_wait(&silence.cond, &silence.lock);
+    pthread_mutex_unlock(&silence.lock);
+    KITH_CHECK(!none.is_done);
+}
+
+KITH_TEST(uv_more_lookups_than_threads_all_come_to_their_end)
+{
+    enum { MANY = 200 };
+    struct kith_rt *rt = rt_new(NULL);
+    struct kith_rt_resolve *resolve;
+    static struct answer answers[MANY];
+
+    for (size_t i = 0; i < MANY; i++)
+        KITH_CHECK_EQ(kith__rt_resolve(rt, "127.0.0.1", 80, on_answer, &answers[i], &resolve), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        run_until(rt, &answers[i].is_done);
+        KITH_CHECK_EQ(answers[i].err, 0);
+    }
     kith__rt_free(rt);
 }
 
