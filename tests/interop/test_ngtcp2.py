@@ -10,6 +10,7 @@ starts, so a new one cannot reset the connections of the old one).
 import filecmp, os, shutil, signal, socket, subprocess, sys, tempfile, threading, time
 
 from peers import BIN, HERE, Process, Tap
+from relays import free_port
 
 PLAIN = os.path.join(BIN, "plain")
 CERT, KEY, OTHER = (os.path.join(HERE, "x509", name) for name in ("cert.pem", "key.pem", "other.pem"))
@@ -63,12 +64,6 @@ def without_version_1(datagram):
 
 def find(name):
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_bound(port, limit=10):
@@ -145,7 +140,7 @@ class Case:
     # ngtcp2 serves
 
     def serve_ngtcp2(self, *words):
-        self.port = str(free_port())
+        self.port = str(free_port(socket.SOCK_DGRAM))
         server = Process([find("gtlsserver"), "--no-quic-dump", "--no-http-dump", "-d", self.directory.name, *words,
                           "127.0.0.1", self.port, KEY, CERT])
         wait_bound(int(self.port))

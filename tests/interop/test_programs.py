@@ -7,6 +7,7 @@ has only the loopback interface, where the system allows to make one. Arguments:
 import concurrent.futures, fcntl, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, threading, time
 
 from peers import BIN, Tap, content, find_agents, find_program, make_tree
+from relays import free_port
 
 KITH, SENDME, DUMBPIPE = os.path.join(BIN, "kith"), find_program("sendme"), find_program("dumbpipe")
 LOOPBACK = ["--bind", "127.0.0.1:0"]
@@ -124,12 +125,6 @@ def wait_until(condition, what):
 def fresh(home, name):
     os.makedirs(os.path.join(home, name))
     return os.path.join(home, name)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # ---- Files: kith and sendme ----

@@ -5,6 +5,7 @@ The honest clients ask for much less than their share of the relay (relay-load, 
 abuse; and in the cases of the share for more than it. Nothing here depends on the machine's speed but how much abuse there is.
 Arguments: words; a case runs if one of them is in its name. KITH_MEASURE_REFERENCE=1 measures the real iroh-relay beside ours, not judged.
 """
+# Runs alone: who floods takes all the CPU there is, and what the others lose is judged.
 import json, os, socket, struct, subprocess, sys, threading, time
 
 import raw_relay

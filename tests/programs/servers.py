@@ -4,6 +4,9 @@ import itertools, socket, ssl, urllib.request
 
 from programs import *
 
+sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
+from relays import free_port
+
 X509 = os.path.join(ROOT, "tests", "interop", "x509")
 
 
@@ -147,12 +150,6 @@ class Pebble:
         for process in self.processes:
             process.kill()
             process.wait()
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Systemd:

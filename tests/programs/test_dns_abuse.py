@@ -3,6 +3,7 @@
 all the while. Abusers come from 127.0.0.2, honest ones from 127.0.0.1. TAP lines; what is measured is told in comments.
 
 KITH_ABUSE_KEYS: how many keys one client brings, 3000 by default. Arguments: words of test names; none: all."""
+# Runs alone: who floods takes all the CPU there is, and what the others get is judged.
 import random
 
 from asking import Lookups
