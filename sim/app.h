@@ -19,7 +19,7 @@
 #include "lookup/dns_client.h"
 #include "rt/sim/sim.h"
 
-enum { KITH_SIMAPP_SERVERS_MAX = 4 /* of each kind of lookup */ };
+enum { KITH_SIMAPP_SERVERS_MAX = 4 /* of each kind of lookup */, KITH_SIMAPP_DHT_NODES = 2 };
 
 /** How an endpoint is found, and finds others. All borrowed; all zero: it knows nothing of lookup. */
 struct kith_simapp_lookups {
@@ -27,8 +27,9 @@ struct kith_simapp_lookups {
     const char *resolve[KITH_SIMAPP_SERVERS_MAX];
     struct kith_sockaddr dns[KITH_SIMAPP_SERVERS_MAX]; /* name servers; family NONE: none */
     const char *origin;                                /* of "dns"; NULL: it is not used */
-    uint8_t filter;                                    /* enum kith_lookup_filter: what is published */
-    uint64_t republish_ns;                             /* 0: the default */
+    const char *const *dht; /* KITH_SIMAPP_DHT_NODES through which to join; NULL: the DHT is not used */
+    uint8_t filter;         /* enum kith_lookup_filter: what is published */
+    uint64_t republish_ns;  /* 0: the default */
 };
 
 enum { KITH_SIMAPP_HEADER_SIZE = 24, KITH_SIMAPP_SESSION_MAX = KITH_QUIC_SESSION_SIZE_MAX, KITH_SIMAPP_RELAYS_MAX = 4 };

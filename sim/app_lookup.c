@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include "base/assert.h"
+#include "lookup/dht.h"
 #include "lookup/dns_service.h"
 #include "lookup/pkarr_publish.h"
 #include "lookup/pkarr_resolve.h"
@@ -66,6 +67,22 @@ static int add_resolvers(struct kith_simapp *app)
     return kith__lookup_add(app->registry, service);
 }
 
+static int add_dht(struct kith_simapp *app)
+{
+    struct kith_dht_service_options options = { .node = { .bootstrap = app->lookups.dht,
+                                                          .bootstrap_count = KITH_SIMAPP_DHT_NODES },
+                                                .secret = &app->secret,
+                                                .filter = (enum kith_lookup_filter)app->lookups.filter,
+                                                .republish_ns = app->lookups.republish_ns };
+    struct kith_lookup_service *service;
+    int err;
+
+    if (app->lookups.dht == NULL)
+        return 0;
+    err = kith__dht_service_new(app->rt, &options, &service);
+    return err == 0 ? kith__lookup_add(app->registry, service) : err;
+}
+
 int kith__simapp_lookup_start(struct kith_simapp *app)
 {
     struct kith_announce_options options = {
@@ -80,7 +97,7 @@ int kith__simapp_lookup_start(struct kith_simapp *app)
     if ((err = kith__lookup_new(app->rt, &app->simmem.mem, &options.id, &app->registry)) != 0)
         return err;
     options.lookup = app->registry;
-    if ((err = add_publishers(app)) != 0 || (err = add_resolvers(app)) != 0)
+    if ((err = add_publishers(app)) != 0 || (err = add_resolvers(app)) != 0 || (err = add_dht(app)) != 0)
         return err;
     return kith__announce_new(&options, &app->announce);
 }

@@ -88,11 +88,20 @@ static bool is_answered(struct kith_trial *trial)
 
 /* ---- What is published ---- */
 
-/* A packet names the home relay of now, if there are relays, and the address of now. */
+struct kith_lookup_service *kith__simlookup_service(const struct kith_simapp *app, const char *name)
+{
+    for (size_t i = 0; i < kith__lookup_count(app->registry); i++)
+        if (strcmp(kith__lookup_service(app->registry, i)->ops->name, name) == 0)
+            return kith__lookup_service(app->registry, i);
+    KITH_ASSERT(!"it has no such service");
+    return NULL;
+}
+
+/* A packet names the home relay of now, if there are relays, and the address of now, if it is told. */
 static bool says_where(struct kith_trial *trial, const struct kith_pkarr *packet)
 {
     const struct kith_simapp *server = server_of(trial);
-    bool has_ip = false, has_home = server->relays == NULL;
+    bool has_ip = server->lookups.filter == KITH_LOOKUP_RELAYS, has_home = server->relays == NULL;
     struct kith_relay_info home = { .url = NULL };
     struct kith_lookup_info info;
     size_t ignored;
@@ -205,6 +214,10 @@ static void open_servers(struct kith_trial *trial, const struct kith_simlookup_o
         lookups->publish[at] = lookups->resolve[at] = kith__simlookup.fool.url;
         lookups->dns[at++] = kith__simlookup.fool.dns;
     }
+    if (options->has_dht) {
+        kith__simdht_open(&kith__simlookup.dht, trial);
+        lookups->dht = kith__simlookup.dht.bootstrap;
+    }
     kith__simlookup.server_count = options->servers;
     kith__simlookup.relay_count = trial->relay_count = options->relays;
     for (unsigned i = 0; i < options->servers; i++) {
@@ -219,7 +232,7 @@ static void open_servers(struct kith_trial *trial, const struct kith_simlookup_o
     }
     if (options->ways & KITH_SIMLOOKUP_DNS)
         lookups->origin = KITH_SIMDNS_ORIGIN;
-    lookups->filter = KITH_LOOKUP_ALL;
+    lookups->filter = options->tells_relays_only ? KITH_LOOKUP_RELAYS : KITH_LOOKUP_ALL;
     lookups->republish_ns = options->republish_ns;
     for (unsigned i = 0; i < options->relays; i++) {
         kith__simhouse_open(&kith__simlookup.relays[i], trial, i + 1);
@@ -261,6 +274,7 @@ static void close_all(struct kith_trial *trial)
         kith__simdns_close(&kith__simlookup.servers[i]);
     }
     kith__simfool_close(&kith__simlookup.fool);
+    kith__simdht_close(&kith__simlookup.dht);
 }
 
 enum kith_sim_verdict kith__simlookup_play(struct kith_trial *trial,

@@ -5,6 +5,7 @@
 #ifndef KITH_SIM_LOOKUP_WORLD_H
 #define KITH_SIM_LOOKUP_WORLD_H
 
+#include "lookup_dht.h"
 #include "lookup_fool.h"
 #include "lookup_house.h"
 #include "relay_house.h"
@@ -24,12 +25,15 @@ struct kith_simlookup_options {
     unsigned ways;                        /* KITH_SIMLOOKUP_... */
     const struct kith_dns_limits *limits; /* of the servers; NULL: the defaults */
     uint64_t republish_ns;                /* 0: the default */
-    bool has_fool;                        /* besides: as the first of each kind, as the seed chooses it */
+    bool tells_relays_only;
+    bool has_dht;
+    bool has_fool; /* besides: as the first of each kind, as the seed chooses it */
 };
 
 struct kith_simlookup {
     struct kith_simdns servers[KITH_SIMLOOKUP_SERVERS_MAX];
     struct kith_simhouse relays[KITH_SIMLOOKUP_RELAYS_MAX];
+    struct kith_simdht dht;   /* trial NULL: there is none */
     struct kith_simfool fool; /* trial NULL: there is none */
     size_t server_count, relay_count;
     struct kith_simdial *dial;    /* what a script waits for */
@@ -68,6 +72,8 @@ enum kith_sim_verdict kith__simlookup_play(struct kith_trial *trial,
 unsigned kith__simlookup_ways(const struct kith_trial *trial);
 /** The server is elsewhere from now on. */
 void kith__simlookup_move(struct kith_trial *trial);
+/** The service `name` of an endpoint. */
+struct kith_lookup_service *kith__simlookup_service(const struct kith_simapp *app, const char *name);
 /** The lookup server that is looked at has where the server is now. For kith__simlookup_until. */
 bool kith__simlookup_is_published(struct kith_trial *trial);
 /** The client begins to dial the server by its id. */

@@ -38,6 +38,24 @@ static enum kith_sim_verdict roam(struct kith_trial *trial)
     return KITH_SIM_OK;
 }
 
+/* An endpoint that tells its relays only: nothing before there is one, never an address, and it is found all the same. */
+static enum kith_sim_verdict relays_only(struct kith_trial *trial)
+{
+    struct kith_simlookup_survey survey;
+
+    TRY(kith__simlookup_open(
+        trial,
+        &(struct kith_simlookup_options) {
+            .servers = 1, .relays = 2, .apps = 2, .ways = kith__simlookup_ways(trial), .tells_relays_only = true }));
+    for (int i = 0; i < 4; i++) {
+        TRY(kith__simlookup_move_and_find(trial, 5 * KITH_NS_PER_S));
+        TRY(kith__simlookup_survey(trial, &survey));
+        DEMAND(survey.err == 0 && !survey.has_now && !survey.has_old);
+        TRY(pass(trial, 1000, 60000));
+    }
+    return KITH_SIM_OK;
+}
+
 /* ---- Answers that are lost, or come twice ---- */
 
 /* Datagrams are lost: who asks hears it nevertheless, at the third time of asking at the latest. */
@@ -56,7 +74,10 @@ static enum kith_sim_verdict lost(struct kith_trial *trial)
                 break;
         }
         DEMAND(survey.err == 0 && survey.has_now);
-        TRY(find(trial, 25 * KITH_NS_PER_S));
+        kith__simlookup_begin(trial); /* what comes behind the handshake is no matter of lookup */
+        TRY(until(trial, kith__simlookup_is_decided, 30 * KITH_NS_PER_S));
+        DEMAND(world_l.dial->connected_ns != 0);
+        kith__simdial_end(world_l.dial);
     }
     return KITH_SIM_OK;
 }
@@ -199,6 +220,53 @@ static enum kith_sim_verdict contradicted(struct kith_trial *trial)
     return KITH_SIM_OK;
 }
 
+static uint64_t told_before;
+
+/* How often the DHT took a packet of the server. */
+static uint64_t told_to_dht(struct kith_trial *trial)
+{
+    struct kith_lookup_service *service = kith__simlookup_service(&trial->apps[KITH_TRIAL_SERVER], "dht");
+    struct kith_lookup_published published;
+
+    service->ops->published(service, &published);
+    return published.accepted_count;
+}
+
+static bool is_in_dht(struct kith_trial *trial)
+{
+    return told_to_dht(trial) > told_before;
+}
+
+/* The same with the DHT: the only one that knows better; or, in every other seed, the only one that did not hear of it. */
+static enum kith_sim_verdict contradicted_by_dht(struct kith_trial *trial)
+{
+    struct kith_sim_host *host;
+    struct kith_simlookup_survey survey;
+    bool is_old = trial->seed % 2 == 0;
+
+    TRY(kith__simlookup_open(
+        trial, &(struct kith_simlookup_options) { .servers = 2, .apps = 3, .ways = BOTH, .has_dht = true }));
+    host = trial->apps[KITH_TRIAL_SERVER].host;
+    TRY(until(trial, is_in_dht, 30 * KITH_NS_PER_S));
+    begin_to_lie(trial, KITH_SIMDNS_OLD);
+    world_l.servers[0].disk.lie = is_old ? KITH_SIMDNS_HONEST : KITH_SIMDNS_OLD;
+    for (int i = 0; i < 3; i++) {
+        TRY(pass(trial, 1000, 60000));
+        if (is_old)
+            kith__simdht_part(&world_l.dht, host, true);
+        told_before = told_to_dht(trial);
+        kith__simlookup_move(trial);
+        TRY(until(trial, is_old ? kith__simlookup_is_published : is_in_dht, 20 * KITH_NS_PER_S));
+        TRY(find(trial, FOUND_NS));
+        TRY(kith__simlookup_survey(trial, &survey));
+        DEMAND(survey.err == 0 && survey.has_now && survey.has_old);
+        DEMAND(is_told_by(&survey, "dht", !is_old));
+        DEMAND(is_told_by(&survey, "pkarr:http://10.0.8.1/", is_old));
+        DEMAND(is_told_by(&survey, "pkarr:http://10.0.8.2/", false));
+    }
+    return KITH_SIM_OK;
+}
+
 /* A server has nothing, or somebody else's packet under this key, who answers at that address: no signature, no connection. */
 static enum kith_sim_verdict forged(struct kith_trial *trial)
 {
@@ -256,7 +324,7 @@ static enum kith_sim_verdict fool(struct kith_trial *trial)
 
 /** The scripts, by the scenario's `extra`. */
 static enum kith_sim_verdict (*const scripts[])(struct kith_trial *trial) = {
-    roam, lost, deaf, shortened, twice, late, contradicted, forged, fool,
+    roam, lost, deaf, shortened, twice, late, contradicted, forged, fool, contradicted_by_dht, relays_only,
 };
 
 static enum kith_sim_verdict play(struct kith_trial *trial, const struct kith_scenario *scenario)
@@ -269,11 +337,12 @@ static enum kith_sim_verdict play(struct kith_trial *trial, const struct kith_sc
 
 const struct kith_scenario kith__scenarios_lookup[] = {
     { .name = "lookup-roam", .play = play, .extra = { 0 }, .seeds_percent = 40, NET },
+    { .name = "lookup-relays-only", .play = play, .extra = { 10 }, .seeds_percent = 15, NET },
     { .name = "lookup-lost",
       .play = play,
       .extra = { 1 },
       .seeds_percent = 15,
-      .net = { LINK, .loss_ppm = { 50000, 150000 } } },
+      .net = { LINK, .loss_ppm = { 100000, 200000 } } },
     { .name = "lookup-deaf-name-server", .play = play, .extra = { 2 }, .seeds_percent = 15, NET },
     { .name = "lookup-shortened", .play = play, .extra = { 3 }, .seeds_percent = 15, NET },
     { .name = "lookup-twice",
@@ -284,6 +353,7 @@ const struct kith_scenario kith__scenarios_lookup[] = {
                .reorder_us = { 10000, 100000 } } },
     { .name = "lookup-late", .play = play, .extra = { 5 }, .seeds_percent = 15, .net = { LINK } },
     { .name = "lookup-contradicted", .play = play, .extra = { 6 }, .seeds_percent = 15, NET },
+    { .name = "lookup-contradicted-by-dht", .play = play, .extra = { 9 }, .seeds_percent = 15, NET },
     { .name = "lookup-forged", .play = play, .extra = { 7 }, .seeds_percent = 15, NET },
     { .name = "lookup-server-of-no-use", .play = play, .extra = { 8 }, .seeds_percent = 20, NET },
     { .name = NULL },
