@@ -47,6 +47,7 @@ struct kith_httpd_conn {
     bool is_last;     /* the connection ends with the answer */
     bool is_taken;
     bool is_deferred;  /* the answer comes later */
+    bool is_paused;    /* nothing is read: something is kept already */
     void *user;        /* of is_deferred */
     bool is_finishing; /* kith__link_finish: on_closed follows */
     bool is_fine;      /* ends as it should: for the counters */
@@ -208,7 +209,6 @@ static bool send_answer(struct kith_httpd_conn *conn)
     }
     if (!conn->is_last) {
         begin_limit(conn);
-        kith__link_read_pause(conn->link);
         return true;
     }
     conn->is_finishing = true;
@@ -252,14 +252,21 @@ static uint16_t status_of(int err, bool is_body)
     }
 }
 
-/* What came behind the present request waits for its turn. False: there is no room, and the connection is gone. */
+/* What came behind the present request waits for its turn, and what follows it is not read. Most clients send nothing before they have
+ * their answer: reading is paused only for those that do, as to pause and resume costs two system calls. False: there is no room, and
+ * the connection is gone. */
 static bool keep(struct kith_httpd_conn *conn, const uint8_t *bytes, size_t size)
 {
-    if (conn->kept.size + size <= KITH_HTTPD_PIPELINE_MAX &&
-        (size == 0 || kith__buf_append(&conn->kept, bytes, size) == 0))
+    if (size == 0)
         return true;
-    conn_close(conn);
-    return false;
+    if (conn->kept.size + size > KITH_HTTPD_PIPELINE_MAX || kith__buf_append(&conn->kept, bytes, size) != 0) {
+        conn_close(conn);
+        return false;
+    }
+    if (!conn->is_paused)
+        kith__link_read_pause(conn->link);
+    conn->is_paused = true;
+    return true;
 }
 
 /* A whole request; `rest` came behind it, and is dealt with here unless the result is true: then reading may go on. */
@@ -282,12 +289,7 @@ static bool dispatch(struct kith_httpd_conn *conn, const struct kith_http_head *
         arm(httpd);
         return false;
     }
-    if (conn->is_deferred) {
-        kith__link_read_pause(conn->link);
-        (void)keep(conn, rest.ptr, rest.size);
-        return false;
-    }
-    if (send_answer(conn) && !conn->is_last)
+    if (conn->is_deferred || (send_answer(conn) && !conn->is_last))
         (void)keep(conn, rest.ptr, rest.size);
     return false;
 }
@@ -388,7 +390,7 @@ static void on_data(void *ctx, uint8_t *bytes, size_t size)
 {
     struct kith_httpd_conn *conn = ctx;
 
-    if (kith__link_is_writing(conn->link) || conn->is_deferred) /* paused, but this was on its way */
+    if (kith__link_is_writing(conn->link) || conn->is_deferred)
         (void)keep(conn, bytes, size);
     else
         take_bytes(conn, bytes, size);
@@ -406,7 +408,9 @@ static void on_writable(void *ctx, int err)
         return;
     }
     kith__buf_dispose(&conn->out);
-    kith__link_read_resume(conn->link);
+    if (conn->is_paused)
+        kith__link_read_resume(conn->link);
+    conn->is_paused = false;
     if (conn->kept.size == 0)
         return;
     kept = kith__buf_take(&conn->kept);

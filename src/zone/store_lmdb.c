@@ -180,8 +180,13 @@ static int lmdb_put(struct kith_store *store, const struct kith_pkarr *packet, u
         *how = KITH_STORE_INSERTED;
         return note(lmdb, write_packet(lmdb, packet, arrived_us));
     }
-    if ((err = note(lmdb, rc)) != 0 || (err = read_value(packet->bytes, &value, &stored, &stored_us)) != 0)
+    if ((err = note(lmdb, rc)) != 0)
         return err;
+    if (read_value(packet->bytes, &value, &stored, &stored_us) != 0) {
+        /* Damaged: its owner mends it. An entry of the index may stay behind; it goes when it is due, and takes nothing with it. */
+        *how = KITH_STORE_UPDATED;
+        return note(lmdb, write_packet(lmdb, packet, arrived_us));
+    }
     if (stored.size == packet->size && memcmp(stored.bytes, packet->bytes, packet->size) == 0) {
         *how = KITH_STORE_SAME;
         if (stored_us == arrived_us)
@@ -219,8 +224,8 @@ static int expire_one(struct lmdb *lmdb, MDB_cursor *cursor, const uint8_t *id, 
     MDB_val key = { KITH_ID_SIZE, (void *)id }, value;
     int rc = mdb_get(lmdb->writing, lmdb->packets, &key, &value);
 
-    /* An entry that is not the packet's (which no commit leaves) must not take it away. */
-    if (rc == 0 && value.mv_size >= ARRIVAL_SIZE && read_arrival(value.mv_data) == arrived_us)
+    /* An entry that is not the packet's (which only damage leaves) must not take it away. */
+    if (rc == 0 && (value.mv_size < ARRIVAL_SIZE || read_arrival(value.mv_data) == arrived_us))
         rc = mdb_del(lmdb->writing, lmdb->packets, &key, NULL);
     if (rc != 0 && rc != MDB_NOTFOUND)
         return rc;

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "zone/parts.h"
+#include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,6 +339,57 @@ KITH_TEST(store_lmdb_that_is_damaged_is_refused_and_left_as_it_is)
     KITH_CHECK_EQ(after.st_size, before.st_size);
     KITH_CHECK_EQ(after.st_mtime, before.st_mtime);
     rig_remove(&rig);
+}
+
+/* What a disk that errs, or another program, may leave of the value of a packet. */
+static void spoil(const struct rig *rig, uint32_t number, size_t size)
+{
+    struct kith_pkarr packet = packet_of(number, 0, 0);
+    static uint8_t bytes[KITH_PKARR_PAYLOAD_SIZE_MAX + 9];
+    MDB_val key = { KITH_ID_SIZE, packet.bytes }, value = { size, bytes };
+    MDB_dbi packets;
+    MDB_env *env;
+    MDB_txn *txn;
+
+    KITH_CHECK_EQ(mdb_env_create(&env), 0);
+    KITH_CHECK_EQ(mdb_env_set_maxdbs(env, 2), 0);
+    KITH_CHECK_EQ(mdb_env_open(env, rig->path, MDB_NOSUBDIR, 0600), 0);
+    KITH_CHECK_EQ(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    KITH_CHECK_EQ(mdb_dbi_open(txn, "packets", 0, &packets), 0);
+    KITH_CHECK_EQ(mdb_put(txn, packets, &key, &value, 0), 0);
+    KITH_CHECK_EQ(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+KITH_TEST(store_lmdb_replaces_a_value_that_is_damaged_and_lets_it_go_when_it_is_due)
+{
+    static const size_t sizes[] = { 0, 7, 8, 8 + KITH_PKARR_PAYLOAD_SIZE_MIN - 1, 8 + KITH_PKARR_PAYLOAD_SIZE_MAX + 1 };
+    struct kith_store_stats stats;
+    struct kith_pkarr packet = packet_of(1, 100, 20), got;
+    struct rig rig;
+    size_t count;
+
+    rig_open(&rig, LMDB, 1);
+    put(&rig, &packet, 5);
+    commit(&rig);
+    for (size_t i = 0; i < KITH_COUNT(sizes); i++) {
+        rig.store->ops->free(rig.store);
+        spoil(&rig, 1, sizes[i]);
+        KITH_CHECK_EQ(rig_start(&rig, kith_mem_default(), 1), 0);
+        KITH_CHECK_EQ(get(&rig, 1, &got, NULL), KITH_ERR_STATE);
+        KITH_CHECK_EQ(put(&rig, &packet, 6 + i), KITH_STORE_UPDATED);
+        commit(&rig);
+        KITH_CHECK_EQ(get(&rig, 1, &got, NULL), 0);
+        KITH_CHECK_BYTES(got.bytes, packet.bytes, packet.size);
+    }
+    rig.store->ops->free(rig.store);
+    spoil(&rig, 1, 3);
+    KITH_CHECK_EQ(rig_start(&rig, kith_mem_default(), 1), 0);
+    KITH_CHECK_EQ(rig.store->ops->expire(rig.store, 100, 100, &count), 0);
+    commit(&rig);
+    rig.store->ops->stats(rig.store, &stats);
+    KITH_CHECK_EQ(stats.packets, 0);
+    rig_close(&rig);
 }
 
 KITH_TEST(store_lmdb_says_what_hinders_it)
