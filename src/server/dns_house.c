@@ -118,6 +118,8 @@ int kith__dns_house_new(const struct kith_dns_house_options *options, struct kit
     struct kith_dns_house *house = kith__alloc_zero(options->shared->mem, sizeof *house);
     struct kith_httpd_options http = { .rt = options->rt,
                                        .mem = options->shared->mem,
+                                       .counters.refused_total =
+                                           &kith__dns_house_counters(options->shared)->http_refused,
                                        .connections_max = METRICS_CONNECTIONS_MAX,
                                        .on_request = on_request,
                                        .ctx = house };

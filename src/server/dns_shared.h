@@ -42,6 +42,13 @@ enum { KITH_DNS_WORKERS_MAX = KITH_DNS_SERVER_THREADS_MAX };
     X(tcp_connections, "DNS connections over TCP accepted")                                                            \
     X(tcp_refused, "DNS connections over TCP closed at once: too many")                                                \
     X(tcp_idle, "DNS connections over TCP closed because they were idle")                                              \
+    X(http_connections, "HTTP connections accepted")                                                                   \
+    X(http_connections_closed, "HTTP connections that ended as they should")                                           \
+    X(http_connections_errored, "HTTP connections that ended otherwise")                                               \
+    X(http_refused, "HTTP connections beyond the limit, for each of which the oldest is closed; or without memory")    \
+    X(http_refused_per_ip, "HTTP connections closed at once: too many of one address")                                 \
+    X(http_refused_no_handles, "HTTP connections closed at once: the process may not have more descriptors")           \
+    X(http_refused_no_memory, "HTTP connections closed at once for want of memory")                                    \
     X(puts_same, "PUTs of the very packet that is stored")                                                             \
     X(puts_older, "PUTs of a packet that is older than the stored one")                                                \
     X(puts_invalid, "PUTs that were no signed packet of their key")                                                    \

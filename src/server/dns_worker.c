@@ -211,10 +211,20 @@ static void on_wake(void *ctx)
     wait_try_all(worker);
 }
 
+/* What only the listeners know. */
+static void note_refused(struct kith_dns_worker *worker)
+{
+    struct kith_rt_listener_stats stats = kith__httpd_listener_stats(worker->httpd);
+
+    atomic_store_explicit(&worker->counters->http_refused_no_handles, stats.closed_no_handles, memory_order_relaxed);
+    atomic_store_explicit(&worker->counters->http_refused_no_memory, stats.closed_no_memory, memory_order_relaxed);
+}
+
 static void on_turn_end(void *ctx)
 {
     struct kith_dns_worker *worker = ctx;
 
+    note_refused(worker);
     if (!worker->options.runs_scribe) {
         if (worker->has_put)
             kith__dns_scribe_wake(worker->options.scribe);
@@ -261,6 +271,11 @@ static int make_parts(struct kith_dns_worker *worker)
     struct kith_relay_admission_limits limits = { .connections_per_ip_max = KITH_DNS_HTTP_PER_IP_MAX };
     struct kith_httpd_options http = { .rt = worker->rt,
                                        .mem = worker->mem,
+                                       .counters = { .accepted = &worker->counters->http_connections,
+                                                     .closed = &worker->counters->http_connections_closed,
+                                                     .errored = &worker->counters->http_connections_errored,
+                                                     .refused_total = &worker->counters->http_refused,
+                                                     .refused_per_ip = &worker->counters->http_refused_per_ip },
                                        .connections_max = worker->rules->http_max,
                                        .limit_ns = worker->rules->http_ns,
                                        .limits_each = true,

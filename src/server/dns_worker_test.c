@@ -626,6 +626,29 @@ KITH_TEST(dns_worker_closes_tcp_connections_beyond_those_of_a_client_and_those_t
     rig_close(&rig);
 }
 
+KITH_TEST(dns_worker_counts_http_connections_and_those_that_others_push_out)
+{
+    static const struct kith_dns_limits two = { .http_max = 2 };
+    const struct kith_dns_counters *counters;
+    struct peer peers[3] = { 0 };
+    struct rig rig;
+
+    rig_open_with(&rig, WORLD_SIM, &two, false);
+    counters = &rig.shared.counters[0];
+    for (size_t i = 0; i < KITH_COUNT(peers); i++)
+        http_open(&rig, &peers[i]);
+    KITH_CHECK_EQ(http_ask_on(&rig, &peers[2], "GET /healthcheck HTTP/1.1", nothing), 200);
+    KITH_CHECK_EQ(counters->http_connections, 3);
+    KITH_CHECK_EQ(counters->http_refused, 1);
+    KITH_CHECK_EQ(counters->http_connections_errored, 1); /* the one that said nothing, and had to go */
+    for (size_t i = 0; i < KITH_COUNT(peers); i++)
+        peer_dispose(&peers[i]);
+    world_pass(&rig.world, KITH_NS_PER_S);
+    KITH_CHECK_EQ(counters->http_connections_closed, 2);
+    KITH_CHECK_EQ(counters->http_refused_per_ip, 0);
+    rig_close(&rig);
+}
+
 KITH_TEST(dns_worker_invites_a_flood_to_tcp_or_is_silent)
 {
     static const struct kith_dns_limits few = { .response_rate = 1, .response_burst = 4 };

@@ -53,12 +53,12 @@ struct kith_httpd_conn {
     bool is_fine;      /* ends as it should: for the counters */
 };
 
-static void count(struct kith_httpd *httpd, size_t offset)
+/* One writer: a load and a store, no locked instruction. */
+static void count(_Atomic uint64_t *counter)
 {
-    if (httpd->options.counters != NULL)
-        kith__relay_count((_Atomic uint64_t *)(void *)((char *)httpd->options.counters + offset), 1);
+    if (counter != NULL)
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
 }
-#define COUNT(httpd, field) count(httpd, offsetof(struct kith_relay_counters, field))
 
 static void arm(struct kith_httpd *httpd)
 {
@@ -76,9 +76,9 @@ static void conn_dispose(struct kith_httpd_conn *conn)
     struct kith_httpd *httpd = conn->httpd;
 
     if (conn->is_taken || conn->is_fine)
-        COUNT(httpd, http_connections_closed);
+        count(httpd->options.counters.closed);
     else
-        COUNT(httpd, http_connections_errored);
+        count(httpd->options.counters.errored);
     kith__list_remove(&conn->node);
     httpd->conn_count--;
     kith__relay_ticket_release(&conn->ticket);
@@ -458,7 +458,7 @@ static void on_closed(void *ctx)
 static bool admit(struct kith_httpd *httpd, struct kith_httpd_conn *conn)
 {
     if (httpd->options.connections_max != 0 && httpd->conn_count >= httpd->options.connections_max) {
-        COUNT(httpd, refused_total);
+        count(httpd->options.counters.refused_total);
         conn_close(KITH_CONTAINER(kith__list_first(&httpd->conns), struct kith_httpd_conn, node));
     }
     if (httpd->options.admission == NULL)
@@ -467,19 +467,19 @@ static bool admit(struct kith_httpd *httpd, struct kith_httpd_conn *conn)
     case KITH_RELAY_ADMITTED:
         return true;
     case KITH_RELAY_REFUSED_RATE:
-        COUNT(httpd, refused_rate);
+        count(httpd->options.counters.refused_rate);
         return false;
     case KITH_RELAY_REFUSED_PER_IP:
-        COUNT(httpd, refused_per_ip);
+        count(httpd->options.counters.refused_per_ip);
         return false;
     case KITH_RELAY_REFUSED_UNAUTHENTICATED:
-        COUNT(httpd, refused_unauthenticated);
+        count(httpd->options.counters.refused_unauthenticated);
         return false;
     case KITH_RELAY_REFUSED_TOTAL:
     case KITH_RELAY_REFUSED_NOMEM:
         break;
     }
-    COUNT(httpd, refused_total);
+    count(httpd->options.counters.refused_total);
     return false;
 }
 
@@ -491,7 +491,7 @@ static void on_accept(void *ctx, struct kith_rt_stream *stream)
     struct kith_link_events events = { on_open, on_data, on_end, on_writable, on_closed, conn };
 
     if (conn == NULL || (listener->is_tls && httpd->tls == NULL)) {
-        COUNT(httpd, refused_total);
+        count(httpd->options.counters.refused_total);
         kith__free(httpd->options.mem, conn);
         kith__rt_stream_close(stream);
         return;
@@ -512,7 +512,7 @@ static void on_accept(void *ctx, struct kith_rt_stream *stream)
         kith__free(httpd->options.mem, conn);
         return;
     }
-    COUNT(httpd, http_connections);
+    count(httpd->options.counters.accepted);
     kith__list_push_back(&httpd->conns, &conn->node);
     httpd->conn_count++;
     if (kith__link_accept(httpd->options.rt, stream, listener->is_tls ? httpd->tls : NULL, &events, &conn->link) != 0)

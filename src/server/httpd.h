@@ -15,7 +15,8 @@
 #include "http/head.h"
 #include "link/link.h"
 #include "relay/admission.h"
-#include "relay/counters.h"
+
+#include <stdatomic.h>
 
 struct kith_httpd;
 struct kith_httpd_conn; /* one connection; valid during on_request */
@@ -30,11 +31,20 @@ enum {
     KITH_HTTPD_DATE_SIZE = 30
 };
 
+/** Where it is counted; NULL: it is not. Written by the server's thread alone. */
+struct kith_httpd_counters {
+    _Atomic uint64_t *accepted, *closed,
+        *errored; /* connections; of them: that ended as they should or were taken, and otherwise */
+    _Atomic uint64_t
+        *refused_total; /* at connections_max, where the oldest is closed; without memory; without a certificate */
+    _Atomic uint64_t *refused_rate, *refused_per_ip, *refused_unauthenticated; /* by the admission */
+};
+
 struct kith_httpd_options {
     struct kith_rt *rt;
     const struct kith_mem *mem;
     struct kith_relay_admission *admission; /* who may connect; NULL: everyone. Borrowed */
-    struct kith_relay_counters *counters;   /* http_connections, refused_...; NULL: none. Borrowed */
+    struct kith_httpd_counters counters;
     /* At once, without those that were taken; 0: no limit. One more takes the place of the oldest: those who say nothing do not
      * keep out those who do. */
     size_t connections_max;

@@ -218,6 +218,8 @@ int kith__relay_house_new(const struct kith_relay_house_options *options, struct
     struct kith_relay_house *house = kith__alloc_zero(options->mem, sizeof *house);
     struct kith_httpd_options http = { .rt = options->rt,
                                        .mem = options->mem,
+                                       .counters.refused_total =
+                                           &options->shared->counters[options->shared->worker_count].refused_total,
                                        .connections_max = METRICS_CONNECTIONS_MAX,
                                        .on_request = on_request,
                                        .ctx = house };

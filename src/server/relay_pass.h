@@ -11,6 +11,7 @@
 #ifndef KITH_SERVER_RELAY_PASS_H
 #define KITH_SERVER_RELAY_PASS_H
 
+#include "relay/counters.h"
 #include "server/httpd.h"
 #include <kith/relay.h>
 

@@ -333,13 +333,24 @@ static void on_wake(void *ctx)
 
 /* ---- Life ---- */
 
+static struct kith_httpd_counters count_http(struct kith_relay_counters *counters)
+{
+    return (struct kith_httpd_counters) { .accepted = &counters->http_connections,
+                                          .closed = &counters->http_connections_closed,
+                                          .errored = &counters->http_connections_errored,
+                                          .refused_total = &counters->refused_total,
+                                          .refused_rate = &counters->refused_rate,
+                                          .refused_per_ip = &counters->refused_per_ip,
+                                          .refused_unauthenticated = &counters->refused_unauthenticated };
+}
+
 static int worker_init(struct kith_relay_worker *worker)
 {
     const struct kith_relay_worker_options *options = &worker->options;
     struct kith_httpd_options http = { .rt = worker->rt,
                                        .mem = worker->mem,
                                        .admission = options->shared->admission,
-                                       .counters = worker->counters,
+                                       .counters = count_http(worker->counters),
                                        .limit_ns = options->http_limit_ns,
                                        .body_max = options->pass_on != NULL ? KITH_RELAY_PASS_BODY_MAX : 0,
                                        .on_request = on_request,

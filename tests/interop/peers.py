@@ -104,6 +104,8 @@ class Process:
                         return None
 
     def output(self):
+        if self.process.poll() is not None:
+            self.reader.join(timeout=5)  # its last words
         with self.condition:
             return "\n".join(line for line in self.lines if line is not None)
 
