@@ -195,8 +195,11 @@ struct kith_simdial {
     struct kith_id id;
     struct kith_simapp_plan plan;
     struct kith_seek seek;
+    struct kith_rt_timer again; /* services are asked again while nobody answers */
+    uint64_t pause_ns;
     struct kith_simconn *conn;                          /* the newest; NULL: it has no address yet */
     uint64_t began_ns, found_ns, connected_ns, over_ns; /* 0: not yet */
+    uint64_t asked_ns;                                  /* the services, last */
     uint64_t news_ns;                                   /* the newest address, before it was connected */
     unsigned wrong_peers;                               /* addresses where somebody else answered */
     int err;                                            /* if it is over without a connection */

@@ -12,6 +12,8 @@
 
 enum { AGAIN_MAX = 8 };
 
+#define AGAIN_NS KITH_NS_PER_S
+
 /* ---- Services ---- */
 
 static void store_time(void *ctx, uint64_t timestamp_us)
@@ -149,11 +151,31 @@ static void on_end(void *ctx, int err, const char *why)
     struct kith_simdial *dial = ctx;
 
     kith__simapp_note(dial->app, "lookup ends after %.3f s: %s %s",
-                      (double)(kith__rt_now(dial->app->rt) - dial->began_ns) / 1e9, kith_err_name(err), why);
-    if (kith__rt_now(dial->app->rt) - dial->began_ns > KITH_LOOKUP_LIMIT_NS)
+                      (double)(kith__rt_now(dial->app->rt) - dial->asked_ns) / 1e9, kith_err_name(err), why);
+    if (kith__rt_now(dial->app->rt) - dial->asked_ns > KITH_LOOKUP_LIMIT_NS)
         kith__simapp_wrong(dial->app, "a lookup took longer than its limit");
-    if (dial->conn == NULL)
+    if (dial->conn == NULL) {
         dial_over(dial, KITH_ERR_NO_ADDRESS);
+    } else if (dial->connected_ns == 0) {
+        dial->pause_ns = dial->pause_ns == 0 ? AGAIN_NS : 2 * dial->pause_ns;
+        kith__rt_timer_set(&dial->again, kith__rt_now(dial->app->rt) + dial->pause_ns);
+    }
+}
+
+static void on_again(void *ctx, uint64_t now_ns)
+{
+    struct kith_simdial *dial = ctx;
+
+    if (dial->connected_ns != 0 || dial->over_ns != 0)
+        return;
+    dial->asked_ns = now_ns;
+    KITH_ASSERT(kith__seek_start(&dial->seek) == 0);
+}
+
+static void dial_stop(struct kith_simdial *dial)
+{
+    kith__seek_dispose(&dial->seek);
+    kith__rt_timer_dispose(&dial->again);
 }
 
 struct kith_simdial *kith__simapp_find(struct kith_simapp *app, const struct kith_id *id,
@@ -166,6 +188,8 @@ struct kith_simdial *kith__simapp_find(struct kith_simapp *app, const struct kit
 
     KITH_ASSERT(dial != NULL);
     *dial = (struct kith_simdial) { .app = app, .id = *id, .plan = *plan, .began_ns = kith__rt_now(app->rt) };
+    dial->asked_ns = dial->began_ns;
+    KITH_ASSERT(kith__rt_timer_init(app->rt, &dial->again, on_again, dial) == 0);
     kith__list_push_back(&app->dials, &dial->node);
     kith__seek_init(&dial->seek, &world, id, &any, &events);
     KITH_ASSERT(kith__seek_start(&dial->seek) == 0);
@@ -205,7 +229,7 @@ void kith__simdial_on_closed(struct kith_simconn *conn)
         if (dial->conn != NULL || dial->seek.request != NULL)
             return;
     }
-    kith__seek_dispose(&dial->seek);
+    dial_stop(dial);
     dial_over(dial, conn->err);
 }
 
@@ -215,7 +239,7 @@ void kith__simdial_end(struct kith_simdial *dial)
         kith__simapp_close(dial->conn, 5);
         return;
     }
-    kith__seek_dispose(&dial->seek);
+    dial_stop(dial);
     dial_over(dial, KITH_ERR_CLOSED);
 }
 
@@ -227,7 +251,7 @@ void kith__simapp_lookup_stop(struct kith_simapp *app)
     {
         struct kith_simdial *dial = KITH_CONTAINER(node, struct kith_simdial, node);
 
-        kith__seek_dispose(&dial->seek);
+        dial_stop(dial);
         dial_over(dial, KITH_ERR_CLOSED);
         if (dial->conn != NULL)
             dial->conn->dial = NULL;

@@ -38,6 +38,23 @@ static enum kith_sim_verdict roam(struct kith_trial *trial)
     return KITH_SIM_OK;
 }
 
+/* Who dials a little before the server tells its new place is told soon. */
+static enum kith_sim_verdict too_early(struct kith_trial *trial)
+{
+    TRY(open_with(trial, 1, trial->seed % 2 == 0 ? 2 : 0, 2, kith__simlookup_ways(trial)));
+    for (int i = 0; i < 4; i++) {
+        TRY(find(trial, FOUND_NS));
+        TRY(pass(trial, 5000, 60000));
+        kith__simlookup_begin(trial);
+        kith__simlookup_move(trial); /* it does not even get the first packet */
+        TRY(until(trial, kith__simlookup_is_published, 3 * KITH_NS_PER_S));
+        TRY(until(trial, kith__simlookup_is_decided, FOUND_NS));
+        DEMAND(world_l.dial->connected_ns != 0);
+        TRY(kith__simlookup_hang_up(trial));
+    }
+    return KITH_SIM_OK;
+}
+
 /* An endpoint that tells its relays only: nothing before there is one, never an address, and it is found all the same. */
 static enum kith_sim_verdict relays_only(struct kith_trial *trial)
 {
@@ -324,7 +341,7 @@ static enum kith_sim_verdict fool(struct kith_trial *trial)
 
 /** The scripts, by the scenario's `extra`. */
 static enum kith_sim_verdict (*const scripts[])(struct kith_trial *trial) = {
-    roam, lost, deaf, shortened, twice, late, contradicted, forged, fool, contradicted_by_dht, relays_only,
+    roam, lost, deaf, shortened, twice, late, contradicted, forged, fool, contradicted_by_dht, relays_only, too_early,
 };
 
 static enum kith_sim_verdict play(struct kith_trial *trial, const struct kith_scenario *scenario)
@@ -337,6 +354,7 @@ static enum kith_sim_verdict play(struct kith_trial *trial, const struct kith_sc
 
 const struct kith_scenario kith__scenarios_lookup[] = {
     { .name = "lookup-roam", .play = play, .extra = { 0 }, .seeds_percent = 40, NET },
+    { .name = "lookup-too-early", .play = play, .extra = { 11 }, .seeds_percent = 15, NET },
     { .name = "lookup-relays-only", .play = play, .extra = { 10 }, .seeds_percent = 15, NET },
     { .name = "lookup-lost",
       .play = play,

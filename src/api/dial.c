@@ -201,6 +201,15 @@ static void not_found_error(const struct kith_dial *dial, const char *why)
         kith__fail(KITH_ERR_NO_ADDRESS, 0, "no address is known for the other side, and lookup found none: %s", why);
 }
 
+/* The other side may have moved, and tell so only after the services said where it was. */
+static void ask_later(struct kith_dial *dial)
+{
+    dial->ask_pause_ns = dial->ask_pause_ns == 0 ? KITH_DIAL_ASK_NS
+                                                 : KITH_MIN(2 * dial->ask_pause_ns, KITH_DIAL_LOST_MAX_NS);
+    dial->ask_ns = kith__context_now(dial->endpoint->context) + dial->ask_pause_ns;
+    kith__api_relays_arm(dial->conn);
+}
+
 static void on_end(void *ctx, int err, const char *why)
 {
     struct kith_dial *dial = ctx;
@@ -212,8 +221,10 @@ static void on_end(void *ctx, int err, const char *why)
         dial_fail(dial);
     } else if (dial->conn->is_connected) {
         dial_free(dial);
-    } else if (dial->seek.is_guess && err != 0) {
-        kith__rt_timer_set(&dial->guess_timer, kith__context_now(dial->endpoint->context) + KITH_DIAL_GUESS_NS);
+    } else {
+        if (dial->seek.is_guess && err != 0 && dial->ask_pause_ns == 0)
+            kith__rt_timer_set(&dial->guess_timer, kith__context_now(dial->endpoint->context) + KITH_DIAL_GUESS_NS);
+        ask_later(dial);
     }
 }
 
@@ -514,8 +525,23 @@ static bool can_look(const struct kith_conn *conn)
            kith__conn_ways_is_lost(&conn->ways);
 }
 
+/* A dial that nobody has answered, and services were through with. */
+static bool may_ask_again(const struct kith_conn *conn)
+{
+    return conn->dial != NULL && conn->dial->ask_pause_ns != 0 && !conn->is_connected &&
+           conn->dial->seek.request == NULL && !conn->endpoint->is_closing;
+}
+
+static void ask_again(struct kith_dial *dial, uint64_t now_ns)
+{
+    if (now_ns >= dial->ask_ns && kith__seek_start(&dial->seek) != 0)
+        ask_later(dial);
+}
+
 uint64_t kith__api_dial_deadline(const struct kith_conn *conn)
 {
+    if (may_ask_again(conn))
+        return conn->dial->ask_ns;
     return can_look(conn) ? conn->lost_ns + conn->lost_wait_ns : KITH_NEVER;
 }
 
@@ -524,6 +550,8 @@ void kith__api_dial_on_ways(struct kith_conn *conn)
     uint64_t now_ns = kith__context_now(conn->endpoint->context);
     struct kith_dial *dial;
 
+    if (may_ask_again(conn))
+        ask_again(conn->dial, now_ns);
     if (now_ns < conn->lost_ns + conn->lost_wait_ns)
         return;
     if (!kith__conn_ways_is_lost(&conn->ways))

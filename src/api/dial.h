@@ -19,6 +19,9 @@ enum {
 #define KITH_DIAL_LOST_NS     (4 * KITH_NS_PER_S)
 #define KITH_DIAL_LOST_MAX_NS (64 * KITH_NS_PER_S)
 
+/** A dial that nobody answers has services asked again, so long after they were through, at first; then half as often each time. */
+#define KITH_DIAL_ASK_NS (1 * KITH_NS_PER_S)
+
 struct kith_dial {
     struct kith_list node; /* in the endpoint's dials */
     struct kith_endpoint *endpoint;
@@ -27,7 +30,9 @@ struct kith_dial {
     struct kith_conn *conn;           /* what was dialled; NULL */
     unsigned again;                   /* how often it began anew */
     struct kith_rt_timer guess_timer; /* set: the guess ends */
-    int why_err;                      /* of the lookup that ended; 0: none did, or it found something */
+    uint64_t ask_ns,
+        ask_pause_ns; /* when services are asked again, and the pause before; 0: they were not through yet */
+    int why_err;      /* of the lookup that ended; 0: none did, or it found something */
     char why[KITH_DIAL_WHY_SIZE];
     struct kith_error first_error; /* of the first attempt, if it began anew; code 0 */
     /* How to dial; not for a connection that there is already. */
@@ -47,9 +52,9 @@ void kith__api_dial_on_connected(struct kith_conn *conn);
 bool kith__api_dial_on_failed(struct kith_conn *conn);
 /** The connection is over: nobody is asked on its behalf any more. */
 void kith__api_dial_on_conn_end(struct kith_conn *conn);
-/** The ways of the connection were looked at, or the deadline passed: if it is lost, its other side is looked for. */
+/** The ways of the connection were looked at, or the deadline passed: if it is lost, or not there yet, its other side is looked for. */
 void kith__api_dial_on_ways(struct kith_conn *conn);
-/** When a lost connection's other side is looked for again; KITH_NEVER. */
+/** When the other side of a lost connection, or of a dial without an answer, is looked for again; KITH_NEVER. */
 uint64_t kith__api_dial_deadline(const struct kith_conn *conn);
 /** Adds to the error of a handshake without an answer what lookup services said. */
 void kith__api_dial_explain(const struct kith_conn *conn, struct kith_error *error);

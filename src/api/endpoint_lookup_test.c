@@ -252,6 +252,26 @@ PAIR_TEST(lookup_right_address_reaches_a_dial_to_a_wrong_one_at_once)
     pair_free(&pair);
 }
 
+PAIR_TEST(lookup_is_asked_again_while_nobody_answers_where_it_sent_the_dial)
+{
+    struct kith_op *accepting, *dialling;
+    struct oracle oracle;
+    struct kith_addr addr;
+    struct pair pair;
+
+    pair_with(&pair, mode, &oracle);
+    addr = id_alone(&pair);
+    oracle.answers_at_once = true;
+    oracle.answer = addr;
+    PAIR_CHECK(kith_addr_add_ip(&oracle.answer, &nowhere), 0); /* where the other side was */
+    begin(&pair, &addr, &accepting, &dialling);
+    run_until(dialling, &oracle.asked, 1);
+    oracle.answer = pair.addr; /* it tells now where it is */
+    finish(&pair, accepting, dialling);
+    KITH_CHECK_EQ(oracle.asked, 2);
+    pair_free(&pair);
+}
+
 PAIR_TEST(lookup_hears_at_once_what_the_program_learns_meanwhile)
 {
     struct kith_op *accepting, *dialling;
