@@ -47,6 +47,8 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
 /* No address of ours is no failure to reach somebody, which has an exit code of its own. */
 static int fail_bind(struct cli *cli, int err)
 {
+    if (cli->relay_ca != NULL && (err == KITH_ERR_PARSE || err == KITH_ERR_NOT_FOUND))
+        return cli_fail_text(cli, err, kith_error_last()->text, "--relay-ca %s", cli->relay_ca);
     return cli_fail_text(cli, err == KITH_ERR_UNREACHABLE ? KITH_ERR_IO : err, kith_error_last()->text, "cannot bind");
 }
 
@@ -112,6 +114,8 @@ static int read_ca(struct cli *cli, char **bytes, size_t *size)
     else if (*size == CA_SIZE_MAX)
         problem = EFBIG;
     fclose(file);
+    if (problem == 0 && *size == 0) /* to the library it would be as good as none given */
+        return cli_fail_text(cli, KITH_ERR_PARSE, "the file is empty", "--relay-ca %s", cli->relay_ca);
     return problem != 0 ? cli_fail_file(cli, problem, NULL, "--relay-ca %s", cli->relay_ca) : 0;
 }
 

@@ -33,13 +33,13 @@ enum kith_acme_proof {
 struct kith_server_tls {
     uint8_t source;                    /* enum kith_certificate_source */
     const char *chain_file, *key_file; /* FILES */
-    const char *const *names;          /* SELF, ACME: host names (SELF: IP addresses too) */
-    size_t name_count;                 /* 1..KITH_CERTIFICATE_NAMES_MAX */
-    const char *directory;             /* SELF, ACME: keys and certificates are kept here; made if missing (0700) */
-    const char *acme_url;              /* of the authority's directory; NULL: Let's Encrypt */
-    const char *acme_contact;          /* e-mail address, without "mailto:"; NULL: none */
-    const char *acme_ca_file;          /* PEM: further roots that vouch for the authority's own https; NULL: none */
-    uint8_t acme_challenge;            /* enum kith_acme_proof */
+    const char *const *names; /* SELF, ACME: host names (SELF: IP addresses too); FILES: what to check it for */
+    size_t name_count;        /* 1..KITH_CERTIFICATE_NAMES_MAX; FILES: 0 is fine */
+    const char *directory;    /* SELF, ACME: keys and certificates are kept here; made if missing (0700) */
+    const char *acme_url;     /* of the authority's directory; NULL: Let's Encrypt */
+    const char *acme_contact; /* e-mail address, without "mailto:"; NULL: none */
+    const char *acme_ca_file; /* PEM: further roots that vouch for the authority's own https; NULL: none */
+    uint8_t acme_challenge;   /* enum kith_acme_proof */
 };
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "crypto/secure.h"
 #include "server/acme.h"
+#include "server/certs_judge.h"
 #include "tls/selfmade.h"
 #include "tls/stream.h"
 #include <stdio.h>
@@ -133,14 +134,6 @@ static int use(struct kith_certs *certs, struct kith_buf *chain, struct kith_buf
     return 0;
 }
 
-static int fail_use(struct kith_server_why *why, int err, const char *chain_file, const char *key_file)
-{
-    return kith__server_why(why, err, "the certificate in %s%s%s cannot be used: %s", chain_file,
-                            key_file != NULL ? " with the key in " : "", key_file != NULL ? key_file : "",
-                            err == KITH_ERR_PARSE ? "it is no PEM, or the key belongs to another certificate"
-                                                  : kith_strerror(err));
-}
-
 static int load(struct kith_certs *certs, const char *chain_file, const char *key_file, struct kith_server_why *why)
 {
     struct kith_buf chain = { .mem = certs->mem }, key = { .mem = certs->mem };
@@ -149,7 +142,9 @@ static int load(struct kith_certs *certs, const char *chain_file, const char *ke
     if (err == 0 &&
         (err = kith__server_read_file(certs->rt, certs->mem, key_file, "the private key", &key, why)) == 0 &&
         (err = use(certs, &chain, &key)) != 0)
-        fail_use(why, err, chain_file, chain_file == key_file ? NULL : key_file);
+        kith__certs_explain(
+            why, err,
+            &(struct kith_certs_files) { chain_file, key_file, kith__buf_slice(&chain), kith__buf_slice(&key) });
     kith__buf_dispose(&chain);
     wipe_buf(&key);
     return err;
@@ -157,9 +152,24 @@ static int load(struct kith_certs *certs, const char *chain_file, const char *ke
 
 /* ---- FILES ---- */
 
+static uint64_t wall_s(const struct kith_certs *certs)
+{
+    return kith__rt_wall_us(certs->rt) / 1000000;
+}
+
+/* What clients will not like about the certificate in use. */
+static int judge(const struct kith_certs *certs, struct kith_server_why *why)
+{
+    struct kith_certs_files files = { certs->chain_file, certs->key_file, kith__buf_slice(&certs->chain),
+                                      kith__buf_slice(&certs->key) };
+
+    return kith__certs_judge(why, &files, certs->name_list, certs->name_count, wall_s(certs));
+}
+
 static int load_files(struct kith_certs *certs, struct kith_server_why *why)
 {
     struct stamp now[2] = { { 0 } };
+    struct kith_server_why doubt;
     int err;
 
     look(certs->rt, certs->chain_file, &now[0]);
@@ -168,6 +178,9 @@ static int load_files(struct kith_certs *certs, struct kith_server_why *why)
     /* What could not be used is not tried again before it changes. */
     memcpy(certs->loaded, now, sizeof now);
     memcpy(certs->seen, now, sizeof now);
+    /* Served all the same: a server that ends helps nobody, and a client may know better (its clock, its trust). */
+    if (err == 0 && judge(certs, &doubt) != 0)
+        kith__log(&certs->rt->log, KITH_LOG_WARN, "certs", "%s", doubt.text);
     return err;
 }
 
@@ -206,11 +219,6 @@ static void look_at_files(struct kith_certs *certs)
 }
 
 /* ---- SELF ---- */
-
-static uint64_t wall_s(const struct kith_certs *certs)
-{
-    return kith__rt_wall_us(certs->rt) / 1000000;
-}
 
 /* The authority from its files, or a new one where there is none at all. */
 static int get_authority(struct kith_certs *certs, struct kith_selfmade *out, struct kith_server_why *why)
@@ -501,6 +509,18 @@ static void ignore_news(void *ctx, const struct kith_certificate_news *news)
     (void)news;
 }
 
+static int check_files(const struct kith_certs_options *options, struct kith_server_why *why)
+{
+    struct kith_certs *certs;
+    int err = kith__certs_new(options, &certs, why);
+
+    if (err != 0)
+        return err;
+    err = judge(certs, why);
+    kith__certs_free(certs);
+    return err;
+}
+
 int kith__certs_check(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_server_tls *tls,
                       struct kith_server_why *why)
 {
@@ -508,13 +528,17 @@ int kith__certs_check(struct kith_rt *rt, const struct kith_mem *mem, const stru
     struct kith_certs_options options = {
         .rt = rt, .mem = mem, .tls = tls, .shared = &ignored, .on_news = ignore_news
     };
-    struct kith_certs *certs;
+    struct kith_tls_stream_context *trust;
     int err;
 
-    if (tls == NULL || tls->source != KITH_CERTIFICATE_FILES)
-        return 0; /* the others make what is missing */
-    if ((err = kith__certs_new(&options, &certs, why)) == 0)
-        kith__certs_free(certs);
+    if (tls == NULL)
+        return 0;
+    if (tls->source == KITH_CERTIFICATE_FILES)
+        return check_files(&options, why);
+    if (tls->source != KITH_CERTIFICATE_ACME || tls->acme_ca_file == NULL)
+        return 0; /* what is missing will be made */
+    if ((err = kith__server_client_trust(rt, mem, tls->acme_ca_file, &trust, why)) == 0)
+        kith__tls_stream_context_release(trust);
     return err;
 }
 

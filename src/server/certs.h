@@ -43,7 +43,10 @@ KITH_MUST_USE int kith__certs_new(const struct kith_certs_options *options, stru
 void kith__certs_free(struct kith_certs *certs);
 /** Reads the files again now. */
 void kith__certs_reload(struct kith_certs *certs);
-/** Only looks whether a certificate could be had now: files are there and fit. Errors as for new. */
+/**
+ * Only looks whether a certificate could be had now: files are there, fit, and clients will take them (names, time, order, which
+ * new only warns of). Errors as for new.
+ */
 KITH_MUST_USE int kith__certs_check(struct kith_rt *rt, const struct kith_mem *mem, const struct kith_server_tls *tls,
                                     struct kith_server_why *why);
 /** Reads the authority of our own from the directory of SELF: PEM. Errors: those of files. */

@@ -128,6 +128,46 @@ KITH_TEST(certificate_files_are_taken_when_both_are_calm)
     rig_close(&rig);
 }
 
+/* What the check says with files of two pairs; `names`: what the server is called. */
+static const char *verdict(struct rig *rig, const struct kith_selfmade *chain, const struct kith_selfmade *key,
+                           const char *name)
+{
+    const struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_FILES, .chain_file = "c", .key_file = "k", .names = &name, .name_count = name != NULL
+    };
+
+    write_file(rig, "c", kith__buf_slice(&chain->certificate));
+    write_file(rig, "k", kith__buf_slice(&key->key));
+    rig->why.text[0] = 0;
+    return kith__certs_check(rig->rt, kith_mem_default(), &tls, &rig->why) == 0 ? "fine" : rig->why.text;
+}
+
+KITH_TEST(certificate_files_are_checked_for_names_time_and_key)
+{
+    const struct kith_server_tls tls = {
+        .source = KITH_CERTIFICATE_FILES, .chain_file = "c", .key_file = "k", .names = names_two, .name_count = 2
+    };
+    struct kith_selfmade first, second;
+    struct rig rig;
+
+    rig_open(&rig);
+    make_pair(&rig, &first);
+    make_pair(&rig, &second);
+    KITH_CHECK_STR(verdict(&rig, &first, &first, "relay.test"), "fine");
+    KITH_CHECK_STR(verdict(&rig, &first, &first, NULL), "fine");
+    KITH_CHECK(strstr(verdict(&rig, &first, &first, "other.test"), "in c is not for other.test") != NULL);
+    KITH_CHECK(strstr(verdict(&rig, &first, &second, "relay.test"), "the key in k belongs to another") != NULL);
+    kith__sim_host_jump_wall(rig.host, -(int64_t)7200 * 1000000);
+    KITH_CHECK(strstr(verdict(&rig, &first, &first, "relay.test"), "in c is not valid yet") != NULL);
+    kith__sim_host_jump_wall(rig.host, (int64_t)500 * 86400 * 1000000);
+    KITH_CHECK(strstr(verdict(&rig, &first, &first, "relay.test"), "in c has expired") != NULL);
+    /* It is served for all that: whoever asks is told why not, and sees the date. */
+    KITH_CHECK_EQ(start(&rig, kith_mem_default(), &tls), 0);
+    kith__selfmade_dispose(&first);
+    kith__selfmade_dispose(&second);
+    rig_close(&rig);
+}
+
 KITH_TEST(self_made_certificates_are_kept_renewed_and_made_anew_for_other_names)
 {
     struct kith_server_tls tls = {

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CONTACT_SIZE_MAX = 254 }; /* RFC 5321, 4.5.3.1.3 without its angle brackets */
+
 int kith__server_why(struct kith_server_why *why, int err, const char *format, ...)
 {
     va_list arguments;
@@ -31,33 +33,70 @@ int kith__server_check_binds(const struct kith_sockaddr *binds, size_t count, co
     return 0;
 }
 
-int kith__server_check_tls(const struct kith_server_tls *tls, struct kith_server_why *why)
+/* RFC 8555 has the authority prove each name over the network: it must be a whole host name. */
+static bool is_acme_name(const char *name)
 {
-    if (tls == NULL || tls->source == KITH_CERTIFICATE_NONE)
-        return 0;
-    if (tls->source > KITH_CERTIFICATE_ACME)
-        return kith__server_why(why, KITH_ERR_INVALID, "there is no source of certificates %d", tls->source);
-    if (tls->source == KITH_CERTIFICATE_FILES) {
-        if (tls->chain_file == NULL || tls->key_file == NULL)
-            return kith__server_why(why, KITH_ERR_INVALID,
-                                    "a certificate from files needs both: the chain and the private key");
-        return 0;
-    }
-    if (tls->directory == NULL)
-        return kith__server_why(why, KITH_ERR_INVALID, "a directory is needed where certificates are kept");
-    if (tls->names == NULL || tls->name_count == 0 || tls->name_count > KITH_CERTIFICATE_NAMES_MAX)
-        return kith__server_why(why, KITH_ERR_INVALID,
-                                "a certificate needs 1 to %d names (the host name of this server)",
-                                KITH_CERTIFICATE_NAMES_MAX);
-    if (tls->source == KITH_CERTIFICATE_ACME && tls->acme_url != NULL && strncmp(tls->acme_url, "https://", 8) != 0)
+    struct kith_sockaddr address;
+    char text[KITH_SOCKADDR_TEXT_SIZE];
+    int size = snprintf(text, sizeof text, strchr(name, ':') != NULL ? "[%s]:1" : "%s:1", name);
+    bool is_address = size > 0 && (size_t)size < sizeof text && kith_sockaddr_parse(text, &address) == 0;
+
+    return !is_address && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.")] == 0 &&
+           name[0] != '.' && strstr(name, "..") == NULL;
+}
+
+static bool is_contact(const char *contact)
+{
+    const char *at = strchr(contact, '@');
+
+    return strlen(contact) <= CONTACT_SIZE_MAX && at != NULL && at != contact && at[1] != 0 &&
+           strchr(at + 1, '@') == NULL && contact[strcspn(contact, " \t:,<>\"")] == 0;
+}
+
+static int check_acme(const struct kith_server_tls *tls, struct kith_server_why *why)
+{
+    if (tls->acme_url != NULL && strncmp(tls->acme_url, "https://", 8) != 0)
         return kith__server_why(why, KITH_ERR_INVALID, "the URL of the ACME directory must be https: %.200s",
                                 tls->acme_url);
     if (tls->acme_challenge > KITH_ACME_PROOF_HTTP)
         return kith__server_why(why, KITH_ERR_INVALID, "there is no ACME challenge %d", tls->acme_challenge);
+    if (tls->acme_contact != NULL && !is_contact(tls->acme_contact))
+        return kith__server_why(why, KITH_ERR_INVALID,
+                                "the ACME contact '%.200s' is no e-mail address like ops@example.com (without mailto:)",
+                                tls->acme_contact);
+    for (size_t i = 0; i < tls->name_count; i++) {
+        if (!is_acme_name(tls->names[i]))
+            return kith__server_why(why, KITH_ERR_INVALID,
+                                    "no ACME certificate can be had for '%.253s': it must be a host name that leads to "
+                                    "this server, no IP address and no pattern",
+                                    tls->names[i]);
+    }
+    return 0;
+}
+
+int kith__server_check_tls(const struct kith_server_tls *tls, struct kith_server_why *why)
+{
+    bool is_from_files;
+
+    if (tls == NULL || tls->source == KITH_CERTIFICATE_NONE)
+        return 0;
+    if (tls->source > KITH_CERTIFICATE_ACME)
+        return kith__server_why(why, KITH_ERR_INVALID, "there is no source of certificates %d", tls->source);
+    is_from_files = tls->source == KITH_CERTIFICATE_FILES;
+    if (is_from_files && (tls->chain_file == NULL || tls->key_file == NULL))
+        return kith__server_why(why, KITH_ERR_INVALID,
+                                "a certificate from files needs both: the chain and the private key");
+    if (!is_from_files && tls->directory == NULL)
+        return kith__server_why(why, KITH_ERR_INVALID, "a directory is needed where certificates are kept");
+    if (tls->name_count > KITH_CERTIFICATE_NAMES_MAX || (tls->name_count == 0 && !is_from_files) ||
+        (tls->name_count != 0 && tls->names == NULL))
+        return kith__server_why(why, KITH_ERR_INVALID,
+                                "a certificate needs 1 to %d names (the host name of this server)",
+                                KITH_CERTIFICATE_NAMES_MAX);
     for (size_t i = 0; i < tls->name_count; i++)
         if (tls->names[i] == NULL || tls->names[i][0] == 0 || strlen(tls->names[i]) > 253)
             return kith__server_why(why, KITH_ERR_INVALID, "a name for the certificate is empty or too long");
-    return 0;
+    return tls->source == KITH_CERTIFICATE_ACME ? check_acme(tls, why) : 0;
 }
 
 /* ---- Files ---- */

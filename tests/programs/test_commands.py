@@ -27,8 +27,11 @@ def relays_that_cannot_be_are_refused_with_words(home):
     done = run(home, "ping", "--listen", "--relay-ca", home + "/none", code=5)
     assert b"--relay-ca" in done.stderr
     open(home + "/empty", "w").close()
-    done = run(home, "ping", "--listen", "--relay-ca", "/etc/hostname", "--relay", "https://relay.example", code=1)
-    assert b"PEM" in done.stderr, done.stderr
+    with open(home + "/broken", "w") as file:
+        file.write("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    for path, words in (("/etc/hostname", b"PEM"), (home + "/broken", b"PEM"), (home + "/empty", b"empty")):
+        done = run(home, "ping", "--listen", "--relay-ca", path, "--relay", "https://relay.example", code=1)
+        assert words in done.stderr and b"--relay-ca " + path.encode() in done.stderr, done.stderr
 
 
 @test

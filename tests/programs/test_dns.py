@@ -169,8 +169,8 @@ def each_client_has_its_limit_of_puts(home):
 
 def put_files(home):
     os.makedirs(home + "/data/cert_cache", exist_ok=True)
-    shutil.copy(X509 + "/cert.pem", home + "/data/cert_cache/dns.example.org.crt")
-    shutil.copy(X509 + "/key.pem", home + "/data/cert_cache/dns.example.org.key")
+    shutil.copy(X509 + "/cert.pem", home + "/data/cert_cache/localhost.crt")
+    shutil.copy(X509 + "/key.pem", home + "/data/cert_cache/localhost.key")
 
 
 @test
@@ -186,7 +186,7 @@ def the_configuration_of_an_iroh_dns_server_is_taken_as_it_is(home):
         [https]
         port = 443
         listen_backlog = 4096
-        domains = ["dns.example.org"]
+        domains = ["localhost"]
         cert_mode = "manual"
         letsencrypt_contact = "ops@example.org"
         letsencrypt_prod = true
@@ -384,7 +384,7 @@ def certificate_files_are_read_again_when_they_change(home):
 @test
 def certificates_named_as_the_reference_does_are_found(home):
     put_files(home)
-    with Dns(home, config='https.port = 0\nhttps.bind_addr = "127.0.0.1"\nhttps.domains = ["dns.example.org"]\nhttps.cert_mode = "manual"') as server:
+    with Dns(home, config='https.port = 0\nhttps.bind_addr = "127.0.0.1"\nhttps.domains = ["localhost"]\nhttps.cert_mode = "manual"') as server:
         assert served_certificate(server.port("https")) == of_file(X509 + "/cert.pem")
 
 

@@ -275,7 +275,7 @@ def the_configuration_of_an_iroh_relay_is_taken_as_it_is(home):
         [tls]
         https_bind_addr = "[::]:8443"
         quic_bind_addr = "[::]:7842"
-        hostname = ["relay.example.com"]
+        hostname = ["localhost"]
         cert_mode = "Reloading"
         cert_dir = "%s/c"
         prod_tls = true
@@ -310,12 +310,44 @@ def what_is_wrong_in_a_file_is_told_with_its_line(home):
 
 
 @test
+def a_certificate_that_clients_would_refuse_is_found_before_the_start(home):
+    put_certificate(home + "/own")
+    put_certificate(home + "/turned", "relay.pem")
+    with open(home + "/turned/default.crt") as leaf, open(X509 + "/root.pem") as root:
+        leaf, root = leaf.read(), root.read()
+    for name, text in (("turned", root + leaf), ("whole", leaf + root), ("gap", leaf + open(X509 + "/cert.pem").read()), ("none", "no PEM\n")):
+        os.makedirs("%s/%s" % (home, name), exist_ok=True)
+        shutil.copy(X509 + "/relay-key.pem", "%s/%s/default.key" % (home, name))
+        with open("%s/%s/default.crt" % (home, name), "w") as file:
+            file.write(text)
+    shutil.copytree(home + "/own", home + "/foreign")
+    shutil.copy(X509 + "/relay-key.pem", home + "/foreign/default.key")
+    shutil.copytree(home + "/own", home + "/keyless")
+    shutil.copy(X509 + "/cert.pem", home + "/keyless/default.key")
+    for directory, more, code, *words in (("own", 'hostname = "localhost"', 0, "fine"), ("own", 'hostname = ["localhost", "127.0.0.1"]', 0, "fine"),
+                                          ("whole", "", 0, "fine"), ("own", 'hostname = ["localhost", "relay.example"]', 2, "own/default.crt is not for relay.example"),
+                                          ("turned", "", 2, "turned/default.crt", "wrong order", "number 2"), ("gap", "", 2, "gap/default.crt", "did not sign"),
+                                          ("none", "", 2, "there is no certificate in", "none/default.crt"), ("keyless", "", 2, "no private key in", "keyless/default.key"),
+                                          ("foreign", "", 2, "foreign/default.key belongs to another certificate")):
+        text = check(home, config="[tls]\n" + manual(home + "/" + directory, more), code=code)
+        assert all(word in text for word in words), (directory, more, text)
+    acme = '[tls]\ncert_mode = "LetsEncrypt"\ncert_dir = "%s/acme"\n' % home
+    for more, word in (('hostname = "a.test"', "tls.contact"), ('contact = "a@b.test"', "tls.hostname"), ('contact = "a.test"\nhostname = "a.test"', "'a.test' is no e-mail"),
+                       ('contact = "mailto:a@b.test"\nhostname = "a.test"', "mailto"), ('contact = "a@b.test"\nhostname = "192.0.2.1"', "192.0.2.1"),
+                       ('contact = "a@b.test"\nhostname = ["a.test", "::1"]', "'::1'"), ('contact = "a@b.test"\nhostname = "*.a.test"', "*.a.test")):
+        text = check(home, config=acme + more, code=2)
+        assert word in text, (more, text)
+    assert "/nowhere" in check(home, "--acme-ca", "/nowhere", config=acme + 'contact = "a@b.test"\nhostname = "a.test"', code=2)
+    assert not os.path.exists(home + "/acme"), "a check makes nothing"
+
+
+@test
 def flags_and_environment_are_checked_too(home):
     for flags, word in ((("--nonsense",), "there is no option"), (("argument",), "too many"), (("--http-bind", "80"), "address and port"),
                         (("--self-signed", "--acme"), "only one"), (("--cert", "x"), "belong together"), (("--self-signed",), "needs the name"),
-                        (("--acme", "--hostname", "a"), "contact"), (("--acme", "--hostname", "a", "--contact", "b", "--dev"), "--dev"),
+                        (("--acme", "--hostname", "a"), "contact"), (("--acme", "--hostname", "a", "--contact", "b@c.test", "--dev"), "--dev"),
                         (("--quic",), "needs a certificate"), (("--token-file", "/nowhere"), "/nowhere"),
-                        (("--acme", "--hostname", "a", "--contact", "b", "--acme-url", "http://x/"), "https")):
+                        (("--acme", "--hostname", "a", "--contact", "b@c.test", "--acme-url", "http://x/"), "https")):
         text = check(home, *flags, code=None)
         assert word in text, (flags, text)
     assert "kith-relay" in run(home, "--help", program=Relay.program).stdout.decode() and "kith relay" in run(home, "relay", "--help").stdout.decode()

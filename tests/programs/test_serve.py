@@ -216,7 +216,9 @@ def the_certificate_follows_from_what_is_said(home):
     fine = "the configuration is fine"
     assert fine in check(home, config='hostname = "a.test"\n')  # an authority of its own
     assert fine in check(home, config='hostname = "a.test"\ncontact = "a@b.test"\n')
-    assert fine in check(home, config='hostname = "a.test"\ncert_file = "%s/cert.pem"\nkey_file = "%s/key.pem"\n' % (X509, X509))
+    files = 'cert_file = "%s/cert.pem"\nkey_file = "%s/key.pem"\n' % (X509, X509)
+    assert fine in check(home, config='hostname = "localhost"\n' + files)
+    assert "cert.pem is not for a.test" in check(home, config='hostname = "a.test"\n' + files, code=2)
     assert fine in check(home, config='hostname = "a.test"\ncertificate = "none"\n')
     assert fine in check(home, "--dev") and fine in check(home, "--hostname", "a.test", "--address", "192.0.2.1", "--token", "t")
     shown = run(home, "serve", "--print-config", "--hostname", "a.test", "--contact", "a@b.test", "--token", "s3cret").stdout.decode()
