@@ -46,16 +46,20 @@ def make_tree(root):
 
 
 class Tap:
+    """The report; cases may end on several threads."""
+
     def __init__(self):
         self.count = self.failures = 0
+        self.lock = threading.Lock()
 
     def report(self, ok, name, detail=""):
-        self.count += 1
-        self.failures += not ok
-        print("%sok %d - %s" % ("" if ok else "not ", self.count, name), flush=True)
-        if not ok:
-            for line in str(detail).strip().split("\n")[-20:]:
-                print("# " + line, flush=True)
+        with self.lock:
+            self.count += 1
+            self.failures += not ok
+            print("%sok %d - %s" % ("" if ok else "not ", self.count, name), flush=True)
+            if not ok:
+                for line in str(detail).strip().split("\n")[-20:]:
+                    print("# " + line, flush=True)
 
     def skip(self, name, why):
         self.count += 1

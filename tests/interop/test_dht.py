@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The Mainline DHT: kith and the Rust crates iroh-mainline-address-lookup 0.6.1 and n0-mainline 0.7.1, each as publisher and as
 resolver, through nodes of each, in a network namespace of this test's own where there is nobody else."""
-import os
+import concurrent.futures, os
 
 import lookups
 from peers import BIN, PEERS, Process, Tap
@@ -75,6 +75,21 @@ def cases(tap, name, nodes, agents):
                    "%s: %s finds nothing of a key that nobody published" % (name, resolver), output)
 
 
+def alone(tap, agents, name):
+    network = Network(name, NODES)
+    cases(tap, "nodes of " + name, network.addresses[:2], agents)
+    network.end()
+
+
+def mixed(tap, agents):
+    rust = Network("rust", NODES // 2)
+    kith = Network("kith", NODES // 2, rust.addresses[:1])
+    cases(tap, "nodes of both", [kith.addresses[-1]], agents)
+    cases(tap, "nodes of both, joined through a real one", [rust.addresses[-1]], agents)
+    kith.end()
+    rust.end()
+
+
 def main():
     tap = Tap()
     agents = [name for name in AGENTS if os.path.exists(AGENTS[name][0])]
@@ -84,16 +99,9 @@ def main():
     if reason:
         tap.skip("the DHT with real peers", reason)
         tap.end()
-    for name, count in (("rust", NODES), ("kith", NODES)):
-        network = Network(name, count)
-        cases(tap, "nodes of " + name, network.addresses[:2], agents)
-        network.end()
-    rust = Network("rust", NODES // 2)
-    kith = Network("kith", NODES // 2, rust.addresses[:1])
-    cases(tap, "nodes of both", [kith.addresses[-1]], agents)
-    cases(tap, "nodes of both, joined through a real one", [rust.addresses[-1]], agents)
-    kith.end()
-    rust.end()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:  # apart from one another; each publisher waits for 5 s before it begins
+        for done in [pool.submit(alone, tap, agents, "rust"), pool.submit(alone, tap, agents, "kith"), pool.submit(mixed, tap, agents)]:
+            done.result()
     tap.end()
 
 

@@ -71,6 +71,8 @@ static void tell_open(struct conn *conn)
         for (size_t i = 0; i < sizeof out; i++)
             printf("%02X", out[i]);
     printf("%s\n", kith__tls_stream_is_challenge(conn->tls) ? " challenge" : "");
+    if (!conn->is_server && conn->to_send == 0 && kith__tls_stream_close(conn->tls) != 0)
+        fail("close", KITH_ERR_NOMEM);
 }
 
 static void write_echo(struct conn *conn)
