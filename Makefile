@@ -4,11 +4,12 @@ CC ?= cc
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 CMAKE_ARGS ?=
+TARGETS ?= all
 
 .PHONY: all help deps demo test interop bench fuzz install format lint clean configure
 
 all: configure ## build everything: programs in build/bin, libraries in build/lib
-	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --build $(BUILD) -j $(JOBS) --target $(TARGETS)
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20

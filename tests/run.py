@@ -18,8 +18,9 @@ TAP = re.compile(r"^(not )?ok\b(?:\s+\d+)?(?:\s*-)?\s*(.*)")
 ALONE = re.compile(r"^# Runs alone: .", re.M)
 TIME_LIMIT = {"unit": 900, "fuzz": 300, "sim": 1200, "program": 600, "interop": 2400, "lint": 120}
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-# What runs side by side, and how many of it: programs and peers wait for one another most of the time. sim-run uses the CPUs itself.
-GROUPS = ((("unit", "fuzz"), CPUS), (("sim",), 1), (("program", "interop"), CPUS + 1), (("lint",), 1))
+# What runs side by side, and how many of it: programs and peers wait for one another most of the time, and those that take longest stand
+# first, so that short ones fill the end. sim-run uses the CPUs itself.
+GROUPS = ((("unit", "fuzz"), CPUS), (("sim",), 1), (("interop", "program"), CPUS + 1), (("lint",), 1))
 
 Suite = collections.namedtuple("Suite", "kind name command is_alone", defaults=[False])
 Result = collections.namedtuple("Result", "suite passed failed skipped output seconds")
@@ -96,7 +97,7 @@ def tell(result):
 def run_all(chosen, jobs_max, environment):
     """The results, each as soon as those before it are there."""
     for kinds, jobs in GROUPS:
-        group = [suite for suite in chosen if suite.kind in kinds]
+        group = [suite for kind in kinds for suite in chosen if suite.kind == kind]
         for some, width in (([suite for suite in group if not suite.is_alone], min(jobs, jobs_max)), ([suite for suite in group if suite.is_alone], 1)):
             with concurrent.futures.ThreadPoolExecutor(width) as pool:
                 for result in pool.map(lambda suite: run_suite(suite, environment), some):
