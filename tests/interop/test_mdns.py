@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The local network (mDNS): kith and the Rust crate iroh-mdns-address-lookup 0.6.1 find and dial each other by id alone, on hosts
 in network namespaces of this test's own, without relays and without anybody else."""
+# Runs alone: the real peer forgets whom it does not hear for two seconds, and gives a search up after ten.
 import base64, concurrent.futures, json, os, signal, sys, time
 
 import networks
