@@ -58,6 +58,7 @@ struct cli {
     size_t lookup_count;
     bool no_lookups;
     bool is_default;                              /* nobody named servers: those of n0 are used */
+    bool has_new_key;                             /* whatever --key and IROH_SECRET say: who only asks needs no name */
     const char *dht_nodes[CLI_DHT_NODES_MAX + 1]; /* NULL at the end */
     size_t dht_node_count;
     struct kith_sockaddr dns_servers[KITH_ENDPOINT_DNS_SERVERS_MAX];

@@ -28,6 +28,10 @@ int cli_secret(struct cli *cli, struct kith_secret *secret)
     const char *variable = getenv("IROH_SECRET");
     int err;
 
+    if (cli->has_new_key) {
+        kith_secret_generate(secret);
+        return 0;
+    }
     if (cli->key_file != NULL) {
         if (variable != NULL && *variable != 0 && !cli->quiet)
             output_note("kith %s: --key is used, and IROH_SECRET is not looked at", cli->command->name);

@@ -76,9 +76,10 @@ static void print_item(const struct cli *cli, const struct kith_search_item *ite
         printf("  no address\n");
 }
 
-/* One after the other, as they come. Returns how it ended: END, NOT_FOUND, ... */
-static int print_all(struct cli *cli, struct kith_search *search, const char *id)
+/* One after the other, as they come. Returns how it ended: END, NOT_FOUND, TIMEOUT, ...; *found: something was. */
+static int print_all(struct cli *cli, struct kith_search *search, const char *id, bool *found)
 {
+    uint64_t end_ns = loop_now() + cli->timeout_ns, now_ns;
     struct kith_search_item item;
     struct kith_op *op;
     int err;
@@ -86,12 +87,15 @@ static int print_all(struct cli *cli, struct kith_search *search, const char *id
     for (;;) {
         if ((err = kith_lookup_next_start(search, &op)) != 0)
             return err;
+        now_ns = loop_now();
+        kith_op_set_limit(op, now_ns < end_ns ? end_ns - now_ns : 0);
         err = loop_wait(&cli->loop, op);
         kith_op_free(op);
-        if (err == KITH_ERR_CANCELLED)
+        if (err == KITH_ERR_CANCELLED || err == KITH_ERR_TIMEOUT)
             return err;
         if ((err = kith_lookup_next(search, 0, &item)) != 0)
             return err;
+        *found = *found || !item.is_end;
         if (!cli->json)
             print_item(cli, &item);
         else if (!output_json(json_of_item(&item, id)))
@@ -101,23 +105,39 @@ static int print_all(struct cli *cli, struct kith_search *search, const char *id
     }
 }
 
+/* Says how it ended, if there is something to say. */
+static int finish(struct cli *cli, int err, bool found, const char *name)
+{
+    static const char no_time[] = "not every service answered in the time of --timeout";
+
+    switch (err) {
+    case KITH_ERR_END:
+        return 0;
+    case KITH_ERR_TIMEOUT:
+        if (!found)
+            return cli_fail_text(cli, err, no_time, "cannot find %s", name);
+        output_note("kith lookup: %s", no_time);
+        return 0;
+    case KITH_ERR_NOT_FOUND: /* whom nobody knows cannot be reached: exit code 3 */
+        return cli_fail_text(cli, KITH_ERR_NO_ADDRESS, "no service knows where it is", "cannot find %s", name);
+    default:
+        return cli_fail(cli, err, "cannot look for %s", name);
+    }
+}
+
 static int look(struct cli *cli, const struct kith_addr *addr)
 {
     char name[KITH_ID_SHORT_SIZE], id[KITH_ID_TEXT_SIZE];
     struct kith_search *search;
+    bool found = false;
     int err;
 
     kith_id_format_short(&addr->id, name);
     kith_id_format(&addr->id, id);
     if ((err = kith_lookup_start(cli->endpoint, &addr->id, &search)) != 0)
         return cli_fail(cli, err, "cannot look for %s", name);
-    err = print_all(cli, search, id);
-    if (err == KITH_ERR_END)
-        err = 0;
-    else if (err == KITH_ERR_NOT_FOUND) /* whom nobody knows cannot be reached: exit code 3 */
-        err = cli_fail_text(cli, KITH_ERR_NO_ADDRESS, "no service knows where it is", "cannot find %s", name);
-    else
-        err = cli_fail(cli, err, "cannot look for %s", name);
+    err = print_all(cli, search, id, &found);
+    err = finish(cli, err, found, name);
     kith_lookup_free(search);
     return err;
 }
@@ -134,6 +154,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "cannot tell whom to look for: %s", kith_error_last()->text);
     if (cli->lookup_count == 0)
         return cli_usage(cli, "nobody can be asked: name a service with --lookup");
+    cli->has_new_key = true;          /* its own id may be the one that it asks for */
     cli->publish = KITH_PUBLISH_NONE; /* who only asks is not to be found */
     cli->relay_count = 0;             /* nor needs relays */
     cli->relay_only = false;
@@ -149,6 +170,6 @@ const struct cli_command command_lookup = {
     .summary = "ask where an endpoint is, and show who says what",
     .details = "Shows what each service of --lookup says as it comes: relays, addresses, user data, how long ago the\n"
                "endpoint told it so itself, and how long the answer took. Who failed, and why, is told on stderr.\n"
-               "Exit code 3 if no service knows the id. Nothing is published.\n",
+               "Exit code 3 if no service knows the id. Nothing is published. It takes 15 s at most, or --timeout.\n",
     .run = run,
 };

@@ -125,6 +125,32 @@ def lookup_tells_who_failed_and_why(home):
 
 
 @test
+def lookup_ends_in_the_time_it_is_given(home):
+    """A server that takes connections and says nothing, beside one that knows it, or alone."""
+    with LookupServer() as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        key, wait = new_key(home), ("--timeout", "0.5", "--lookup", "pkarr:http://127.0.0.1:%d/pkarr" % silent.getsockname()[1])
+        began = time.monotonic()
+        lines = [json.loads(line) for line in run(home, "lookup", "--json", *wait, key, code=3).stdout.splitlines()]
+        assert [(line["event"], line.get("code")) for line in lines] == [("error", "KITH_ERR_TIMEOUT")] and "--timeout" in lines[0]["text"], lines
+        with Running(home, "ping", "--listen", *publishes(server)):
+            server.until(lambda s: s.puts)
+            done = run(home, "lookup", *wait, "--lookup", "pkarr:" + server.pkarr, key)
+            assert b"  address    127.0.0.1:" in done.stdout and b"--timeout" in done.stderr, (done.stdout, done.stderr)
+        assert time.monotonic() - began < 10, "what a server may take is 10 s, each time"
+
+
+@test
+def lookup_shows_also_what_is_known_of_ones_own_id(home):
+    with LookupServer() as server:
+        key = new_key(home)
+        with Running(home, "ping", "--listen", *publishes(server)):
+            server.until(lambda s: s.puts)
+            asks = ("lookup", "--lookup", "pkarr:" + server.pkarr, key)
+            for done in run(home, *asks, "--key", "k"), run(home, *asks, env={"IROH_SECRET": open(home + "/k").read().strip()}):
+                assert b"  address    127.0.0.1:" in done.stdout, done.stdout
+
+
+@test
 def a_pipe_by_id_alone_through_a_dht_of_ones_own(home):
     write(home + "/one", 1000, b"one")
     nodes = subprocess.Popen([os.path.join(os.path.dirname(KITH), "dht-agent"), "node", "8"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
