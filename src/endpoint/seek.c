@@ -142,6 +142,8 @@ void kith__seek_add_path(struct kith_seek *seek, const struct kith_sockaddr *rem
         add_ip(seek, remote);
     else if (seek->world.relays != NULL && (relay = kith__relays_find(seek->world.relays, remote, NULL)) != NULL)
         add_relay(seek, relay);
+    else
+        seek->left_out++;
 }
 
 /* ---- Finding ---- */

@@ -151,9 +151,8 @@ static void on_found(void *ctx, const struct kith_pkarr *packet)
     struct dht_resolve *resolve = ctx;
     struct kith_lookup_found found = { .updated_us = kith__pkarr_timestamp(packet) };
     struct kith_lookup_info info;
-    size_t ignored = 0;
 
-    if ((resolve->err = kith__pkarr_info(packet, resolve->service->rt->mem, &info, &ignored)) != 0)
+    if ((resolve->err = kith__pkarr_info(packet, resolve->service->rt->mem, &info, &found.ignored)) != 0)
         return;
     found.info = &info;
     resolve->sink.on_found(resolve->sink.ctx, &found); /* may cancel */

@@ -40,10 +40,9 @@ static void tell(struct query *query, struct kith_slice message, int *err)
 {
     struct kith_lookup_info info;
     struct kith_lookup_found found = { .info = &info }; /* the DNS does not say since when */
-    size_t ignored;
 
     kith__lookup_info_init(&info, query->service->mem, &query->id);
-    *err = kith__dns_answer_info(message, &info, &ignored);
+    *err = kith__dns_answer_info(message, &info, &found.ignored);
     query->has_told |= *err == 0;
     if (*err == 0)
         query->sink.on_found(query->sink.ctx, &found);

@@ -140,6 +140,24 @@ KITH_TEST(dns_service_asks_several_origins_at_once)
     dns_world_close(&world);
 }
 
+KITH_TEST(dns_service_counts_what_it_does_not_understand)
+{
+    static const char *const origins[] = { "one.example" };
+    struct dns_world world;
+    struct kith_lookup *lookup;
+    struct told told;
+
+    dns_world_open(&world, 1, NULL);
+    open_lookup(&world, origins, 1, &lookup);
+    world.servers[0].texts[2] = "addr=nowhere";
+    world.servers[0].texts[3] = "no attribute";
+    look(&world, lookup, &told, false);
+    KITH_CHECK(told.err == 0 && told.addrs == 2);
+    KITH_CHECK_EQ(kith__lookup_stats(lookup, 0).attrs_ignored, 2);
+    kith__lookup_free(lookup);
+    dns_world_close(&world);
+}
+
 KITH_TEST(dns_service_takes_an_answer_without_an_address_for_one)
 {
     static const char *const origins[] = { "one.example" };

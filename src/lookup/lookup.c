@@ -446,7 +446,7 @@ static void ask_found(void *ctx, const struct kith_lookup_found *found)
 {
     struct ask *ask = ctx;
     struct round *round = ask->round;
-    size_t count_before = round->merged.addr.count;
+    size_t count_before = round->merged.addr.count, ignored = found->ignored;
 
     KITH_ASSERT(ask->state == ASK_RUNNING && !round->is_over);
     if (memcmp(found->info->addr.id.bytes, round->merged.addr.id.bytes, KITH_ID_SIZE) != 0) {
@@ -458,6 +458,7 @@ static void ask_found(void *ctx, const struct kith_lookup_found *found)
         return;
     }
     ask->of->stats.items++;
+    ask->of->stats.attrs_ignored += ignored;
     begin_busy(round);
     tell_item_to_all(ask, round->merged.addr.count > count_before);
     if (!round->is_over)

@@ -44,6 +44,7 @@ struct kith_lookup_stats {
     uint64_t items;                         /* findings handed on */
     uint64_t drop_wrong_id, drop_no_memory; /* findings not handed on: about another id; no memory to merge them */
     uint64_t addrs_ignored;                 /* addresses that found no room in what was merged */
+    uint64_t attrs_ignored;                 /* attributes that were not understood, of findings handed on */
 };
 struct kith_lookup_stats kith__lookup_stats(const struct kith_lookup *lookup, size_t index);
 /** The error of the last round that ended_failed counts, with a sentence, borrowed until the next one; 0 and "": there was none. */

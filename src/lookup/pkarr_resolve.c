@@ -60,16 +60,15 @@ static void tell(struct query *query, const struct kith_pkarr *packet)
     struct kith_lookup_found found = { .updated_us = kith__pkarr_timestamp(packet) };
     struct resolver *resolver = query->resolver;
     struct kith_lookup_info info;
-    size_t ignored = 0;
-    int err = kith__pkarr_info(packet, resolver->rt->mem, &info, &ignored);
+    int err = kith__pkarr_info(packet, resolver->rt->mem, &info, &found.ignored);
 
     if (err != 0) {
         end(query, err, explain(err));
         return;
     }
-    if (ignored > 0)
+    if (found.ignored > 0)
         kith__log(&resolver->rt->log, KITH_LOG_DEBUG, "pkarr", "%s: %zu attributes were not understood",
-                  resolver->base.label, ignored);
+                  resolver->base.label, found.ignored);
     found.info = &info;
     query->sink.on_found(query->sink.ctx, &found);
     kith__lookup_info_dispose(&info);

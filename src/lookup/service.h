@@ -17,6 +17,7 @@ struct kith_lookup_query; /* a resolve in progress; implementations embed it fir
 struct kith_lookup_found {
     const struct kith_lookup_info *info;
     uint64_t updated_us; /* wall-clock time at which its owner said so (a packet's timestamp); 0: not told */
+    size_t ignored;      /* attributes beside it that were not understood */
 };
 
 /** Where a resolve reports to. */
