@@ -215,6 +215,7 @@ static enum kith_sim_verdict clocks(struct kith_trial *trial)
 static enum kith_sim_verdict ahead(struct kith_trial *trial)
 {
     int64_t by_us = (int64_t)seeded(trial, 1200, 5 * 365 * 86400) * 1000000;
+    struct kith_dns_counters counted;
 
     TRY(kith__simlookup_open(
         trial, &(struct kith_simlookup_options) { .servers = 1, .apps = 2, .ways = kith__simlookup_ways(trial) }));
@@ -222,7 +223,8 @@ static enum kith_sim_verdict ahead(struct kith_trial *trial)
     kith__sim_host_jump_wall(server_of(trial)->host, by_us);
     kith__simlookup_move(trial);
     TRY(pass(trial, 1000, 40000));
-    DEMAND(kith__simdns_counted(&world_l.servers[0]).puts_future > 0 && !kith__simlookup_is_published(trial));
+    counted = kith__simdns_counted(&world_l.servers[0]);
+    DEMAND(counted.puts_future > 0 && !kith__simlookup_is_published(trial));
     kith__sim_host_jump_wall(server_of(trial)->host, -by_us);
     TRY(until(trial, kith__simlookup_is_published, RETRY_NS));
     TRY(find(trial, FOUND_NS));
@@ -263,6 +265,8 @@ static enum kith_sim_verdict servers_clock(struct kith_trial *trial)
  */
 static enum kith_sim_verdict older(struct kith_trial *trial)
 {
+    struct kith_dns_counters counted;
+
     TRY(kith__simlookup_open(
         trial, &(struct kith_simlookup_options) { .servers = 1, .apps = 2, .ways = kith__simlookup_ways(trial) }));
     for (uint64_t i = 1; i <= 3; i++) {
@@ -273,7 +277,8 @@ static enum kith_sim_verdict older(struct kith_trial *trial)
         TRY(pass(trial, 10, 2000));
         KITH_ASSERT(kith__simapp_start(server_of(trial)) == 0);
         TRY(kith__simlookup_move_and_find(trial, 5 * KITH_NS_PER_S));
-        DEMAND(kith__simdns_counted(&world_l.servers[0]).puts_older == i);
+        counted = kith__simdns_counted(&world_l.servers[0]);
+        DEMAND(counted.puts_older == i);
     }
     return KITH_SIM_OK;
 }
