@@ -367,7 +367,9 @@ const struct kith_scenario kith__scenarios_lookup[] = {
       .play = play,
       .extra = { 4 },
       .seeds_percent = 15,
-      .net = { LINK, .duplicate_ppm = { 200000, 500000 }, .reorder_ppm = { 100000, 300000 },
+      .net = { .delay_us = { 1000, 30000 }, /* without jitter: twins that do not overtake arrive together */
+               .duplicate_ppm = { 200000, 500000 },
+               .reorder_ppm = { 100000, 300000 },
                .reorder_us = { 10000, 100000 } } },
     { .name = "lookup-late", .play = play, .extra = { 5 }, .seeds_percent = 15, .net = { LINK } },
     { .name = "lookup-contradicted", .play = play, .extra = { 6 }, .seeds_percent = 15, NET },
