@@ -76,6 +76,7 @@ class LookupServer:
         deadline = time.monotonic() + 20
         while not self.answers():
             if self.process.process.poll() is not None or time.monotonic() > deadline:
+                self.process.end(signal.SIGKILL)  # all that it said is there then
                 raise RuntimeError("%s does not answer: %s" % (self.name, self.process.output()))
             time.sleep(0.02)  # a poll with a limit: nothing to wait on tells that another program listens
 

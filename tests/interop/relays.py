@@ -105,6 +105,7 @@ class Relay:
                 return
             except OSError:
                 if time.monotonic() > deadline or self.process.process.poll() is not None:
+                    self.process.end(signal.SIGKILL)  # all that it said is there then
                     raise RuntimeError("%s does not listen: %s" % (self.name, self.process.output()[-2000:]))
                 time.sleep(0.02)
 
