@@ -14,7 +14,7 @@ build="$build libcmocka-dev"
 # libunistring-dev: what `pkg-config --static` names for GnuTLS and libidn2, whose packages do not bring it along.
 test="python3 libunistring-dev bind9-dnsutils"
 command -v node >/dev/null 2>&1 || test="$test nodejs npm"
-ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin pebble fish zsh"
+ci="clang clang-format llvm valgrind ngtcp2-client ngtcp2-server gnutls-bin pebble fish zsh knot-dnsutils ldnsutils dnsviz zonemaster-cli"
 if [ "${1:-}" = ci ]; then
     # The sanitizer runtimes belong to one version of clang: ask for the one that Debian's `clang` stands for.
     version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\).*/\1/p' | head -n 1)
