@@ -59,6 +59,29 @@ static const char *add_dht(struct cli *cli, const char *node)
     return problem;
 }
 
+/* A domain name, with or without the last dot: what is no name at all is told as the mistake in the options that it is. */
+static bool is_origin(const char *text)
+{
+    size_t label;
+
+    for (; (label = strcspn(text, ".")) > 0 && label <= 63; text += label + 1)
+        if (text[label] == 0 || text[label + 1] == 0)
+            return true;
+    return false;
+}
+
+/* Relays and pkarr servers have URLs of the same kind. */
+static bool is_url(const char *text)
+{
+    static const struct kith_id nobody;
+    struct kith_addr addr;
+
+    if (strncmp(text, "http://", 7) != 0 && strncmp(text, "https://", 8) != 0)
+        return false;
+    kith_addr_init(&addr, &nobody);
+    return kith_addr_add_relay(&addr, text) == 0;
+}
+
 const char *cli_take_lookup(void *target, const char *text)
 {
     struct cli *cli = target;
@@ -75,10 +98,11 @@ const char *cli_take_lookup(void *target, const char *text)
         return add(cli, KITH_LOOKUP_DHT, NULL);
     if (strncmp(text, "dht:", 4) == 0)
         return add_dht(cli, text + 4);
-    if (strncmp(text, "dns:", 4) == 0 && text[4] != 0)
-        return add(cli, KITH_LOOKUP_DNS, text + 4);
-    if (strncmp(text, "pkarr:http://", 13) == 0 || strncmp(text, "pkarr:https://", 14) == 0)
-        return add(cli, KITH_LOOKUP_PKARR, text + 6);
+    if (strncmp(text, "dns:", 4) == 0)
+        return is_origin(text + 4) ? add(cli, KITH_LOOKUP_DNS, text + 4) : "a domain name is expected, as dns:NAME";
+    if (strncmp(text, "pkarr:", 6) == 0)
+        return is_url(text + 6) ? add(cli, KITH_LOOKUP_PKARR, text + 6)
+                                : "a pkarr server is expected as pkarr:https://HOST/pkarr, or with http://";
     return "a lookup service is one of n0, dns:ORIGIN, pkarr:URL, mdns, dht, dht:HOST:PORT, none";
 }
 

@@ -13,14 +13,30 @@ enum { RELAYS_SHOWN_MAX = 32 }; /* ours, and those of tickets */
 #define ONLINE_NS         (10 * KITH_NS_PER_S) /* for a relay to let us in */
 #define ONLINE_DEFAULT_NS (3 * KITH_NS_PER_S)  /* if nobody named it: there may be no way to the Internet here */
 
-enum { CA_SIZE_MAX = 1 << 20 };
+enum { CA_SIZE_MAX = 1 << 20, LOG_WARNING = 1 };
+
+/* Who is not published is not found by anybody, and would not hear of it otherwise. Told once, until it succeeds again. */
+static bool is_about_publishing(int level, const char *part)
+{
+    return level <= LOG_WARNING && (strcmp(part, "pkarr") == 0 || strcmp(part, "dht") == 0);
+}
 
 static void write_log(void *ctx, int level, const char *part, const char *text)
 {
     static const char *const names[] = { "error", "warning", "info", "debug", "trace" };
+    const struct cli *cli = ctx;
+    char clean[1024];
 
-    (void)ctx;
-    output_note("%s: %s: %s", names[level < 0 || level > 4 ? 4 : level], part, text);
+    output_clean(text, clean, sizeof clean); /* it may hold words of a server's */
+    if (cli->verbose > 0)
+        output_note("%s: %s: %s", names[level < 0 || level > 4 ? 4 : level], part, clean);
+    if (!is_about_publishing(level, part))
+        return;
+    if (cli->verbose == 0 && !cli->quiet)
+        output_note("kith %s: %s", cli->command->name, clean);
+    if (cli->json)
+        output_json_to(cli->stdout_is_data ? stderr : stdout,
+                       json_pack("{s:s, s:s, s:s}", "event", "warning", "part", part, "text", clean));
 }
 
 int cli_secret(struct cli *cli, struct kith_secret *secret)
@@ -155,8 +171,8 @@ static int relay_options(struct cli *cli, struct kith_endpoint_options *options,
 
 int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
 {
-    /* Errors of the library come back from its calls; its log is for those who ask. */
-    int level = cli->verbose > 4 ? 4 : cli->verbose;
+    /* Errors of the library come back from its calls; its log is for those who ask, but for what write_log says. */
+    int level = cli->verbose > 4 ? 4 : cli->verbose > LOG_WARNING ? cli->verbose : LOG_WARNING;
     struct kith_endpoint_options options = { KITH_OPTIONS_INIT,
                                              .alpns_raw = alpns,
                                              .alpns_raw_count = alpn_count,
@@ -173,7 +189,7 @@ int cli_open(struct cli *cli, const struct kith_slice *alpns, size_t alpn_count)
         free(ca);
         return err;
     }
-    if ((err = loop_init(&cli->loop, level > 0 ? write_log : NULL, level)) != 0) {
+    if ((err = loop_init(&cli->loop, write_log, cli, level)) != 0) {
         kith_secret_wipe(&secret);
         free(ca);
         return cli_fail(cli, err, "cannot start");

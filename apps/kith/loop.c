@@ -49,10 +49,11 @@ static int install_signals(void)
     return 0;
 }
 
-int loop_init(struct loop *loop, void (*log)(void *ctx, int level, const char *part, const char *text), int log_level)
+int loop_init(struct loop *loop, void (*log)(void *ctx, int level, const char *part, const char *text), void *log_ctx,
+              int log_level)
 {
     struct kith_context_options options = { KITH_CONTEXT_OPTIONS_INIT, .mode = KITH_CONTEXT_CALLER, .log = log,
-                                            .log_level = log_level };
+                                            .log_ctx = log_ctx, .log_level = log_level };
 
     memset(loop, 0, sizeof *loop);
     loop->watches.next = loop->watches.previous = &loop->watches;

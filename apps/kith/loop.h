@@ -39,7 +39,8 @@ struct loop {
 };
 
 /** Makes the context and takes over SIGINT, SIGTERM, SIGHUP and SIGPIPE. A second signal ends the program at once. */
-int loop_init(struct loop *loop, void (*log)(void *ctx, int level, const char *part, const char *text), int log_level);
+int loop_init(struct loop *loop, void (*log)(void *ctx, int level, const char *part, const char *text), void *log_ctx,
+              int log_level);
 void loop_dispose(struct loop *loop);
 /** Monotonic time, ns. */
 uint64_t loop_now(void);

@@ -231,7 +231,7 @@ int kith__api_lookup_make(const struct kith_lookup_making *making, const struct 
     if (err == KITH_ERR_PARSE && option->kind == KITH_LOOKUP_DNS)
         return kith__fail(err, 0, "'%.200s' is no domain name to look for endpoints below", option->where);
     if (err == KITH_ERR_PARSE || err == KITH_ERR_UNSUPPORTED)
-        return kith__fail(err, 0, "lookup by %s: '%.200s' is no URL: those begin with https:// or http://",
+        return kith__fail(err, 0, "lookup by %s: '%.200s' is no URL: one like https://dns.example/pkarr is expected",
                           facts[option->kind].name, option->where != NULL ? option->where : "");
     if (err != 0)
         return kith__fail_because(err, "lookup by %s%s%.200s cannot be started", facts[option->kind].name,

@@ -125,6 +125,19 @@ def lookup_tells_who_failed_and_why(home):
 
 
 @test
+def who_is_not_published_hears_of_it(home):
+    with LookupServer() as server:
+        new_key(home)
+        server.status = 507
+        with Running(home, "ping", "--listen", *publishes(server)) as listener:
+            listener.line(r"^kith ping: pkarr:.*publishing failed: .* 507")
+        with Running(home, "ping", "--listen", "--json", "--quiet", *publishes(server)) as listener:
+            events = [json.loads(listener.process.stdout.readline()) for _ in range(2)]
+            warning = [event for event in events if event["event"] == "warning"]
+            assert len(warning) == 1 and warning[0]["part"] == "pkarr" and "507" in warning[0]["text"], events
+
+
+@test
 def lookup_ends_in_the_time_it_is_given(home):
     """A server that takes connections and says nothing, beside one that knows it, or alone."""
     with LookupServer() as server, socket.create_server(("127.0.0.1", 0)) as silent:
@@ -186,7 +199,7 @@ def who_names_one_server_of_their_own_asks_nobody_else(home):
 @test
 def wrong_words_are_told_before_anything_happens(home):
     key = new_key(home)
-    for option in (("--lookup", "dns:"), ("--lookup", "pkarr:ftp://x"), ("--lookup", "magic"), ("--lookup", "dht:nohost"), ("--lookup", "dht:h:x"),
+    for option in (("--lookup", "dns:"), ("--lookup", "pkarr:ftp://x"), ("--lookup", "pkarr:http://"), ("--lookup", "dns:a..b"), ("--lookup", "magic"), ("--lookup", "dht:nohost"), ("--lookup", "dht:h:x"),
                    ("--dns-server", "127.0.0.1"), ("--publish", "some"), ("--lookup", "none", "--lookup", "mdns")):
         assert len(run(home, "connect", *option, key, code=2).stderr.splitlines()) == 1
     run(home, "connect", key, code=2, env={"KITH_LOOKUP": "magic"})
