@@ -22,8 +22,7 @@ static void set_common(struct dns_config *config)
     config->metrics =
         (struct kith_sockaddr) { .family = KITH_FAMILY_V4, .ip = { 127, 0, 0, 1 }, .port = DNS_PORT_METRICS };
     config->storage = (struct kith_dns_storage) { .evict_after_ns = 7 * SETTINGS_DAY_S * KITH_NS_PER_S,
-                                                  .evict_every_ns = 10 * KITH_NS_PER_S,
-                                                  .batch_ns = KITH_NS_PER_S };
+                                                  .evict_every_ns = 10 * KITH_NS_PER_S };
     config->batch_max = 65536;
     config->limits.future_ns = 600 * KITH_NS_PER_S;
     config->drain_s = 10;
@@ -163,7 +162,7 @@ static const struct setting keys[] = {
     { "mainline.enabled", SETTING_BOOL, FIELD(has_dht) },
     { "mainline.bootstrap", SETTING_TEXTS, FIELD(bootstrap), .take = take_bootstrap },
     { "zone_store.max_batch_size", SETTING_U64, FIELD(batch_max) },
-    { "zone_store.max_batch_time", SETTING_DURATION, FIELD(storage.batch_ns) },
+    { "zone_store.max_batch_time", SETTING_DURATION, FIELD(batch_ns) },
     { "zone_store.eviction", SETTING_DURATION, FIELD(storage.evict_after_ns) },
     { "zone_store.eviction_interval", SETTING_DURATION, FIELD(storage.evict_every_ns) },
     /* Ours. */
@@ -228,7 +227,8 @@ static bool is_shown(const void *target, const char *path)
 {
     const struct dns_config *config = target;
 
-    return strstr(path, "backlog") == NULL && (config->http.is_on || strncmp(path, "http.", 5) != 0) &&
+    return strstr(path, "backlog") == NULL && strcmp(path, "zone_store.max_batch_time") != 0 &&
+           (config->http.is_on || strncmp(path, "http.", 5) != 0) &&
            (config->https.is_on || strncmp(path, "https.", 6) != 0);
 }
 

@@ -37,7 +37,9 @@ struct dns_config {
     struct kith_dns_limits limits;
     struct kith_dns_storage storage;
     uint64_t batch_max;
-    uint64_t workers, backlog; /* backlog: accepted and of no effect, the system's maximum is used */
+    uint64_t workers;
+    /* Accepted and of no effect: the system's maximum is used; no PUT waits for others. */
+    uint64_t backlog, batch_ns;
     double drain_s, http_s;
     unsigned parts; /* what the file has, as bits; see config.c */
     /* What dns_config_options made of it; points into the rest. */

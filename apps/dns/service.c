@@ -70,6 +70,8 @@ void dns_service_tell(const struct dns_service *service)
     if (config->backlog != 0)
         log_line(LOG_LEVEL_WARN, "listen_backlog has no effect: the queue is as long as the system allows "
                                  "(net.core.somaxconn)");
+    if (config->batch_ns != 0)
+        log_line(LOG_LEVEL_WARN, "zone_store.max_batch_time has no effect: packets are written at once");
     if (service->options.tls != NULL && config->certificate.mode == CERTIFICATE_SELF)
         log_line(LOG_LEVEL_INFO,
                  "the certificate is vouched for by an authority of our own: clients need %s/authority.crt as a "

@@ -93,11 +93,8 @@ struct kith_dns_limits {
 struct kith_dns_storage {
     uint64_t evict_after_ns; /* packets that were not put again for so long go [7 days]; KITH_NEVER: they stay */
     uint64_t evict_every_ns; /* [10 s] */
-    uint32_t batch_max;      /* PUTs in one write to the disk, at most [65,536] */
-    uint64_t
-        batch_ns; /* a PUT waits for others so long, at most [1 s]. As a rule none waits: what comes while the disk is
-                                busy goes together next */
-    uint64_t size_max; /* bytes of the database, at most [64 GiB]; a sparse file is no larger than its contents */
+    uint32_t batch_max;      /* PUTs in one write to the disk, at most [65,536]: those that came while it was busy */
+    uint64_t size_max;       /* bytes of the database, at most [64 GiB]; a sparse file is no larger than its contents */
 };
 
 /** Keys that nobody put here are looked for in the Mainline DHT, and kept for five minutes. All is copied. */

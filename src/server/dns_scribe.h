@@ -1,7 +1,8 @@
 /**
  * The one who writes to the store: workers hand it packets, it puts all that have come into one transaction, commits it, and hands
  * them back with what became of them. While the disk is busy with one batch the next one gathers, so that a batch is as large as the
- * disk is slow: nobody waits for a batch to fill. It also lets packets expire.
+ * disk is slow: nobody waits for a batch to fill. (Measured: to wait half as long as a write takes gains a tenth with 64 clients and loses a
+ * third with 256, whose signatures are checked meanwhile.) It also lets packets expire.
  *
  * Thread rules: put from any worker's thread; run from one thread only; done of a worker from that worker's.
  */

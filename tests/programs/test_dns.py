@@ -240,8 +240,9 @@ def without_a_file_it_is_what_the_reference_is(home):
     printed = run(home, "dns", "--dev", "--print-config").stdout.decode()
     for line in ('http.bind_addr = "127.0.0.1"', 'https.bind_addr = "127.0.0.1"', 'dns.bind_addr = "127.0.0.1"', "zone_store.in_memory = true", 'pkarr_put_rate_limit = "disabled"'):
         assert line in printed.splitlines(), (line, printed)
-    with Dns(home, config="http.listen_backlog = 5") as server:
+    with Dns(home, config='http.listen_backlog = 5\nzone_store.max_batch_time = "2s"') as server:
         server.line("listen_backlog has no effect")
+        server.line("max_batch_time has no effect")
 
 
 BASE = '[http]\nport = 0\n[dns]\nport = 0\norigins = ["a."]\n'
