@@ -5,11 +5,20 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { ARRIVAL_SIZE = 8, INDEX_KEY_SIZE = ARRIVAL_SIZE + KITH_ID_SIZE, READERS_MAX = 128 };
+enum {
+    ARRIVAL_SIZE = 8,
+    INDEX_KEY_SIZE = ARRIVAL_SIZE + KITH_ID_SIZE,
+    READERS_MAX = 128,
+    READERS_FILE_MAX = READERS_MAX + 64,
+    LOCK_FILE_SIZE = 64 * (READERS_FILE_MAX + 8) /* a cache line for each reader, and what is before them */
+};
 #define MAP_SIZE_MIN (64ull << 20)
 
 /* A read transaction that is kept between gets: making one anew costs more than the get. */
@@ -412,6 +421,34 @@ static int check_size(struct lmdb *lmdb)
     return (uint64_t)file.st_size >= (info.me_last_pgno + 1) * (uint64_t)stat.ms_psize ? 0 : KITH_ERR_STATE;
 }
 
+/* LMDB writes to this file through memory: a page of it for which the disk has no room would end the process with SIGBUS. */
+static int reserve_lock_file(const struct kith_mem *mem, const char *path)
+{
+    static const char suffix[] = "-lock";
+    size_t size = strlen(path) + sizeof suffix;
+    char *name = kith__alloc(mem, size);
+    int fd, rc = 0;
+
+    if (name == NULL)
+        return KITH_ERR_NOMEM;
+    snprintf(name, size, "%s%s", path, suffix);
+    if ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
+        rc = errno;
+    kith__free(mem, name);
+    if (fd < 0)
+        return error_of(rc);
+    rc = posix_fallocate(fd, 0, LOCK_FILE_SIZE);
+    close(fd);
+    return rc == EOPNOTSUPP || rc == EINVAL ? 0 : error_of(rc); /* a file system without that: as it comes */
+}
+
+static bool is_new(const char *path)
+{
+    struct stat file;
+
+    return stat(path, &file) != 0 ? errno == ENOENT : S_ISREG(file.st_mode) && file.st_size == 0;
+}
+
 /* Opens with as much address space as there is. */
 static int open_env(struct lmdb *lmdb, const char *path, uint64_t size_max)
 {
@@ -422,7 +459,7 @@ static int open_env(struct lmdb *lmdb, const char *path, uint64_t size_max)
         if ((rc = mdb_env_create(&lmdb->env)) != 0)
             return error_of(rc);
         if ((rc = mdb_env_set_mapsize(lmdb->env, (size_t)size)) != 0 || (rc = mdb_env_set_maxdbs(lmdb->env, 2)) != 0 ||
-            (rc = mdb_env_set_maxreaders(lmdb->env, READERS_MAX + 64)) != 0)
+            (rc = mdb_env_set_maxreaders(lmdb->env, READERS_FILE_MAX)) != 0)
             return error_of(rc);
         rc = mdb_env_open(lmdb->env, path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0600);
         if (rc != ENOMEM || size / 2 < MAP_SIZE_MIN)
@@ -450,6 +487,7 @@ static int open_tables(struct lmdb *lmdb)
 int kith__store_lmdb_open(const struct kith_store_lmdb_options *options, struct kith_store **out)
 {
     struct lmdb *lmdb = kith__alloc_zero(options->mem, sizeof *lmdb);
+    bool was_new = is_new(options->path);
     int dead, err;
 
     if (lmdb == NULL)
@@ -459,7 +497,9 @@ int kith__store_lmdb_open(const struct kith_store_lmdb_options *options, struct 
     lmdb->packets_max = options->packets_max;
     for (size_t i = 0; i < READERS_MAX; i++)
         atomic_flag_clear(&lmdb->readers[i].is_taken);
-    err = open_env(lmdb, options->path, options->size_max != 0 ? options->size_max : KITH_STORE_LMDB_SIZE_MAX);
+    err = reserve_lock_file(options->mem, options->path);
+    if (err == 0)
+        err = open_env(lmdb, options->path, options->size_max != 0 ? options->size_max : KITH_STORE_LMDB_SIZE_MAX);
     if (err == 0)
         err = check_size(lmdb);
     /* Readers of a process that was killed would keep pages from being used again. */
@@ -469,6 +509,8 @@ int kith__store_lmdb_open(const struct kith_store_lmdb_options *options, struct 
         err = open_tables(lmdb);
     if (err != 0) {
         lmdb_free(&lmdb->store);
+        if (was_new) /* half of a store, with nothing in it: it would be called damaged from now on */
+            (void)unlink(options->path);
         return err;
     }
     *out = &lmdb->store;

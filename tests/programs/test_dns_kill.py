@@ -4,7 +4,7 @@
 KITH_DNS_KILLS: how often it is killed, 50 by default. Each round puts packets of endpoints that no round had before, over 16 connections, kills the
 server after a number of answers that the round's seed decides, starts it again on the same store and asks for every packet that was accepted; at the
 end it is asked for those of all rounds."""
-import os, random, shutil, socket, subprocess, sys
+import os, random, shutil, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop"))
 import lookups
@@ -95,6 +95,30 @@ def full(tap):
                name, (len(taken), refused, len(more), lost[:9], len(rest), said, log))
 
 
+def narrow(tap):
+    """Starts on a disk that is full, or has room for some pages only; then on the same one with room."""
+    name = "a disk that is full at the first start is an error that says so, and of what was begun nothing is in the way later"
+    own = mounted("size=64k")
+    if own is None:
+        tap.skip(name, "this machine allows no namespaces")
+        return
+    script = """mount -t tmpfs -o size=64k none "$1" && cd "$1" || exit 9
+for pages in 0 1 2 3 4 5; do
+    rm -rf data *.toml filler; mkdir data
+    head -c $((65536 - 4096 * (pages + 1))) /dev/zero > filler
+    printf 'data_dir = "%s/data"\nhttp.port = 0\nhttp.bind_addr = "127.0.0.1"\ndns.port = 0\ndns.bind_addr = "127.0.0.1"\ndns.origins = ["a."]\n' "$1" > c.toml
+    timeout --preserve-status 2 "$2" --no-metrics --workers 1 -c c.toml 2>&1 | tail -n 1 > /dev/shm/said.$$; echo "narrow: $(cat /dev/shm/said.$$)"
+    rm filler
+    timeout --preserve-status 1 "$2" --no-metrics --workers 1 -c c.toml > /dev/shm/said.$$ 2>&1; echo "wide $?: $(tail -n 1 /dev/shm/said.$$)"; rm /dev/shm/said.$$
+done"""
+    with tempfile.TemporaryDirectory() as home:
+        done = subprocess.run([*own[:own.index("sh")], "sh", "-c", script, "sh", home, PROGRAM], capture_output=True, text=True, timeout=60)
+    said = done.stdout.splitlines()
+    first, then = [line for line in said if line.startswith("narrow")], [line for line in said if line.startswith("wide")]
+    tap.report(len(first) == len(then) == 6 and any("no space" in line for line in first) and "Bus error" not in done.stdout + done.stderr and
+               not any("cannot" in line for line in then), name, (said, done.stderr[-300:]))
+
+
 def refuses(server, *words):
     """True if it ends with an error in which all the words are, and without a signal."""
     try:
@@ -153,7 +177,7 @@ def main():
     if not os.path.exists(PROGRAM):
         tap.report(False, "kith-dns is built")
         tap.end()
-    for part in (killed, full, torn, unwritable):
+    for part in (killed, full, narrow, torn, unwritable):
         part(tap)
     tap.end()
 
