@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Endpoints that know nothing but each other's id: kith, the Rust crates and the npm package, through kith-dns and the real
 iroh-dns-server, in a network namespace of this test's own with a resolv.conf of its own."""
-import json, os, subprocess, time
+import json, os, subprocess, sys, time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "programs"))
 import lookups
 from peers import Server, Tap, dial, find_agents
+from raw_relay import SODIUM, Key
 from relays import Relay, find_relays
+from signed_packets import payload, texts
 
 SECRET = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 ID = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+Z32 = "yqooxx9u3aemh8mo5wcqq16yufu6jitouq1o4za751dger1igghy"
 USER_DATA = "of the test"
 # How each agent is told to publish, and the ways in which each can resolve.
 PUBLISH = ["--pkarr-publish", lookups.PKARR, "--publish", "all", "--user-data", USER_DATA]
@@ -18,34 +22,64 @@ RESOLVE = {"kith": {"dns": DNS, "pkarr": ["--pkarr-resolve", lookups.PKARR]},
            "node": {"dns": ["--lookup", "n0"]}}
 
 
-def published(server, limit=20):
-    """Waits until the server has the packet of ID with an address; its bytes."""
-    z32 = "yqooxx9u3aemh8mo5wcqq16yufu6jitouq1o4za751dger1igghy"
-
+def published(server, limit=20, before=b""):
+    """Waits until the server has a packet of ID with an address, another one than `before`; its bytes."""
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
-        status, _, body = lookups.get(z32)
-        if status == 200 and len(body) > 84:
+        status, _, body = lookups.get(Z32)
+        if status == 200 and len(body) > 84 and body != before:
             return body
         time.sleep(0.05)
     return None
 
 
+def serve(agent, publisher, relay):
+    """An endpoint with SECRET that publishes at the server; None if that cannot be."""
+    words, library = PUBLISH, None
+    if publisher == "node":  # publishes relays only, and to n0's URL: a patched copy of its library, and a relay here
+        library = lookups.patched_node()
+        if not library or not relay:
+            return None
+        words = ["--relay", relay.url, "--lookup", "n0"]
+        os.environ["NAPI_RS_NATIVE_LIBRARY_PATH"] = library
+    try:
+        return Server([*agent, *words], "--secret", SECRET)
+    finally:
+        if library:
+            del os.environ["NAPI_RS_NATIVE_LIBRARY_PATH"]
+
+
+def anew(server):
+    """The server without a packet."""
+    server.kill()
+    lookups.shutil.rmtree(os.path.join(server.directory, "data"), ignore_errors=True)
+    server.start()
+
+
+def behind(tap, server, agents, relay):
+    """Clients whose clock is two seconds behind what they published last: kith-dns says 409 where the reference says 204, and all of them get over it."""
+    for publisher in agents:
+        key = Key(bytes.fromhex(SECRET))
+        ahead = payload(key, texts(key, "relay=https://ahead.test/"), time.time_ns() // 1000 + 2_000_000)
+        assert lookups.put(Z32, ahead)[0] == 204
+        status, _, body = lookups.put(Z32, payload(key, texts(key, "relay=https://behind.test/")))
+        tap.report(status == 409 and lookups.get(Z32)[2] == ahead, "%s: what is older is refused" % server.name, body)
+        serving = serve(agents[publisher], publisher, relay)
+        if serving is None:
+            continue
+        body = published(server, before=ahead)
+        tap.report(body is not None and body[64:72] > ahead[64:72], "%s: %s, whose packets were older at first, is published" % (server.name, publisher), serving.output())
+        serving.end()
+        anew(server)
+
+
 def pairs(tap, server, agents, relay):
     """Every publisher with every resolver, by id alone."""
     for publisher in agents:
-        if publisher == "node":  # publishes relays only, and to n0's URL: a patched copy of its library, and a relay here
-            library = lookups.patched_node()
-            if not library or not relay:
-                tap.skip("%s: node publishes" % server.name, "its library or the relay is not as expected")
-                continue
-            words, environment = ["--relay", relay.url, "--lookup", "n0"], {"NAPI_RS_NATIVE_LIBRARY_PATH": library}
-        else:
-            words, environment = PUBLISH, {}
-        os.environ.update(environment)
-        serving = Server([*agents[publisher], *words], "--secret", SECRET)
-        for name in environment:
-            del os.environ[name]
+        serving = serve(agents[publisher], publisher, relay)
+        if serving is None:
+            tap.skip("%s: node publishes" % server.name, "its library or the relay is not as expected")
+            continue
         body = published(server)
         tap.report(body is not None, "%s: %s publishes" % (server.name, publisher), serving.output())
         for resolver in agents:
@@ -64,9 +98,7 @@ def pairs(tap, server, agents, relay):
             server.kill()
             server.start()
             tap.report(published(server) == body, "%s: after a kill -9 the packet of %s is still there" % (server.name, publisher))
-        lookups.shutil.rmtree(os.path.join(server.directory, "data"), ignore_errors=True)
-        server.kill()
-        server.start()
+        anew(server)
 
 
 def items(agent):
@@ -90,6 +122,8 @@ def main():
         server = lookups.LookupServer(program)
         try:
             pairs(tap, server, agents, relay)
+            if server.name == "kith-dns" and SODIUM is not None:
+                behind(tap, server, agents, relay)
         finally:
             server.stop()
     if relay:
