@@ -71,6 +71,14 @@ bool certificate_apply(struct certificate_settings *settings, const struct certi
     return true;
 }
 
+/* True for what may be in host names, IP addresses and wildcards; whether it leads here is for those who look it up. */
+static bool is_host(const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:*";
+
+    return name[0] != 0 && name[strspn(name, allowed)] == 0;
+}
+
 bool certificate_fill(struct certificate_settings *settings, const struct certificate_words *words, char *error)
 {
     struct kith_server_tls *tls = &settings->tls;
@@ -78,6 +86,12 @@ bool certificate_fill(struct certificate_settings *settings, const struct certif
     *tls = (struct kith_server_tls) { .directory = settings->directory,
                                       .names = (const char *const *)settings->names.items,
                                       .name_count = settings->names.count };
+    for (size_t i = 0; i < settings->names.count; i++)
+        if (!is_host(settings->names.items[i])) {
+            snprintf(error, SETTINGS_ERROR_SIZE, "%s: '%.200s' is no host name or IP address", words->names,
+                     settings->names.items[i]);
+            return false;
+        }
     switch (settings->mode) {
     case CERTIFICATE_FILES:
         tls->source = KITH_CERTIFICATE_FILES;

@@ -4,12 +4,13 @@
 int kith__server_fail_bind(struct kith_server_why *why, int err, const char *what, const struct kith_sockaddr *at)
 {
     char text[KITH_SOCKADDR_TEXT_SIZE];
+    const char *problem = err == KITH_ERR_UNREACHABLE ? "this machine has no such address" : kith_strerror(err);
     const char *help = err == KITH_ERR_ADDRESS_IN_USE ? "; another program listens there"
                        : err == KITH_ERR_PERMISSION   ? "; ports below 1024 need a permission (CAP_NET_BIND_SERVICE)"
                                                       : "";
 
-    return kith__server_why(why, err, "%s cannot be served on %s: %s%s", what, kith_sockaddr_format(at, text),
-                            kith_strerror(err), help);
+    return kith__server_why(why, err, "%s cannot be served on %s: %s%s", what, kith_sockaddr_format(at, text), problem,
+                            help);
 }
 
 static void on_probe(void *ctx, struct kith_rt_stream *stream)

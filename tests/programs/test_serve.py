@@ -240,6 +240,10 @@ def what_is_wrong_is_told_with_its_line(home):
         said = check(home, config=config, code=2)
         assert all(word in said for word in words), (config, said)
     assert "no option --nonsense" in check(home, "--nonsense", code=2)
+    assert "hostname: 'a b' is no host name" in check(home, config='hostname = "a b"\n', code=2)
+    with Running(home, "serve", "--dev", "--http-bind", "192.0.2.1:0") as elsewhere:
+        elsewhere.line("http cannot be served on 192.0.2.1:0: this machine has no such address")
+        elsewhere.wait(1)
     assert "--any-port" in check(home, "--any-port", "--hostname", "a", code=2)
     assert "only one" in check(home, "--hostname", "a", "--acme", "--self-signed", code=2)
     assert "hostname" in check(home, code=2) and "--dev" in check(home, "--dev", "--acme", "--contact", "a@b.test", code=2)
