@@ -176,6 +176,10 @@ int cli_finish_lookup(struct cli *cli)
         return cli_usage(cli, "KITH_RELAY: %s", problem);
     if (!has_lookups && (problem = take_variable(cli, "KITH_LOOKUP", lookups, cli_take_lookup)) != NULL)
         return cli_usage(cli, "KITH_LOOKUP: %s", problem);
+    if (!has_relays && cli->no_relays && cli->relay_count > 0)
+        return cli_usage(cli, "KITH_RELAY: none goes with no other relay");
+    if (!has_lookups && cli->no_lookups && cli->lookup_count > 0)
+        return cli_usage(cli, "KITH_LOOKUP: none goes with no other service");
     /* Who names any server of their own wants that one, and nobody else to hear of it. */
     if (has_relays || has_lookups || cli->relay_count > 0 || cli->no_relays || cli->lookup_count > 0 || cli->no_lookups)
         return CLI_GO_ON;

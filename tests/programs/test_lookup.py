@@ -204,6 +204,8 @@ def wrong_words_are_told_before_anything_happens(home):
         assert len(run(home, "connect", *option, key, code=2).stderr.splitlines()) == 1
     run(home, "connect", key, code=2, env={"KITH_LOOKUP": "magic"})
     run(home, "connect", key, code=2, env={"KITH_RELAY": "magic", "KITH_LOOKUP": ""})
+    run(home, "connect", key, code=2, env={"KITH_RELAY": "none http://127.0.0.1:9", "KITH_LOOKUP": "mdns"})
+    run(home, "connect", key, code=2, env={"KITH_RELAY": "none", "KITH_LOOKUP": "none,mdns"})
     assert b"too long" in run(home, "listen", "--lookup", "dns:x.test", "--user-data", "x" * 246, code=1).stderr
 
 
