@@ -85,8 +85,9 @@ KITH_API void kith_lookup_preset_mine(const char *relay_url, const char *pkarr_u
  * the older packet. Both run inside the endpoint's loop, in any of its calls, and must not call back into kith.
  */
 struct kith_publish_time {
-    uint64_t (*load)(void *ctx);                     /* microseconds since 1970; 0: none is known */
-    void (*store)(void *ctx, uint64_t timestamp_us); /* before the packet goes out */
+    uint64_t (*load)(void *ctx); /* microseconds since 1970; 0: none is known */
+    /** Before the packet goes out. Times rise, but that one that is ahead of the clock is gone back from. */
+    void (*store)(void *ctx, uint64_t timestamp_us);
     void *ctx;
 };
 

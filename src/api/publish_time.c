@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define AHEAD_MAX_US 60000000ull /* two publishers in one instant give times ahead, too */
+
 enum { DIGITS = 20 }; /* of any uint64_t; always all of them, so that a new number covers the old one */
 
 static uint64_t read_file(struct kith_rt *rt, const char *path)
@@ -77,8 +79,10 @@ void kith__publish_time_store(void *ctx, uint64_t timestamp_us)
     struct kith_publish_times *time = ctx;
     int err;
 
-    if (timestamp_us <= time->last_us)
-        return; /* several servers may be told, each for itself */
+    /* Several servers may be told, each for itself. But what a clock that was ahead once made of it, no server may take. */
+    if (timestamp_us == time->last_us ||
+        (timestamp_us < time->last_us && time->last_us <= kith__rt_wall_us(time->rt) + AHEAD_MAX_US))
+        return;
     time->last_us = timestamp_us;
     if (time->with.store != NULL)
         time->with.store(time->with.ctx, timestamp_us);

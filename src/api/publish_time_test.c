@@ -70,16 +70,31 @@ KITH_TEST(publish_time_is_there_in_the_next_run_and_never_goes_back)
     desk_open(&desk);
     KITH_CHECK_EQ(kith__publish_time_open(&desk.times, desk.context, desk.path, NULL), 0);
     KITH_CHECK_EQ(desk.times.last_us, 0);
-    kith__publish_time_store(&desk.times, 1795432028452851);
+    kith__publish_time_store(&desk.times, 1595432028452851);
     kith__publish_time_store(&desk.times, 5);
     kith__publish_time_dispose(&desk.times);
-    KITH_CHECK_EQ(next_run(&desk, NULL), 1795432028452851);
+    KITH_CHECK_EQ(next_run(&desk, NULL), 1595432028452851);
+    desk_close(&desk);
+}
+
+KITH_TEST(publish_time_that_is_ahead_of_the_clock_is_gone_back_from)
+{
+    struct desk desk;
+    uint64_t now_us;
+
+    desk_open(&desk);
+    KITH_CHECK_EQ(kith__publish_time_open(&desk.times, desk.context, desk.path, NULL), 0);
+    now_us = kith__rt_wall_us(desk.times.rt);
+    kith__publish_time_store(&desk.times, now_us + 86400 * 1000000ull); /* a clock that was wrong once */
+    kith__publish_time_store(&desk.times, now_us);                      /* no server took that */
+    kith__publish_time_dispose(&desk.times);
+    KITH_CHECK_EQ(next_run(&desk, NULL), now_us);
     desk_close(&desk);
 }
 
 KITH_TEST(publish_time_of_a_file_with_something_else_is_none)
 {
-    static const char *const texts[] = { "", "12", "no number at all, but long", "0000179543202845285x\n" };
+    static const char *const texts[] = { "", "12", "no number at all, but long", "0000159543202845285x\n" };
     struct desk desk;
 
     desk_open(&desk);
