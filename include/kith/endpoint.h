@@ -201,7 +201,7 @@ enum { KITH_ENDPOINT_QAD_PORT = 7842 /* where relays have their address discover
 /** A relay to use. Copied. */
 struct kith_endpoint_relay {
     const char *url;   /* "https://relay.example", normalised or not; http without TLS */
-    const char *token; /* that the relay asks for; NULL: none */
+    const char *token; /* that the relay asks for, at most 4,096 bytes; NULL: none */
     /**
      * UDP port of its address discovery (usually KITH_ENDPOINT_QAD_PORT): the endpoint asks there, from its own sockets, which
      * address others see it at (kith_endpoint_public), checking the certificate as for https, and measures the round trip. The first

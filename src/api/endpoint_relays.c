@@ -199,7 +199,7 @@ static int open_error(int err, const struct kith_endpoint_options *options, size
 {
     if (bad < options->relay_count && err == KITH_ERR_TOO_LARGE)
         return kith__fail(err, 0, "the URL or the token of relay %zu is too long: at most %d and %d bytes", bad + 1,
-                          KITH_ADDR_RELAY_SIZE - 1, KITH_RELAY_LINE_TOKEN_MAX);
+                          KITH_ADDR_RELAY_SIZE - 1, KITH_RELAY_TOKEN_SIZE_MAX);
     if (bad < options->relay_count && (err == KITH_ERR_PARSE || err == KITH_ERR_UNSUPPORTED))
         return kith__fail(err, 0, "'%.200s' is no URL of a relay: those begin with https:// or http://",
                           options->relays[bad].url);

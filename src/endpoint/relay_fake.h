@@ -35,6 +35,7 @@ struct fake_relay {
     bool denies;     /* says no after the signature */
     bool drops;      /* lets in, and ends the connection at once */
     bool loses_data; /* forwards no datagrams, but answers pings */
+    bool joins;      /* the answer to an upgrade and the first message come in one write */
     uint16_t status; /* of the answer to an upgrade; 0: 101 */
     uint64_t accepted, pings, datagrams, batches, probes, goodbyes;
     char authorization[128]; /* of the last upgrade */

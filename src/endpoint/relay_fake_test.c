@@ -113,7 +113,8 @@ static void upgrade(struct fake_client *client, const struct kith_http_head *hea
     }
     KITH_CHECK_EQ(kith__http_write_end(&w), 0);
     KITH_CHECK_EQ(kith__buf_append(&client->waiting, out, (size_t)(w.at - out)), 0);
-    client_flush(client);
+    if (!relay->joins)
+        client_flush(client);
     client->is_upgraded = true;
     if (relay->status == 0)
         fake_send(client, challenge, sizeof challenge);

@@ -206,7 +206,7 @@ static void format_target(const struct kith_url *url, char out[TARGET_SIZE])
 
 static int write_token(const struct kith_relay_line *line, struct kith_writer *w)
 {
-    char bearer[KITH_RELAY_LINE_TOKEN_MAX + 8];
+    char bearer[KITH_RELAY_TOKEN_SIZE_MAX + 8];
     int err;
 
     if (line->token == NULL)
@@ -468,7 +468,7 @@ int kith__relay_line_open(const struct kith_relay_line_options *options, const s
     struct kith_relay_line *line;
     int err;
 
-    if (options->token != NULL && strlen(options->token) > KITH_RELAY_LINE_TOKEN_MAX)
+    if (options->token != NULL && strlen(options->token) > KITH_RELAY_TOKEN_SIZE_MAX)
         return KITH_ERR_INVALID;
     if ((line = kith__alloc_zero(options->rt->mem, sizeof *line)) == NULL)
         return KITH_ERR_NOMEM;

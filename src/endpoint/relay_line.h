@@ -8,6 +8,7 @@
 #define KITH_ENDPOINT_RELAY_LINE_H
 
 #include "link/dial.h"
+#include "relay/access.h"
 #include "relay/client.h"
 
 struct kith_relay_line;
@@ -16,8 +17,6 @@ struct kith_relay_line;
 #define KITH_RELAY_STALL_NS         KITH_NS_PER_S        /* a write that takes longer: is the relay there? */
 #define KITH_RELAY_WRITE_LIMIT_NS   (15 * KITH_NS_PER_S) /* a write that takes longer ends the connection */
 #define KITH_RELAY_CLOSE_LIMIT_NS   KITH_NS_PER_S        /* for leaving in order */
-
-enum { KITH_RELAY_LINE_TOKEN_MAX = 1024 };
 
 struct kith_relay_line_events {
     /** What a message meant: ACCEPTED, ESTABLISHED, DATAGRAM, GONE, STATUS, HEALTH, RESTARTING. The line must not be closed inside. */
@@ -38,7 +37,7 @@ struct kith_relay_line_options {
     struct kith_rt *rt;
     struct kith_relay_client *client;    /* borrowed; started and stopped by the line */
     struct kith_slice url;               /* normalised; borrowed until close */
-    const char *token;                   /* NULL: none; at most KITH_RELAY_LINE_TOKEN_MAX bytes; borrowed until close */
+    const char *token;                   /* NULL: none; at most KITH_RELAY_TOKEN_SIZE_MAX bytes; borrowed until close */
     struct kith_tls_stream_context *tls; /* referenced; needed for https only */
     const struct kith_proxy *proxy;      /* copied; NULL: none */
     bool prefers_v6;

@@ -144,7 +144,7 @@ static int add_configured(struct kith_relays *relays, const struct kith_relay_co
     struct kith_buf text;
     int err;
 
-    if (config->token != NULL && strlen(config->token) > KITH_RELAY_LINE_TOKEN_MAX)
+    if (config->token != NULL && strlen(config->token) > KITH_RELAY_TOKEN_SIZE_MAX)
         return KITH_ERR_TOO_LARGE;
     kith__buf_init(&text, relays->mem);
     /* Named twice is once, with the first token. */

@@ -76,6 +76,16 @@ KITH_TEST(relays_one_is_home_at_once_and_told_with_its_token)
     fake_world_close(&world_w);
 }
 
+KITH_TEST(relays_answer_may_come_together_with_the_first_message)
+{
+    fake_world_open(&world_w, 1, 1, NULL);
+    world_w.relays[0].joins = true;
+    KITH_CHECK_EQ(fake_endpoint_open(&world_w, 0, 1, false, kith_mem_default()), 0);
+    KITH_CHECK(fake_until_online(&world_w, 0) < 200 * KITH_NS_PER_MS);
+    KITH_CHECK_EQ(world_w.relays[0].accepted, 1);
+    fake_world_close(&world_w);
+}
+
 KITH_TEST(relays_connection_through_one_carries_batches)
 {
     open_pair(1, 1);

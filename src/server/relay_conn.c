@@ -165,7 +165,7 @@ static int write_hello(struct kith_buf *hello, const struct kith_ws_offer *offer
 /* What a client says of itself in its request, beside the upgrade. */
 struct claim {
     struct kith_relay_auth_header header;
-    uint8_t exported[KITH_RELAY_EXPORT_SIZE], token[KITH_RELAY_TOKEN_TEXT_MAX];
+    uint8_t exported[KITH_RELAY_EXPORT_SIZE], token[KITH_RELAY_TOKEN_SIZE_MAX];
     bool has_header, is_exported;
     size_t token_size;
 };

@@ -189,7 +189,7 @@ static bool is_ascii_text(struct kith_slice slice)
     return true;
 }
 
-size_t kith__relay_request_token(const struct kith_http_head *head, uint8_t out[KITH_RELAY_TOKEN_TEXT_MAX])
+size_t kith__relay_request_token(const struct kith_http_head *head, uint8_t out[KITH_RELAY_TOKEN_SIZE_MAX])
 {
     const struct kith_http_header *header = NULL;
     size_t size = 0;
@@ -206,10 +206,10 @@ size_t kith__relay_request_token(const struct kith_http_head *head, uint8_t out[
         rest = (struct kith_slice) { space + 1, header->value.size - scheme.size - 1 };
         if (!kith__http_is_nocase(scheme, "bearer"))
             continue;
-        if (rest.size > KITH_RELAY_TOKEN_TEXT_MAX)
+        if (rest.size > KITH_RELAY_TOKEN_SIZE_MAX)
             return 0;
         memcpy(out, rest.ptr, rest.size);
         return rest.size;
     }
-    return kith__http_query_get(head->query, "token", out, KITH_RELAY_TOKEN_TEXT_MAX, &size) == 0 ? size : 0;
+    return kith__http_query_get(head->query, "token", out, KITH_RELAY_TOKEN_SIZE_MAX, &size) == 0 ? size : 0;
 }

@@ -7,8 +7,9 @@
 
 #include "base/buf.h"
 #include "http/head.h"
+#include "relay/access.h"
 
-enum { KITH_RELAY_PORTAL_CHALLENGE_MAX = 63, KITH_RELAY_TOKEN_TEXT_MAX = 4096, KITH_RELAY_PAGE_HEADERS_MAX = 6 };
+enum { KITH_RELAY_PORTAL_CHALLENGE_MAX = 63, KITH_RELAY_PAGE_HEADERS_MAX = 6 };
 
 /** Where a request came in. */
 enum kith_relay_door {
@@ -60,8 +61,8 @@ KITH_MUST_USE int kith__relay_page_write_security(struct kith_writer *w);
 
 /**
  * The token of a client's request: the first Authorization header with the scheme Bearer, else the query's "token" (spec/02,
- * 1.8). Writes up to KITH_RELAY_TOKEN_TEXT_MAX bytes; returns the size, 0: there is none, or it is too long.
+ * 1.8). Writes up to KITH_RELAY_TOKEN_SIZE_MAX bytes; returns the size, 0: there is none, or it is too long.
  */
-size_t kith__relay_request_token(const struct kith_http_head *head, uint8_t out[KITH_RELAY_TOKEN_TEXT_MAX]);
+size_t kith__relay_request_token(const struct kith_http_head *head, uint8_t out[KITH_RELAY_TOKEN_SIZE_MAX]);
 
 #endif

@@ -141,7 +141,7 @@ KITH_TEST(tokens_are_found_in_the_header_or_the_query)
 
     for (size_t i = 0; i < KITH_COUNT(cases); i++) {
         char request[256];
-        uint8_t token[KITH_RELAY_TOKEN_TEXT_MAX];
+        uint8_t token[KITH_RELAY_TOKEN_SIZE_MAX];
         struct kith_http_head head;
         size_t size;
 

@@ -117,15 +117,16 @@ def of_file(path):
 
 
 class Pebble:
-    """A test authority on loopback that resolves every name to 127.0.0.1 and asks for proof at the given ports."""
+    """A test authority on loopback that resolves every name to 127.0.0.1 and asks for proof at the given ports; validity: of its
+    certificates, in seconds (0: years)."""
 
-    def __init__(self, home, http_port, tls_port):
+    def __init__(self, home, http_port, tls_port, validity=0):
         if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
             raise Skip("pebble is not installed")
         ports = [free_port() for _ in range(4)]
         config = {"pebble": {"listenAddress": "127.0.0.1:%d" % ports[0], "managementListenAddress": "127.0.0.1:%d" % ports[1],
                              "certificate": X509 + "/cert.pem", "privateKey": X509 + "/key.pem", "httpPort": http_port, "tlsPort": tls_port,
-                             "ocspResponderURL": "", "externalAccountBindingRequired": False}}
+                             "ocspResponderURL": "", "externalAccountBindingRequired": False, "certificateValidityPeriod": validity}}
         with open(home + "/pebble.json", "w") as file:
             json.dump(config, file)
         self.url = "https://localhost:%d/dir" % ports[0]

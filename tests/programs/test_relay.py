@@ -405,6 +405,29 @@ def who_has_no_answer_is_told_that_the_relay_of_the_ticket_keeps_it_out(home):
 
 
 @test
+def the_longest_token_that_a_relay_takes_is_one_that_clients_send(home):
+    longest = "t" * 4096
+    with Relay(home, config='access.shared_token = ["%s"]' % longest) as relay:
+        url = "http://127.0.0.1:%d" % relay.port()
+        with Running(home, "ping", "--listen", "--relay", url, "--relay-token", longest, "--relay-only") as listener:
+            assert b"via relay" in run(home, "ping", "-c", "1", "--relay", url, "--relay-token", longest, "--relay-only", listener.ticket()).stdout
+        assert b"at most 255 and 4096 bytes" in run(home, "ping", "--listen", "--relay", url, "--relay-token", longest + "t", code=None).stderr
+    assert "longer than 4096 bytes" in check(home, config='access.shared_token = ["%st"]' % longest, code=2)
+
+
+@test
+def speed_is_measured_through_a_relay_alone(home):
+    with Relay(home) as relay:
+        url = "http://127.0.0.1:%d" % relay.port()
+        with Running(home, "speed", "--listen", "--relay", url, "--relay-only") as server:
+            done = run(home, "speed", "--json", "--time", "0.5", "--relay", url, "--relay-only", server.ticket())
+        events = {e.get("direction", e["event"]): e for e in map(json.loads, done.stdout.splitlines())}
+        told = events["up"]["bytes"] + events["down"]["bytes"]
+        assert events["up"]["bytes"] > 0 and events["down"]["bytes"] > 0, events
+        assert relay.metric("bytes_sent_total") >= told, "it went another way"
+
+
+@test
 def a_proxy_of_the_environment_is_used_but_for_its_exceptions(home):
     """The proxy refuses everything: who goes through it hears so, who does not reaches the relay."""
     with Relay(home) as relay, socket.create_server(("127.0.0.1", 0)) as proxy:
@@ -463,6 +486,37 @@ def a_callback_that_fails_or_is_slow_denies(home):
         server.shutdown()
         server.server_close()
         assert not is_let_in(relay, Key()), "nobody answers, and yet it is let in"
+
+
+@test
+def a_callback_over_https_is_believed_only_with_a_certificate_that_is_trusted(home):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append((self.headers["X-Iroh-Endpoint-Id"], self.headers["X-Iroh-NodeId"], self.headers["Authorization"]))
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
+            self.close_connection = True
+
+        def log_message(self, *_):
+            pass
+
+    asked, key = [], Key()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(X509 + "/cert.pem", X509 + "/key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda *_: None  # a handshake that the relay breaks off
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    rule = '[access.http]\nurl = "https://localhost:%d/a"\nbearer_token = "b"\n' % server.server_port
+    with Relay(home, config=rule + 'ca = "%s/cert.pem"' % X509) as relay:
+        assert is_let_in(relay, key) and asked == [(key.public.hex(), key.public.hex(), "Bearer b")], asked
+    with Relay(home, config=rule) as relay:
+        assert not is_let_in(relay, key) and len(asked) == 1, "the id and the secret went to a stranger"
+        relay.line("the access callback failed, the client is denied: .*certificate")
+    server.shutdown()
+    server.server_close()
+    for file, words in (("/nowhere", ("/nowhere", "not found")), (X509 + "/key.pem", ("key.pem", "trust"))):
+        text = check(home, config=rule + 'ca = "%s"' % file, code=2)
+        assert all(word in text for word in words), text
 
 
 @test
@@ -637,6 +691,21 @@ def a_certificate_is_got_by_acme_with_either_challenge_and_kept(home):
                 assert sorted(os.listdir(directory)) == ["account.key", "acme.pem"] and relay.metric("certificate_loads") == 1
             with Relay(home, *words, dev=False) as relay:
                 assert served_certificate(tls_port, "relay.test") == first and not any("ordering" in line for line in relay.lines)
+
+
+@test
+def a_certificate_of_acme_is_renewed_before_it_ends(home):
+    http_port, tls_port = free_port(), free_port()
+    with Pebble(home, http_port, tls_port, validity=4) as pebble:
+        with Relay(home, "--acme", "--acme-url", pebble.url, "--acme-ca", X509 + "/cert.pem", "--contact", "ops@example.com", "--hostname", "relay.test",
+                   "--cert-dir", home + "/acme", "--https-bind", "127.0.0.1:%d" % tls_port, dev=False, tls='cert_mode = "LetsEncrypt"') as relay:
+            relay.line("a new certificate for relay.test is in use")
+            first, until = served_certificate(tls_port, "relay.test"), time.monotonic() + LIMIT
+            while relay.metric("certificate_loads") < 2:  # SIGHUP looks now for what the clock looks for each hour
+                assert time.monotonic() < until, relay.lines[-5:]
+                relay.hang_up()
+            assert served_certificate(tls_port, "relay.test") != first and relay.metric("certificate_failures") == 0
+            assert sum("ordering" in line for line in relay.lines) == 2, "ordered more often than needed"
 
 
 @test
