@@ -7,8 +7,8 @@
 
 enum { CHECK_EVERY = 16 };
 
-/* The services' own limit, and that of a handshake that nobody answers. */
-#define DIAL_LIMIT_NS (KITH_LOOKUP_LIMIT_NS + 35 * KITH_NS_PER_S)
+/* The services' own limit, and two idle times: the other side may begin a handshake, and be heard of for one of them. */
+#define DIAL_LIMIT_NS (KITH_LOOKUP_LIMIT_NS + 65 * KITH_NS_PER_S)
 
 struct kith_simlookup kith__simlookup;
 

@@ -92,7 +92,7 @@ static enum kith_sim_verdict lost(struct kith_trial *trial)
         }
         DEMAND(survey.err == 0 && survey.has_now);
         kith__simlookup_begin(trial); /* what comes behind the handshake is no matter of lookup */
-        TRY(until(trial, kith__simlookup_is_decided, 60 * KITH_NS_PER_S));
+        TRY(until(trial, kith__simlookup_is_decided, 90 * KITH_NS_PER_S));
         kith__simdial_end(world_l.dial);
     }
     return KITH_SIM_OK;
