@@ -55,7 +55,7 @@ struct kith_acme {
     struct kith_fetch *fetch;
     enum step step;
     uint64_t pause_ns; /* after the next failure */
-    unsigned orders, nonce_tries, polls;
+    unsigned failures, nonce_tries, polls;
     bool is_resting;   /* after a failure, until the timer */
     uint8_t challenge; /* enum kith_acme_proof */
     /* Of the order under way. */
@@ -137,6 +137,7 @@ static void fail(struct kith_acme *acme, const char *why)
     kith__acme_key_free(acme->key);
     acme->key = NULL;
     acme->account_url[0] = acme->nonce[0] = 0;
+    acme->failures++;
     atomic_fetch_add_explicit(&acme->options.shared->failures, 1, memory_order_relaxed);
     kith__log(&acme->rt->log, KITH_LOG_ERROR, "acme", "no certificate from %.100s: %s: %s; tried again in %llu s",
               acme->url, step_words[acme->step], why, (unsigned long long)(acme->pause_ns / KITH_NS_PER_S));
@@ -500,11 +501,10 @@ void kith__acme_order(struct kith_acme *acme)
 {
     if (acme->step != STEP_IDLE || acme->is_resting)
         return;
-    /* Where one kind of challenge failed, a firewall perhaps, the other one is tried the next time. */
+    /* Where one kind of challenge failed, a firewall perhaps, the other one is tried the next time; what worked is used again. */
     acme->uses_tls = acme->challenge == KITH_ACME_PROOF_ANY
-                         ? acme->options.has_https && (!acme->options.has_http || acme->orders % 2 == 0)
+                         ? acme->options.has_https && (!acme->options.has_http || acme->failures % 2 == 0)
                          : acme->challenge == KITH_ACME_PROOF_TLS_ALPN;
-    acme->orders++;
     acme->nonce_tries = acme->polls = 0;
     kith__log(&acme->rt->log, KITH_LOG_INFO, "acme", "ordering a certificate for %s from %s with %s",
               acme->name_list[0], acme->url, acme->uses_tls ? "tls-alpn-01" : "http-01");
