@@ -201,6 +201,7 @@ static void run_batch(struct kith_dns_scribe *scribe, struct kith_list *batch, u
                 put->err = err == KITH_ERR_LIMIT ? KITH_ERR_NO_SPACE : err;
         }
     }
+    note_size(scribe->shared); /* who has an answer finds the packet in the metrics */
     give_back(scribe, batch);
 }
 
@@ -235,7 +236,8 @@ bool kith__dns_scribe_run(struct kith_dns_scribe *scribe, uint64_t now_ns, uint6
         return is_more;
     if (is_due && !evict(scribe, now_ns, wall_us))
         scribe->evict_ns = now_ns + scribe->evict_every_ns;
-    note_size(scribe->shared);
+    if (is_due)
+        note_size(scribe->shared);
     return is_more;
 }
 
