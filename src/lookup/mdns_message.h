@@ -7,7 +7,8 @@
  *               <id>-<port>.local. AAAA, link-local ones; additional: A, AAAA, the others
  *
  * Peers of other makers ask for everybody only, and say no goodbye: their TTL, if they write one, means nothing, and they write a
- * PTR record with it. What we add, they pass over: without a PTR record, a TTL says for how long an endpoint means to stay; a second question in a query names endpoints that are looked for; the answer section of a query
+ * PTR record with it. What we add, they pass over: without a PTR record, a TTL says for how long an endpoint means to
+ * stay; a second question in a query names endpoints that are looked for; the answer section of a query
  * holds those that are known (RFC 6762, 7.1); an SRV record with TTL 0 and port 0 is a goodbye; and a TXT record with a TTL needs no
  * address beside it, so that who has only a relay is found.
  */
